@@ -7,6 +7,8 @@ import subprocess
 import pytest
 from tests.cli.conftest import COMMAND
 
+from bucketpull.cli.doctor.machine import mount_of
+
 PASS, WARN, FAIL = "pass", "warn", "fail"
 
 
@@ -175,6 +177,16 @@ def test_a_disk_with_too_few_inodes_and_a_passing_file_system_are_warned_of(user
     found = [check["found"] for check in checks if check["verdict"] == WARN]
     assert any("inodes" in text for text in found)
     assert any("tmpfs" in text for text in found)
+
+
+def test_a_disk_is_known_by_any_name_of_its_mount_point(tmp_path):
+    place = tmp_path / "磁盘 1"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
+    try:
+        assert mount_of(str(place)).kind == "tmpfs"
+    finally:
+        subprocess.run(["umount", place], check=True)
 
 
 def test_a_read_only_disk_fails(user, service, small_disk):

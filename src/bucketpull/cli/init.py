@@ -13,6 +13,7 @@ import click
 
 from bucketpull.cli import options
 from bucketpull.cli.doctor import run_checks
+from bucketpull.cli.doctor.machine import mounts
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.report.figures import size
 from bucketpull.report.printable import json_line
@@ -233,13 +234,11 @@ def _is_complete(settings: Settings) -> bool:
 def _disks() -> list[tuple[str, int]]:
     """Return the file systems of this machine's disks, but the one that it runs from, with their free bytes."""
     found = {}
-    with open("/proc/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
-        for line in mounts:
-            device, place, *_ = line.split(" ")
-            place = place.encode().decode("unicode_escape") if "\\" in place else place
-            if device.startswith("/dev/") and os.path.isdir(place) and not place.startswith(_NO_DISKS):
-                about = os.statvfs(place)
-                found[place] = about.f_bavail * about.f_frsize
+    for mount in mounts():
+        place = mount.point
+        if mount.device.startswith("/dev/") and os.path.isdir(place) and not place.startswith(_NO_DISKS):
+            about = os.statvfs(place)
+            found[place] = about.f_bavail * about.f_frsize
     found.pop("/", None)
     return sorted(found.items())
 

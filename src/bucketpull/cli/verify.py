@@ -36,7 +36,7 @@ from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_copies, check_given, check_paths, opened_to_read
 
 if TYPE_CHECKING:
-    from bucketpull.reading.ledger_pages import FaultsPage
+    from bucketpull.reading.ledger_contents import FaultsPage
     from bucketpull.wiring.remote_ledgers import RemoteLedgers
 
 _FAULT_COLUMNS = 11

@@ -22,8 +22,7 @@ from bucketpull.domain.errors import BucketpullError, ConfigError
 from bucketpull.domain.model import VolumeStatus
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.ports import Clock
-from bucketpull.reading import ledger_pages
-from bucketpull.reading.places import look
+from bucketpull.reading import ledger_contents
 from bucketpull.transport.wire import Query, QueryAnswer
 from bucketpull.volumes.verification import Verification
 from bucketpull.web.api import failed
@@ -116,12 +115,12 @@ class LedgerAnswers:
         volume = self._volume(query["volume"])
         if path == "/ledger/place":
             where = int(query["offset"]), bytes.fromhex(query["directory"]), bytes.fromhex(query["name"])
-            return QueryAnswer(200, _encode(await in_thread(look, volume, *where)))
+            return QueryAnswer(200, _encode(await in_thread(ledger_contents.look, volume, *where)))
         if path == "/ledger/objects":
             below = bytes.fromhex(query.get("below", ""))
-            return await self._page(query, lambda _: ledger_pages.objects(volume.path, volume.id, below))
+            return await self._page(query, lambda _: ledger_contents.objects(volume, below))
         if path == "/ledger/faults":
-            faults = partial(ledger_pages.faults, volume.path, volume.id, hashed=bool(query.get("hash")))
+            faults = partial(ledger_contents.faults, volume, hashed=bool(query.get("hash")))
             return await self._page(query, lambda reading: faults(watch=reading.watch))
         return QueryAnswer(404, _text(f"{path}: there is no such thing"))
 

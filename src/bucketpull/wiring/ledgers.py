@@ -7,9 +7,8 @@ from typing import Protocol
 from bucketpull.domain.model import Extent
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.volume_numbers import KnownVolume
-from bucketpull.reading import ledger_pages
-from bucketpull.reading.ledger_pages import ObjectsPage
-from bucketpull.reading.places import Place, look
+from bucketpull.reading import ledger_contents
+from bucketpull.reading.ledger_contents import ObjectsPage, Place
 from bucketpull.wiring.journals import journal_to_read
 from bucketpull.wiring.settings import Settings
 
@@ -42,17 +41,8 @@ class LocalLedgers:
     """See `Ledgers`: the volumes that are mounted here."""
 
     def __init__(self, reader: JournalReader) -> None:
-        self.configuration = reader.configuration
-        self.volumes = reader.volumes
-        self.where = reader.where
-
-    def place(self, volume: KnownVolume, offset: int, directory: bytes, name: bytes) -> Place | None:
-        """See `Ledgers`."""
-        return look(volume, offset, directory, name)
-
-    def objects(self, volume: KnownVolume, below: bytes) -> Iterator[ObjectsPage]:
-        """See `Ledgers`."""
-        return ledger_pages.objects(volume.path, volume.id, below)
+        self.configuration, self.volumes, self.where = reader.configuration, reader.volumes, reader.where
+        self.place, self.objects = ledger_contents.look, ledger_contents.objects
 
 
 @contextmanager

@@ -13,8 +13,7 @@ from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError
 from bucketpull.domain.model import Extent
 from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.volume_numbers import KnownVolume
-from bucketpull.reading.ledger_pages import FaultsPage, ObjectsPage
-from bucketpull.reading.places import Place
+from bucketpull.reading.ledger_contents import FaultsPage, ObjectsPage, Place
 from bucketpull.transport.job_key import MachineKey
 from bucketpull.transport.remote_query import MachineSilent
 from bucketpull.web.panel import JobRecord

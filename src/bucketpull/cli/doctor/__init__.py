@@ -8,8 +8,16 @@ from typing import Any
 import click
 
 from bucketpull.cli import options
-from bucketpull.cli.doctor.access import check_access, check_journal_access, check_secrets
-from bucketpull.cli.doctor.machine import Check, CheckResult, check_files, check_state, check_volumes
+from bucketpull.cli.doctor.machine import (
+    Check,
+    CheckResult,
+    check_access,
+    check_files,
+    check_journal_access,
+    check_secrets,
+    check_state,
+    check_volumes,
+)
 from bucketpull.cli.doctor.source_checks import SourceChecks, check_broker
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.report.printable import json_line

@@ -1,7 +1,9 @@
-"""Checks of this machine: limits, the journal's disk, and the volumes with their file systems and mount options."""
+"""Checks of this machine: limits, the disks of journal and volumes, and who else may read our secrets, or write where we do."""
 
 import os
+import re
 import resource
+import stat
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +14,8 @@ import msgspec
 from bucketpull.domain.errors import BucketpullError, VolumeError
 from bucketpull.domain.values import parse_reserve
 from bucketpull.report.figures import count, size
-from bucketpull.volumes.identity import identify
+from bucketpull.trusted_path import foreign_link
+from bucketpull.volumes.identity import HOME, identify
 from bucketpull.volumes.reader import open_reader
 
 _FEW_FILES: Final = 1024
@@ -20,6 +23,8 @@ _ENOUGH_FILES: Final = 16_384  # see `wiring.descriptors`
 _JOURNAL_FLOOR: Final = 64 << 20  # below it the job does not go on
 _JOURNAL_WISH: Final = 2 << 30  # 100 million objects take about 1 GiB
 _FULL_SHARE: Final = 0.9
+_ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph", "glusterfs"})
 _PASSING: Final = frozenset({"tmpfs", "ramfs", "overlay"})
 _FOLDING: Final = frozenset({"vfat", "exfat", "msdos", "ntfs", "ntfs3", "fuseblk"})
@@ -58,10 +63,11 @@ def failed(name: str, found: str, remedy: str) -> Check:
 
 
 class MountPoint(msgspec.Struct):
-    """A line of /proc/self/mountinfo: where, file system type, and all options."""
+    """A line of /proc/self/mountinfo: where, file system type, what is mounted, and all options."""
 
     point: str
     kind: str
+    device: str
     options: frozenset[str]
 
 
@@ -209,15 +215,96 @@ def _check_room(
 
 def mount_of(path: str) -> MountPoint:
     """Return the mount that a path is on."""
-    best = MountPoint("/", "unknown", frozenset())
+    best = MountPoint("/", "unknown", "", frozenset())
     full = os.path.realpath(path)
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            left, _, right = line.partition(" - ")
-            point = left.split()[4].encode().decode("unicode_escape", "replace")
-            if full == point or full.startswith(point.rstrip("/") + "/"):
-                kind, _, more = ([*right.split(), "", ""])[:3]
-                options = frozenset(left.split()[5].split(",")) | frozenset(more.split(","))
-                if len(point) >= len(best.point):
-                    best = MountPoint(point, kind, options)
+    for mount in mounts():
+        is_above = full == mount.point or full.startswith(mount.point.rstrip("/") + "/")
+        if is_above and len(mount.point) >= len(best.point):
+            best = mount
     return best
+
+
+def mounts() -> Iterator[MountPoint]:
+    """Give what is mounted, in the order of mounting."""
+    with open("/proc/self/mountinfo", "rb") as lines:
+        for line in lines:
+            left, _, right = line.partition(b" - ")
+            place, own = left.split()[4:6]
+            kind, device, more = ([*right.split(), b"", b"", b""])[:3]
+            point = _ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), place)
+            options = os.fsdecode(own + b"," + more).split(",")
+            yield MountPoint(os.fsdecode(point), os.fsdecode(kind), os.fsdecode(device), frozenset(options))
+
+
+# --- who else
+
+
+def check_access(path: str) -> Iterator[Check]:
+    """Look at a volume's directory, at our own in it, and at those above it."""
+    found = os.stat(path)
+    mode = f"mode {stat.S_IMODE(found.st_mode):o}"
+    checks = list(_check_own(path))
+    if found.st_mode & stat.S_IWOTH:
+        remedy = "chmod o-w: they can remove and replace what is stored"
+        checks.append(warned(path, f"everybody may write there ({mode})", remedy))
+    elif not _is_ours(found):
+        remedy = "chown it: that user can remove and replace what is stored"
+        checks.append(warned(path, f"belongs to user {found.st_uid}", remedy))
+    link = foreign_link(path)
+    if link is not None:
+        remedy = "name the folder itself: that user may lead it anywhere"
+        checks.append(failed(path, f"{link.link} is a link of user {link.user}", remedy))
+    checks += _check_above(path, path)
+    yield from checks or [passed(path, f"nobody else may write there ({mode})")]
+
+
+def check_journal_access(folder: Path) -> Iterator[Check]:
+    """Look at the folders above that of a journal. The journal's own is refused by all commands where others may write in it."""
+    yield from _check_above("journal", folder)
+
+
+def _check_above(name: str, path: str | Path) -> Iterator[Check]:
+    for above in Path(os.path.realpath(path)).parents:
+        if not above.exists():  # the folder of a job that is to be
+            continue
+        state = above.stat()
+        if not _is_ours(state):
+            remedy = "chown it, or name a folder elsewhere: that user can put another one in its place"
+            yield warned(name, f"{above} belongs to user {state.st_uid}", remedy)
+        if state.st_mode & stat.S_IWOTH and not state.st_mode & stat.S_ISVTX:
+            remedy = "chmod o-w, or they can put another in its place"
+            yield warned(name, f"everybody may write in {above}", remedy)
+
+
+def _check_own(path: str) -> Iterator[Check]:
+    own = f"{path}/{HOME}"
+    try:
+        found = os.lstat(own)
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(found.st_mode):
+        yield failed(path, f"{HOME} is a symbolic link", "look at what it leads to, and remove it")
+    elif not _is_ours(found):
+        remedy = "run bucketpull as that user, or look at what is in it and give it to this one with chown -R"
+        yield failed(path, f"{HOME} belongs to user {found.st_uid}", remedy)
+
+
+def _is_ours(found: os.stat_result) -> bool:
+    return found.st_uid in {os.geteuid(), 0}
+
+
+def check_secrets(*paths: str | None) -> Iterator[Check]:
+    """Look at the files that may hold a password or a key; None is none."""
+    for path in filter(None, paths):
+        try:
+            mode = stat.S_IMODE(os.stat(path).st_mode)
+        except OSError:
+            continue  # whoever needs it says so
+        if mode & _OTHERS:
+            yield warned(
+                "secrets",
+                f"others can read {path} (mode {mode:o})",
+                f"chmod 600 {path}, if there is a password or key in it",
+            )
+        else:
+            yield passed("secrets", f"nobody else can read {path}")
