@@ -154,9 +154,15 @@ def test_what_is_on_the_same_page_changes_no_line(form, is_all_known):
     assert written(form, both)[0] == first + second.removeprefix(FORMS[form].head)
 
 
+def mapped(nginx, keys):
+    """Write keys whose files are called as their first bytes are."""
+    paths = [f"/mnt/{key[:9].decode()}" for key in keys]
+    return nginx.encode(columns_of(keys)._replace(urls=paths))
+
+
 def test_nginx_reads_a_key_and_a_path_in_quotes():
     keys = [b'a "b"\\c', b"a$b", b"a\nb"]
-    encoded = NginxMap().encode(keys, [b"/mnt/" + key for key in keys])
+    encoded = mapped(NginxMap(), keys)
     assert encoded.data == b'"/a \\"b\\"\\\\c" "/mnt/a \\"b\\"\\\\c";\n'
     assert encoded.left_out == [b"a$b", b"a\nb"]
 
@@ -175,9 +181,7 @@ def test_what_has_nginx_refuse_a_whole_map_is_left_out(tmp_path):
         b'"' * 2_500,
     ]
     nginx = NginxMap()
-    first, second = (
-        nginx.encode(part, [b"/mnt/" + key[:9] for key in part]) for part in (keys[:1], keys[1:])
-    )
+    first, second = (mapped(nginx, part) for part in (keys[:1], keys[1:]))
 
     assert second.left_out == [b"A.JPG", b"y" * 5_000, b'"' * 2_500]
     (tmp_path / "map").write_bytes(first.data + second.data)

@@ -19,10 +19,9 @@ from bucketpull.domain.model import VolumeState, key_of, show
 from bucketpull.journal.job_settings import OPTION
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.figures import count
-from bucketpull.report.list_forms import FORMS, Columns, Encoded, Form, NginxMap, csv_rows, spreadsheet_safe
-from bucketpull.report.list_output import FileOutput, FolderOutput, ListOutput, StreamOutput
+from bucketpull.report.list_forms import FORMS, Columns, Form, NginxMap, csv_rows, spreadsheet_safe
+from bucketpull.report.list_output import StreamOutput, open_output
 from bucketpull.report.own_file import replacing
-from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.live_objects import Stored
 from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.ledgers import Ledgers, ledgers
@@ -284,18 +283,19 @@ def _write_list(name: str, file: str, base: str, stored: Iterable[list[Held]]) -
         ConfigError: The form cannot be written there, or without URLs.
 
     """
-    form = FORMS.get(name)
-    if form is not None and form.needs_urls and not base:
+    form = FORMS.get(name) or Form(NginxMap().encode, ".map")
+    if form.needs_urls and not base:
         raise ConfigError(f"--format {name}: where can the objects be fetched? Give --base-url")
-    if form is not None and file == "-" and (form.most_bytes is not None or form.is_sorted):
+    if file == "-" and (form.most_bytes is not None or form.is_sorted):
         raise ConfigError(f"--format {name}: give --output {'DIR' if form.most_bytes else 'FILE'}")
     written = 0
     left_out: list[bytes] = []
-    nginx = NginxMap()
-    with closing(_open(name, file)) as output:
+    output = StreamOutput(form, result_stream(name)) if file == "-" else open_output(name, form, Path(file))
+    with closing(output):
         for group in stored:
-            columns = _columns(group, base.rstrip("/") + "/")
-            odd = output.write(columns) if name != NGINX else _write_map(nginx, output, group, columns.keys)
+            keys = [key_of(stored.directory, stored.name) for _, stored in group]
+            urls = _paths(group) if name == NGINX else urls_of(base.rstrip("/") + "/", keys)
+            odd = output.write(_columns(group, keys, urls))
             written += len(group) - len(odd)
             left_out += odd
         output.finish()
@@ -310,32 +310,19 @@ def _write_list(name: str, file: str, base: str, stored: Iterable[list[Held]]) -
     return written, len(left_out)
 
 
-def _open(name: str, file: str) -> ListOutput:
-    form = FORMS.get(name) or Form(lambda columns: Encoded(b"", columns.keys), ".map")
-    if form.most_bytes is not None:
-        make_folder(file, parents=True)
-        return FolderOutput(form, Path(file), None, name)
-    return StreamOutput(form, result_stream(name)) if file == "-" else FileOutput(form, Path(file), None)
-
-
-def _columns(group: list[Held], base: str) -> Columns:
-    keys = [key_of(stored.directory, stored.name) for _, stored in group]
+def _columns(group: list[Held], keys: list[bytes], urls: list[str]) -> Columns:
     return Columns(
         keys,
         [stored.location.length for _, stored in group],
         [stored.mtime for _, stored in group],
         [stored.md5.hex() for _, stored in group],
-        urls_of(base, keys),
+        urls,
     )
 
 
-def _write_map(nginx: NginxMap, output: ListOutput, group: list[Held], keys: list[bytes]) -> list[bytes]:
-    """Write lines for nginx, which can serve no objects in packs; return the keys that are left out."""
-    files = [
-        b"" if stored.location.pack else os.path.join(os.fsencode(volume.path), stored.location.path)
+def _paths(group: list[Held]) -> list[str]:
+    """Return the full paths of files; nginx can serve no objects in packs, which have "" here."""
+    return [
+        "" if stored.location.pack else _raw(os.path.join(os.fsencode(volume.path), stored.location.path))
         for volume, stored in group
     ]
-    good = [place for place, path in enumerate(files) if path]
-    encoded = nginx.encode([keys[place] for place in good], [files[place] for place in good])
-    output.put(encoded.data)
-    return encoded.left_out + [key for key, path in zip(keys, files, strict=True) if not path]

@@ -20,12 +20,11 @@ from bucketpull.fetch.loop import FetchLoop
 from bucketpull.report.figures import count
 from bucketpull.report.list_forms import FORMS, Columns
 from bucketpull.report.list_output import (
-    FileOutput,
-    FolderOutput,
     ListOutput,
     Mark,
     ParquetOutput,
     StreamOutput,
+    open_output,
     read_state,
     state_of,
 )
@@ -165,12 +164,10 @@ class _Opened:
         if path is None:
             return StreamOutput(FORMS[form], result_stream(form))
         try:
-            if not self._is_folder:
-                return FileOutput(FORMS[form], path, mark)
+            if form != "parquet":
+                return open_output(form, FORMS[form], path, mark)
             make_folder(path, parents=True)
-            if form == "parquet":
-                return ParquetOutput(path, mark)
-            return FolderOutput(FORMS[form], path, mark, form)
+            return ParquetOutput(path, mark)
         except OSError as error:
             raise ConfigError(
                 f"--output {path}: {error.strerror or error}; name a place that can be written"

@@ -280,14 +280,16 @@ class NginxMap:
     def __init__(self) -> None:
         self._seen: set[int] = set()
 
-    def encode(self, keys: list[bytes], paths: list[bytes]) -> Encoded:
-        """Return the lines, and the keys that are left out."""
+    def encode(self, columns: Columns) -> Encoded:
+        """Return the lines, and the keys that are left out; `urls` are the files' paths, "" where an object is none."""
         written: list[bytes] = []
         left_out: list[bytes] = []
-        for key, path in zip(keys, paths, strict=True):
+        for key, place in zip(columns.keys, columns.urls, strict=True):
+            path = place.encode("utf-8", "surrogateescape")
             uri, file = _escaped(key), _escaped(path)
             if (
-                len(uri) > _LONGEST_NGINX
+                not path
+                or len(uri) > _LONGEST_NGINX
                 or len(file) > _LONGEST_NGINX
                 or _UNFIT.search(key + path)
                 or self._is_seen(key)

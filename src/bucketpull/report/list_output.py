@@ -7,7 +7,6 @@ before. What was written after the last mark is cut off when the list goes on.
 import importlib
 import os
 import subprocess
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
@@ -18,6 +17,7 @@ from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import ConfigError
 from bucketpull.report.list_forms import Columns, Form, oss_manifest
 from bucketpull.report.own_file import Folder
+from bucketpull.trusted_path import make_folder
 
 STATE: Final = ".bucketpull-list.json"
 _PARQUET_ROWS: Final = 1_000_000
@@ -48,10 +48,6 @@ class ListOutput(Protocol):
         """Write objects; return the keys that have no place in the form."""
         ...
 
-    def put(self, data: bytes) -> None:
-        """Write bytes that are encoded already, whole lines."""
-        ...
-
     def mark(self, more: bytes) -> None:
         """Sync what is written, and say so beside it."""
         ...
@@ -65,24 +61,33 @@ class ListOutput(Protocol):
         ...
 
 
-class StreamOutput:
+class _Encoded:
+    """What writes objects as bytes of a form."""
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+
+    def write(self, columns: Columns) -> list[bytes]:
+        """See `ListOutput`."""
+        encoded = self._form.encode(columns)
+        self._put(encoded.data)
+        return encoded.left_out
+
+    def _put(self, data: bytes) -> None:
+        raise NotImplementedError
+
+
+class StreamOutput(_Encoded):
     """Standard output: it cannot be continued later."""
 
     can_mark = False
 
     def __init__(self, form: Form, stream: BinaryIO) -> None:
-        self._form = form
+        super().__init__(form)
         self._stream = stream
         stream.write(form.head)
 
-    def write(self, columns: Columns) -> list[bytes]:
-        """See `ListOutput`."""
-        encoded = self._form.encode(columns)
-        self._stream.write(encoded.data)
-        return encoded.left_out
-
-    def put(self, data: bytes) -> None:
-        """See `ListOutput`."""
+    def _put(self, data: bytes) -> None:
         self._stream.write(data)
 
     def mark(self, more: bytes) -> None:
@@ -96,13 +101,13 @@ class StreamOutput:
         """See `ListOutput`."""
 
 
-class FileOutput:
+class FileOutput(_Encoded):
     """One file; until it is whole it lies beside its place as FILE.part."""
 
     can_mark = True
 
     def __init__(self, form: Form, path: Path, mark: Mark | None) -> None:
-        self._form = form
+        super().__init__(form)
         self._folder = Folder(path.parent)
         self._sort_in = str(path.parent)
         self._name, self._part = path.name, path.name + ".part"
@@ -116,14 +121,7 @@ class FileOutput:
         elif not form.is_sorted:
             self._file.write(form.head)
 
-    def write(self, columns: Columns) -> list[bytes]:
-        """See `ListOutput`."""
-        encoded = self._form.encode(columns)
-        self._file.write(encoded.data)
-        return encoded.left_out
-
-    def put(self, data: bytes) -> None:
-        """See `ListOutput`."""
+    def _put(self, data: bytes) -> None:
         self._file.write(data)
 
     def mark(self, more: bytes) -> None:
@@ -159,11 +157,11 @@ class FileOutput:
         self._folder.rename(in_order, self._part)
 
 
-class FolderOutput:
+class FolderOutput(_Encoded):
     """Files of a bounded size in a folder: list-00001, list-00002 and so on; the last of them may be in writing."""
 
     def __init__(self, form: Form, folder: Path, mark: Mark | None, name: str) -> None:
-        self._form = form
+        super().__init__(form)
         self._folder = Folder(folder)
         self._is_oss = name == "oss"
         self._files = list(mark.files) if mark is not None else []
@@ -180,14 +178,7 @@ class FolderOutput:
         """See `ListOutput`: a compressed file cannot be continued in its middle."""
         return not self._form.is_gzipped or self._file is None
 
-    def write(self, columns: Columns) -> list[bytes]:
-        """See `ListOutput`."""
-        encoded = self._form.encode(columns)
-        self.put(encoded.data)
-        return encoded.left_out
-
-    def put(self, data: bytes) -> None:
-        """See `ListOutput`."""
+    def _put(self, data: bytes) -> None:
         start = 0
         while start < len(data):
             stop = self._fitting(data, start)
@@ -254,8 +245,6 @@ class FolderOutput:
 class ParquetOutput:
     """Parquet files of a million objects in a folder; a file counts when it is whole."""
 
-    can_mark = False
-
     def __init__(self, folder: Path, mark: Mark | None) -> None:
         self._arrow = importlib.import_module("pyarrow")
         self._parquet = importlib.import_module("pyarrow.parquet")
@@ -265,7 +254,6 @@ class ParquetOutput:
         self._writer: Any = None
         self._batches: list[Any] = []
         self._rows = self._written = 0
-        self._count_since_mark()
         text, number = self._arrow.string(), self._arrow.int64()
         self._schema = self._arrow.schema(
             [
@@ -278,6 +266,11 @@ class ParquetOutput:
             ]
         )
 
+    @property
+    def can_mark(self) -> bool:
+        """See `ListOutput`."""
+        return self._writer is None
+
     def write(self, columns: Columns) -> list[bytes]:
         """See `ListOutput`."""
         if self._writer is None:
@@ -289,7 +282,6 @@ class ParquetOutput:
             self._write_group()
         if self._rows >= _PARQUET_ROWS:
             self._end_file()
-        self._count_since_mark()
         return []
 
     def _batch(self, columns: Columns) -> Any:  # noqa: ANN401 - a batch of pyarrow
@@ -311,10 +303,6 @@ class ParquetOutput:
         if self._batches:
             self._writer.write_table(self._arrow.Table.from_batches(self._batches))
         self._batches, self._written = [], self._rows
-
-    def put(self, data: bytes) -> None:
-        """Refuse: a table takes columns."""
-        raise NotImplementedError
 
     def mark(self, more: bytes) -> None:
         """See `ListOutput`."""
@@ -344,8 +332,18 @@ class ParquetOutput:
         self._files.append(self._folder.synced(self._next_name()))
         self._writer, self._rows, self._written = None, 0, 0
 
-    def _count_since_mark(self) -> None:
-        self.can_mark = self._writer is None
+
+def open_output(name: str, form: Form, path: Path, mark: Mark | None = None) -> ListOutput:
+    """Open the file of a form, or the folder of one that has several; cut back to its mark.
+
+    Raises:
+        OSError: It cannot be opened.
+
+    """
+    if form.most_bytes is None:
+        return FileOutput(form, path, mark)
+    make_folder(path, parents=True)
+    return FolderOutput(form, path, mark, name)
 
 
 def state_of(path: Path, is_folder: bool) -> Path:
@@ -377,6 +375,3 @@ def write_state(folder: Folder, name: str, mark: Mark) -> None:
         file.flush()
         os.fsync(file.fileno())
     folder.rename(fresh, name)
-
-
-Opener = Callable[[Mark | None], ListOutput]
