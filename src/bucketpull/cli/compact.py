@@ -11,8 +11,8 @@ from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line
 from bucketpull.volumes import os_errors
 from bucketpull.volumes.live_objects import LiveObjects
+from bucketpull.volumes.packs.compacting import Waste, find_waste
 from bucketpull.volumes.packs.compacting import compact as compact_packs
-from bucketpull.volumes.packs.waste import Waste, find_waste
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.output import inform, say, tell

@@ -21,8 +21,7 @@ from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line
 from bucketpull.report.text_tables import label
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.packs.compacting import compact, end_packs
-from bucketpull.volumes.packs.waste import find_waste
+from bucketpull.volumes.packs.compacting import compact, end_packs, find_waste
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.verification import Fault, Finding, Verification, repairs

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from bucketpull import kill_points
-from bucketpull.domain.batching import decode_parts, ids_of
+from bucketpull.domain.batching import ids_of
 from bucketpull.domain.model import show
 from bucketpull.domain.record import Conclusion, Record
 from bucketpull.volumes import os_errors, system
@@ -23,7 +23,7 @@ from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
-from bucketpull.volumes.leftovers import intent, read_intent
+from bucketpull.volumes.leftovers import intent, read_begun, read_intent
 from bucketpull.volumes.location import location_of
 from bucketpull.volumes.os_errors import Culprit
 from bucketpull.volumes.packs.books import PackBooks
@@ -226,17 +226,13 @@ class Removal:
 
     def _begun(self, name: str, since: int) -> Begun:
         """Read a batch's note, by its name; of one that cannot be read nothing is known."""
-        try:
-            note = read_intent(self._home, name)
-            parts = decode_parts(note.body) if note.body else []
-        except (OSError, msgspec.DecodeError):
-            return Begun(since, 0, {})
+        made_at, parts = read_begun(self._home, name)
         dates = {
             (part.directory, name): mtime
             for part in parts
             for name, mtime in zip(part.names, part.mtimes, strict=True)
         }
-        return Begun(since, note.made_at, dates)
+        return Begun(since, made_at, dates)
 
     def _take_unsettled(self, journal: str, begun: Sequence[Begun], latest: Mapping[Key, Latest]) -> None:
         """Remove the files of batches that are newer than their notes and have the listed dates, and that no block describes: a former one may count."""

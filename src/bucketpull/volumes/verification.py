@@ -16,8 +16,8 @@ from bucketpull.volumes.beneath import VOLUME_MARK, exists, scanned
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import LiveObjects, Stored
 from bucketpull.volumes.packs.checking import PackChecks
+from bucketpull.volumes.packs.compacting import LiveBodies, Waste
 from bucketpull.volumes.packs.folder import path_of
-from bucketpull.volumes.packs.waste import LiveBodies, Waste
 from bucketpull.volumes.partitions import Partitions, digest_of
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.scratch import scratch_folder

@@ -21,12 +21,20 @@ from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.foreign import ForeignFiles
 from bucketpull.volumes.identity import LEDGER, Entered, Owner, enter, mark_owner, mark_packs, take_lock
 from bucketpull.volumes.ledger import Damage, Entry, Kind, Ledger, LedgerCheck
-from bucketpull.volumes.leftovers import intent, read_intent, read_intents, remove_intent, tidy, write_intent
+from bucketpull.volumes.leftovers import (
+    begun_parts,
+    intent,
+    read_intent,
+    read_intents,
+    remove_intent,
+    tidy,
+    whole_files,
+    write_intent,
+)
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders
 from bucketpull.volumes.partial_blocks import PartialBlocks
 from bucketpull.volumes.pruning import PRUNING, Gone
-from bucketpull.volumes.recovery import begun_parts, whole_files
 from bucketpull.volumes.removal import Removal, keys_of, lengths_of
 from bucketpull.volumes.room import measured, try_writing
 from bucketpull.volumes.trash import Trash, trash_note

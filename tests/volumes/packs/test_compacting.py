@@ -4,8 +4,7 @@ import pytest
 from tests.volumes.filling import SMALL_PACKS, Filler, bodies
 
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.packs.compacting import compact
-from bucketpull.volumes.packs.waste import find_waste
+from bucketpull.volumes.packs.compacting import compact, find_waste
 from bucketpull.volumes.reader import open_reader
 
 

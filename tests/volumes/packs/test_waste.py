@@ -5,7 +5,7 @@ from tests.volumes.filling import ODD_KEYS, Filler
 
 from bucketpull.domain.packing import Packing, PackNames
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.packs.waste import find_waste
+from bucketpull.volumes.packs.compacting import find_waste
 from bucketpull.volumes.reader import open_reader
 
 
