@@ -49,10 +49,8 @@ def _compact(settings: Settings, path: str, *, dry_run: bool) -> None:
         wasted = [waste for waste in packs if waste.is_much]
         _show(settings, path, packs, wasted)
         if wasted and not dry_run:
-            try:
+            with os_errors.volume_errors(path, "packs not rewritten"):
                 freed = compact_packs(volume, reader, live, wasted)
-            except OSError as error:
-                raise os_errors.volume_error(path, "packs not rewritten", error) from error
             if not settings.quiet:
                 tell(f"volume {path}: {size(freed)} are free now")
 

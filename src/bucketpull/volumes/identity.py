@@ -85,19 +85,12 @@ def identify(path: str) -> str | None:
         VolumeError: There is something that is no volume of this version, or it cannot be read.
 
     """
-    try:
-        root = open_root(path, writing=False)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise os_errors.volume_error(path, "not opened", error) from error
-    try:
-        found = _entered(root, path, writing=False)
-    except BaseException:
-        os.close(root)
-        raise
+    with os_errors.volume_errors(path, "not opened"):
+        try:
+            found = _opened(path, writing=False)
+        except FileNotFoundError:
+            return None
     if found is None:
-        os.close(root)
         return None
     found.close()
     return found.identity.id
@@ -125,20 +118,14 @@ def initialise(path: str, layout: str = "key") -> str:
         VolumeError: The directory is not there, cannot be written, or a link of somebody else leads there.
 
     """
-    try:
+    with os_errors.volume_errors(path, "not opened"):
         root = open_root(path, writing=True)
-    except OSError as error:
-        raise os_errors.volume_error(path, "not opened", error) from error
     try:
-        beneath.make(root, HOME, 0o755)
-        home = OwnDirectory.open(root, HOME, path, writing=True)
-        try:
-            known = _read(home, path)
-            return known.id if known else _write(home, layout).id
-        finally:
-            home.close()
-    except OSError as error:
-        raise os_errors.volume_error(path, "not initialised", error) from error
+        with os_errors.volume_errors(path, "not initialised"):
+            beneath.make(root, HOME, 0o755)
+            with closing(OwnDirectory.open(root, HOME, path, writing=True)) as home:
+                known = _read(home, path)
+                return known.id if known else _write(home, layout).id
     finally:
         os.close(root)
 
@@ -151,27 +138,37 @@ def enter(path: str, expected: str | None, *, writing: bool = False) -> Entered:
         VolumeForeign: With `writing`, its own directory is somebody else's, or a link of somebody else leads there.
 
     """
-    try:
-        root = open_root(path, writing=writing)
-    except OSError as error:
-        raise os_errors.volume_error(path, "not opened", error) from error
-    try:
-        found = _entered(root, path, writing=writing)
-        if found is None:
-            raise VolumeSick(
-                path,
-                "is not a volume; is the disk mounted?"
-                if expected
-                else "is not a volume yet; `bucketpull sync` makes it one",
-            )
-    except BaseException:
-        os.close(root)
-        raise
+    with os_errors.volume_errors(path, "not opened"):
+        found = _opened(path, writing=writing)
+    if found is None:
+        raise VolumeSick(
+            path,
+            "is not a volume; is the disk mounted?"
+            if expected
+            else "is not a volume yet; `bucketpull sync` makes it one",
+        )
     if expected not in {None, found.identity.id}:
         found.close()
         raise VolumeSick(
             path, f"holds volume {found.identity.id} instead of {expected}; mount the right disk"
         )
+    return found
+
+
+def _opened(path: str, *, writing: bool) -> Entered | None:
+    """Open the volume at a path; None where the directory is none.
+
+    Raises:
+        OSError: The directory cannot be opened.
+
+    """
+    root = open_root(path, writing=writing)
+    found = None
+    try:
+        found = _entered(root, path, writing=writing)
+    finally:
+        if found is None:
+            os.close(root)
     return found
 
 

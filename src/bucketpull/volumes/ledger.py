@@ -138,10 +138,8 @@ class Ledger:
 
         """
         flags = os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
-        try:
+        with os_errors.volume_errors(volume, "ledger not opened"):
             fd = home.open_file(name, flags)
-        except OSError as error:
-            raise os_errors.volume_error(volume, "ledger not opened", error) from error
         try:
             return cls(fd, volume)
         except BaseException:
@@ -238,12 +236,10 @@ class Ledger:
             return False
         before = self._last_whole(damage.offset)
         totals = (before.objects, before.size) if before else (0, 0)
-        try:
+        with os_errors.volume_errors(self._volume, "ledger not written"):
             for offset, length in _pieces(damage):
                 system.write_all(self._fd, [_blank(length, *totals)], offset)
             os.fdatasync(self._fd)
-        except OSError as error:
-            raise os_errors.volume_error(self._volume, "ledger not written", error) from error
         return True
 
     def cut(self, offset: int) -> None:
@@ -281,12 +277,8 @@ class Ledger:
         self.reserve()
 
     def _undo(self) -> None:
-        try:
+        with os_errors.volume_errors(self._volume, "ledger not cut after a failed append"):
             os.ftruncate(self._fd, self.end)
-        except OSError as error:
-            raise os_errors.volume_error(
-                self._volume, "ledger not cut after a failed append", error
-            ) from error
 
     def _frame_at(self, offset: int) -> Frame | None:
         head = os.pread(self._fd, _HEADER, offset)

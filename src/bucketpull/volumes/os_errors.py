@@ -5,6 +5,8 @@ An error that blames the volume is not believed at once where it came from one o
 """
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import Final
 
@@ -80,3 +82,12 @@ def volume_error(path: str, doing: str, error: OSError) -> VolumeError:
     detail = f"{doing}: {error.strerror or error}; {_ADVICE.get(error.errno or 0, _LOOK_AT_IT)}"
     kind = {Culprit.MACHINE: MachineShort, Culprit.FULL: VolumeFull}.get(culprit(error, own=True), VolumeSick)
     return kind(path, detail)
+
+
+@contextmanager
+def volume_errors(path: str, doing: str) -> Iterator[None]:
+    """Raise what `volume_error` makes of an error of the system that is met meanwhile."""
+    try:
+        yield
+    except OSError as error:
+        raise volume_error(path, doing, error) from error

@@ -55,11 +55,9 @@ class PartialBlocks:
         """
         if offset not in self._offsets:
             return records
-        try:
+        with os_errors.volume_errors(self._identity.id, "removed objects not looked up"):
             removed = self._removals.since(offset, ledger)
             kept = [(record, _not_removed(record, removed)) for record in records]
-        except OSError as error:
-            raise os_errors.volume_error(self._identity.id, "removed objects not looked up", error) from error
         return [record.take(indexes) for record, indexes in kept if indexes]
 
     def replaced(self, copies: Sequence[Former], ledger: Ledger) -> tuple[list[_Copy], list[_Copy]]:
@@ -95,7 +93,7 @@ class PartialBlocks:
         new = sorted(set(offsets) - self._offsets)
         if not new:
             return
-        try:
+        with os_errors.volume_errors(self._identity.id, "removal not noted"):
             fd = self._home.open_file(_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             try:
                 os.ftruncate(fd, os.fstat(fd).st_size // _offset.size * _offset.size)  # a torn end
@@ -103,8 +101,6 @@ class PartialBlocks:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-        except OSError as error:
-            raise os_errors.volume_error(self._identity.id, "removal not noted", error) from error
         self._offsets.update(new)
 
     def _read(self) -> set[int]:

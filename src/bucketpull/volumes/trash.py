@@ -51,12 +51,10 @@ class Trash:
             VolumeError: The disk fails.
 
         """
-        try:
+        with os_errors.volume_errors(self._volume, "trash not read"):
             if beneath.look(self._home.fd, TRASH) is None:
                 return []
             names = self._home.below(TRASH).names()
-        except OSError as error:
-            raise os_errors.volume_error(self._volume, "trash not read", error) from error
         return sorted(name for name in names if _UNTIL.fullmatch(name) and name < trash_until(time.time(), 0))
 
     def empty(self, name: str) -> None:
@@ -66,12 +64,8 @@ class Trash:
             VolumeError: Something in it cannot be removed.
 
         """
-        try:
+        with os_errors.volume_errors(self._volume, f".bucketpull/trash/{name} not removed"):
             beneath.remove_all(self._home.below(TRASH).fd, name)
-        except OSError as error:
-            raise os_errors.volume_error(
-                self._volume, f".bucketpull/trash/{name} not removed", error
-            ) from error
 
 
 class TrashFolder:

@@ -112,10 +112,8 @@ class DiskVolume:
 
     def belong_to(self, owner: Owner) -> None:
         """Note durably whose it is."""
-        try:
+        with os_errors.volume_errors(self.path, "owner not noted"):
             self.identity = mark_owner(self._home, self.identity, owner)
-        except OSError as error:
-            raise os_errors.volume_error(self.path, "owner not noted", error) from error
 
     def status(self) -> VolumeStatus:
         """Measure what is free above the reserve. What only the worker knows is left 0.
@@ -150,10 +148,8 @@ class DiskVolume:
 
     def probe(self) -> None:
         """Write a little and remove it: neither a quota nor every limit shows in `status`."""
-        try:
+        with os_errors.volume_errors(self.path, "write test failed"):
             try_writing(self._home.below(TEMPORARY).fd, _PROBE_BYTES)
-        except OSError as error:
-            raise os_errors.volume_error(self.path, "write test failed", error) from error
 
     def intend(self, journal: str, work: int, body: bytes = b"") -> None:
         """Note a batch before its first file is written, as a file with the batch's body in it.
@@ -164,10 +160,8 @@ class DiskVolume:
         if (journal, work) in self._intents:
             return
         name = intent(journal, work, self._ledger.end)
-        try:
+        with os_errors.volume_errors(self.path, "batch not noted"):
             write_intent(self._home, name, self._attachment, body)
-        except OSError as error:
-            raise os_errors.volume_error(self.path, "batch not noted", error) from error
         self._intents[journal, work] = self._ledger.end
         if _reach is not None:
             _reach("intended")
@@ -177,15 +171,13 @@ class DiskVolume:
         intended = self._intents.get((journal, work))
         if intended is None:
             return []
-        try:
+        with os_errors.volume_errors(self.path, "batch not recovered"):
             note = read_intent(self._home, intent(journal, work, intended))
             if not note.attachment or note.attachment != self._attachment:
                 return []
             with self._writing:
                 found = [whole_files(self._tree, self.identity, part, note.made_at) for part in parts]
             return [record for record in found if record is not None]
-        except OSError as error:
-            raise os_errors.volume_error(self.path, "batch not recovered", error) from error
 
     def settle_begun(self) -> None:
         """Settle what batches of any journal left here whole, and forget them: a new journal will not ask about them."""
@@ -202,10 +194,8 @@ class DiskVolume:
 
     def clear(self, parts: Sequence[Part], older: Sequence[int] = ()) -> None:
         """Put aside what is not ours where objects are about to be stored; blocks at `older` tell of some in another version."""
-        try:
+        with os_errors.volume_errors(self.path, "file of others not put aside"):
             self._foreign.clear(parts, older)
-        except OSError as error:
-            raise os_errors.volume_error(self.path, "file of others not put aside", error) from error
 
     def pending(self, journal: str) -> list[tuple[int, list[int]]]:
         """Return the batches of a journal that are noted, each with the offsets of its blocks."""
@@ -257,11 +247,8 @@ class DiskVolume:
         always on disk. Where it fails, it may be called again, and forgets nothing.
         """
         noted = {work: at for (name, work), at in self._intents.items() if name == journal}
-        try:
-            with self._writing:
-                self._removal.conclude(journal, conclusions, noted)
-        except OSError as error:
-            raise os_errors.volume_error(self.path, "files that do not count not removed", error) from error
+        with os_errors.volume_errors(self.path, "files that do not count not removed"), self._writing:
+            self._removal.conclude(journal, conclusions, noted)
         for each in conclusions:
             self.forget(journal, each.work)
 
@@ -287,10 +274,8 @@ class DiskVolume:
         self._check_health()
         objects = [(each.record, each.place) for each in gone]
         if trash:
-            try:
+            with os_errors.volume_errors(self.path, "not kept in the trash"):
                 self._removal.keep_packed(objects, trash)
-            except OSError as error:
-                raise os_errors.volume_error(self.path, "not kept in the trash", error) from error
         work = gone[0].block
         self.intend(PRUNING, work, trash_note(trash))
         try:
