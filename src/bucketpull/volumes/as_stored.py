@@ -7,7 +7,7 @@ from typing import Final
 
 from bucketpull.domain.record import Record
 from bucketpull.volumes import system
-from bucketpull.volumes.beneath import OwnDirectory
+from bucketpull.volumes.beneath import OwnDirectory, closing_fd
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LOCK
 
@@ -33,11 +33,8 @@ def is_as_stored(
 
 def keeps_dates(home: OwnDirectory) -> bool:
     """Tell whether the file system of our own folder keeps dates."""
-    fd = home.open_file(LOCK)
-    try:
+    with closing_fd(home.open_file(LOCK)) as fd:
         return system.keeps_dates(fd)
-    finally:
-        os.close(fd)
 
 
 def has_length(found: os.stat_result | None, length: int) -> bool:
@@ -68,9 +65,7 @@ def md5_of(fd: int) -> bytes:
 
     """
     digest = hashlib.md5(usedforsecurity=False)
-    try:
+    with closing_fd(fd):
         while data := os.read(fd, _PIECE_BYTES):
             digest.update(data)
-    finally:
-        os.close(fd)
     return digest.digest()

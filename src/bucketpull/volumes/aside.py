@@ -9,7 +9,7 @@ from typing import Final
 from bucketpull.domain.keys import LONGEST_NAME
 from bucketpull.domain.model import show
 from bucketpull.volumes import beneath
-from bucketpull.volumes.beneath import OwnDirectory
+from bucketpull.volumes.beneath import OwnDirectory, closing_fd
 from bucketpull.volumes.files.tree import Tree
 
 LIST: Final = "kept.txt"
@@ -31,8 +31,7 @@ def set_aside(tree: Tree, home: OwnDirectory, path: bytes) -> bool:
     folder, _, name = path.rpartition(b"/")
     place = tree.place(folder, create=False)
     kept = _free_name(place.fd, name)
-    fd = home.open_file(LIST, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    try:
+    with closing_fd(home.open_file(LIST, os.O_WRONLY | os.O_CREAT | os.O_APPEND)) as fd:
         fcntl.flock(fd, fcntl.LOCK_EX)
         before = os.fstat(fd).st_size
         os.write(fd, f"{show(path)}\t{show(place.join(kept))}\n".encode())
@@ -43,8 +42,6 @@ def set_aside(tree: Tree, home: OwnDirectory, path: bytes) -> bool:
             if error.errno in _IMMOVABLE:
                 return False
             raise
-    finally:
-        os.close(fd)
     return True
 
 
@@ -60,13 +57,10 @@ class AsideCount:
         """Return how many were written down."""
         found = beneath.look(self._home.fd, LIST)
         if found is not None and found.st_size > self._read:
-            fd = self._home.open_file(LIST)
-            try:
+            with closing_fd(self._home.open_file(LIST)) as fd:
                 while data := os.pread(fd, _MOST_READ, self._read):
                     self._lines += data.count(b"\n")
                     self._read += len(data)
-            finally:
-                os.close(fd)
         return self._lines
 
 

@@ -38,6 +38,15 @@ def let_go(fd: int) -> None:
         os.close(fd)
 
 
+@contextmanager
+def closing_fd(fd: int) -> Iterator[int]:
+    """Give a descriptor, and close it in the end."""
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def open_root(path: str, *, writing: bool) -> int:
     """Open a volume's directory itself, so that what is mounted over it later is not mistaken for it.
 
@@ -98,12 +107,8 @@ def look(directory: int, name: bytes | str) -> os.stat_result | None:
 
 def is_empty(directory: int) -> bool:
     """Tell whether there is nothing in an open directory."""
-    fd = os.open(".", _LISTED, dir_fd=directory)
-    try:
-        with os.scandir(fd) as entries:
-            return next(entries, None) is None
-    finally:
-        os.close(fd)
+    with closing_fd(os.open(".", _LISTED, dir_fd=directory)) as fd, os.scandir(fd) as entries:
+        return next(entries, None) is None
 
 
 def is_volume(directory: int) -> bool:
@@ -128,16 +133,13 @@ def remove_directory(directory: int, name: bytes | str) -> None:
 
 def remove_all(directory: int, name: bytes | str) -> None:
     """Remove a directory with what is in it, however many entries that has: only some of them are in memory."""
-    fd = os.open(name, _LISTED, dir_fd=directory)
-    try:
+    with closing_fd(os.open(name, _LISTED, dir_fd=directory)) as fd:
         while entries := _some_entries(fd):
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     remove_all(fd, entry.name)
                 else:
                     os.unlink(entry.name, dir_fd=fd)
-    finally:
-        os.close(fd)
     os.rmdir(name, dir_fd=directory)
 
 
@@ -154,11 +156,8 @@ def is_writable(directory: int) -> bool:
 def open_path(root: int, path: str) -> int:
     """Open a regular file some directories below an open one."""
     folder, _, name = path.rpartition("/")
-    directory = _descend(root, folder.encode())
-    try:
+    with closing_fd(_descend(root, folder.encode())) as directory:
         return open_file(directory, name, os.O_RDONLY)
-    finally:
-        os.close(directory)
 
 
 def _descend(root: int, path: bytes) -> int:
@@ -177,11 +176,8 @@ def _descend(root: int, path: bytes) -> int:
 def exists(root: int, folder: bytes, name: bytes) -> bool:
     """Tell whether a folder some levels below an open one has an entry; False if the folder cannot be entered."""
     try:
-        fd = _descend(root, folder)
-        try:
+        with closing_fd(_descend(root, folder)) as fd:
             return look(fd, name) is not None
-        finally:
-            os.close(fd)
     except OSError:
         return False
 
@@ -189,12 +185,8 @@ def exists(root: int, folder: bytes, name: bytes) -> bool:
 @contextmanager
 def scanned(directory: int, path: bytes = b"") -> Iterator[Iterator[os.DirEntry[str]]]:
     """Go through the entries of a directory some levels below an open one."""
-    fd = _descend(directory, path)
-    try:
-        with os.scandir(fd) as entries:
-            yield entries
-    finally:
-        os.close(fd)
+    with closing_fd(_descend(directory, path)) as fd, os.scandir(fd) as entries:
+        yield entries
 
 
 class OwnDirectory:

@@ -20,7 +20,7 @@ from bucketpull.domain.model import Part
 from bucketpull.domain.record import Record
 from bucketpull.volumes import beneath
 from bucketpull.volumes.as_stored import has_our_date, has_whole_seconds, md5_of
-from bucketpull.volumes.beneath import OwnDirectory
+from bucketpull.volumes.beneath import OwnDirectory, closing_fd
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.stream import NOTE, PARTIAL
 from bucketpull.volumes.files.tree import Tree
@@ -77,12 +77,9 @@ class IntentNote(NamedTuple):
 
 def write_intent(home: OwnDirectory, name: str, attachment: str, body: bytes) -> None:
     """Note a batch. On a full disk its name alone is enough."""
-    fd = home.below(INTENTS).open_file(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-    try:
-        with suppress(OSError):
-            os.write(fd, attachment.encode() + b"\n" + body)
-    finally:
-        os.close(fd)
+    made = home.below(INTENTS).open_file(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    with closing_fd(made), suppress(OSError):
+        os.write(made, attachment.encode() + b"\n" + body)
 
 
 def read_intent(home: OwnDirectory, name: str) -> IntentNote:

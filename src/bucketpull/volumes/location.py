@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Final, NamedTuple
 
 from bucketpull.domain.record import Record
-from bucketpull.volumes.beneath import open_path
+from bucketpull.volumes.beneath import closing_fd, open_path
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.packs import folder, tar
@@ -68,11 +68,8 @@ class Bodies:
         wanted = wanted if length is None else min(wanted, length)
         if location.pack:
             return _read(self.pack(location.pack), location.offset + start, wanted)
-        fd = self._tree.open_file(location.path)
-        try:
+        with closing_fd(self._tree.open_file(location.path)) as fd:
             return _read(fd, start, wanted)
-        finally:
-            os.close(fd)
 
     def pack(self, name: str) -> int:
         """Return the descriptor of a pack, which stays ours.

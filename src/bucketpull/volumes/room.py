@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from bucketpull.volumes import beneath, system
+from bucketpull.volumes.beneath import closing_fd
 
 _MARGIN_BYTES: Final = 1 << 18
 _MARGIN_INODES: Final = 16
@@ -38,11 +39,8 @@ def try_writing(directory: int, length: int) -> None:
     trial = f"trial-{secrets.token_hex(4)}"
     beneath.make(directory, trial, 0o700)
     try:
-        inside = beneath.enter(directory, trial)
-        try:
+        with closing_fd(beneath.enter(directory, trial)) as inside:
             _try_inside(inside, length)
-        finally:
-            os.close(inside)
     finally:
         with suppress(OSError):
             beneath.remove_directory(directory, trial)
@@ -59,9 +57,6 @@ def _try_inside(directory: int, length: int) -> None:
 
 
 def _write(directory: int, name: str, length: int) -> None:
-    fd = beneath.create(directory, name)
-    try:
+    with closing_fd(beneath.create(directory, name)) as fd:
         system.write_all(fd, [bytes(length)])
         system.set_date(fd, 0)
-    finally:
-        os.close(fd)

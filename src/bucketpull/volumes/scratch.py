@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.volumes.beneath import closing_fd
 
 _OURS = re.compile(r"bucketpull-[a-z-]+-\w{8}")
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Between a folder's making and its lock nobody may take it for one that was left behind.
 _YOUNG_SECONDS = 60.0
 
@@ -33,18 +35,14 @@ def scratch_folder(name: str, below: str | None = None) -> Iterator[str]:
         raise ConfigError(
             f"temporary files cannot be written ({error.strerror}); set TMPDIR to a folder where they can be"
         ) from error
-    with folder as path:
-        lock = hold(path)
-        try:
-            _remove_left_behind(os.path.dirname(path))
-            yield path
-        finally:
-            os.close(lock)
+    with folder as path, closing_fd(hold(path)):
+        _remove_left_behind(os.path.dirname(path))
+        yield path
 
 
 def hold(folder: str) -> int:
     """Lock a folder, as long as the descriptor is open: it is in use."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(folder, _FOLDER)
     with suppress(OSError):  # some file systems have no locks
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     return fd
@@ -63,10 +61,6 @@ def _is_old(found: os.stat_result) -> bool:
 
 
 def _remove_if_free(folder: str) -> None:
-    with suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(fd)
+    with suppress(OSError), closing_fd(os.open(folder, _FOLDER)) as fd:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)

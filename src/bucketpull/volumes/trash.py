@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from bucketpull.volumes import beneath, os_errors, system
-from bucketpull.volumes.beneath import OwnDirectory
+from bucketpull.volumes.beneath import OwnDirectory, closing_fd
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.location import Location
 from bucketpull.volumes.system import write_all
@@ -84,14 +84,11 @@ class TrashFolder:
         """Keep a copy of an object that lies in a pack, under the path of a file; `pack` is its descriptor."""
         assert self._kept is not None
         folder, _, name = path.rpartition(b"/")
-        fd = beneath.create(self._kept.place(folder).fd, name)
-        try:
+        with closing_fd(beneath.create(self._kept.place(folder).fd, name)) as fd:
             at, end = location.offset, location.offset + location.length
             while piece := os.pread(pack, min(_PIECE_BYTES, end - at), at):
                 at += write_all(fd, [piece])
             system.set_date(fd, mtime)
-        finally:
-            os.close(fd)
 
     def take(self, path: bytes) -> None:
         """Take a file away, if it is there."""

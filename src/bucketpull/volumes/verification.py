@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.model import Part, key_of, show
-from bucketpull.volumes.beneath import VOLUME_MARK, exists, scanned
+from bucketpull.volumes.beneath import VOLUME_MARK, closing_fd, exists, scanned
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import LiveObjects, Stored
 from bucketpull.volumes.packs.checking import PackChecks
@@ -151,14 +151,11 @@ class Verification:
 
     def _read(self, path: bytes) -> bytes:
         """Return the MD5 of a file; the page cache is left to others."""
-        fd = self._reader.tree.open_file(path)
-        try:
+        with closing_fd(self._reader.tree.open_file(path)) as fd:
             digest = hashlib.md5()
             while data := os.read(fd, _PIECE_BYTES):
                 digest.update(data)
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(fd)
         return digest.digest()
 
     def _read_packs(self, packs: PackChecks, live: LiveObjects) -> Iterator[Finding]:

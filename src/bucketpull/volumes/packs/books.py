@@ -19,7 +19,7 @@ from bucketpull import kill_points
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.record import Record, Sealed
-from bucketpull.volumes.beneath import OwnDirectory
+from bucketpull.volumes.beneath import OwnDirectory, closing_fd
 from bucketpull.volumes.ledger import Damage, Kind, Ledger
 from bucketpull.volumes.packs import folder, sealing, tar
 from bucketpull.volumes.packs.folder import NEXT, Folders
@@ -198,11 +198,8 @@ class PackBooks:
             folders.leave_open(writer, number, NEXT)
             return
         if size > end:
-            fd = folders.open(pack, os.O_WRONLY)
-            try:
+            with closing_fd(folders.open(pack, os.O_WRONLY)) as fd:
                 os.ftruncate(fd, end)
-            finally:
-                os.close(fd)
         folders.leave_open(writer, number, end)
 
     def open(self, pack: str) -> int:

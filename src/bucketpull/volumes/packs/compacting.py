@@ -81,7 +81,7 @@ class LiveBodies:
     def _head(self, pack: str, stored: Stored) -> int:
         names = self._names.get(pack)
         if names is None:
-            names = self._names[pack] = names_of(self._reader, stored)
+            names = self._names[pack] = _names_of(self._reader, stored)
         key = key_of(stored.directory, stored.name)
         if names is PackNames.WDS:
             return len(tar.sample(0, 0, key, stored.location.length, stored.mtime))
@@ -101,7 +101,7 @@ def find_waste(reader: VolumeReader, live: LiveObjects, ended: Collection[str] =
     return living.waste(ended)
 
 
-def names_of(reader: VolumeReader, stored: Stored) -> PackNames:
+def _names_of(reader: VolumeReader, stored: Stored) -> PackNames:
     """Return how the members of a pack are named, by one of them."""
     location = stored.location
     header = os.pread(reader.bodies.pack(location.pack), tar.BLOCK, location.offset - tar.BLOCK)
@@ -161,7 +161,7 @@ def _rewrite(volume: DiskVolume, reader: VolumeReader, objects: list[Stored]) ->
     if not objects:
         return
     objects.sort(key=lambda stored: stored.location.offset)
-    packing = Packing(limit=LARGEST_PACKED, names=names_of(reader, objects[0]))
+    packing = Packing(limit=LARGEST_PACKED, names=_names_of(reader, objects[0]))
     appender = Appender(volume.pack_folders(), packing, sync=False)
     try:
         for work, group in enumerate(_groups(objects)):

@@ -20,7 +20,7 @@ import msgspec
 
 from bucketpull.domain.record import Sealed
 from bucketpull.volumes import beneath
-from bucketpull.volumes.beneath import OwnDirectory
+from bucketpull.volumes.beneath import OwnDirectory, closing_fd
 from bucketpull.volumes.packs import folder, tar
 from bucketpull.volumes.packs.index import Index
 
@@ -122,8 +122,7 @@ def seal(directory: int, pack: str, settled: int = 0) -> tuple[Sealed, int]:
         OSError: It cannot be read or written.
 
     """
-    fd = beneath.open_file(directory, folder.file_of(pack), os.O_RDWR)
-    try:
+    with closing_fd(beneath.open_file(directory, folder.file_of(pack), os.O_RDWR)) as fd:
         walk, members = TarWalk(fd, settled), 0
         with Index(directory, folder.file_of(pack)) as index:
             for at, found in walk.members():
@@ -137,8 +136,6 @@ def seal(directory: int, pack: str, settled: int = 0) -> tuple[Sealed, int]:
             os.fsync(fd)
             index.finish(os.fstat(fd))
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(fd)
     return Sealed(pack, length, walk.digest.digest(), members), walk.damaged
 
 
