@@ -7,7 +7,6 @@ import shutil
 import signal
 import sys
 from collections.abc import Mapping
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -21,9 +20,9 @@ from bucketpull.domain.values import check_text
 from bucketpull.web.panel import JobView
 from bucketpull.web.server import Answer
 from bucketpull.wiring.configuration import resolve
-from bucketpull.wiring.dashboard_access import address_of, view_openers
+from bucketpull.wiring.dashboard_access import address_of, view_opener
 from bucketpull.wiring.file_checks import check_folder
-from bucketpull.wiring.job import View, ViewOpener
+from bucketpull.wiring.job import View
 from bucketpull.wiring.local_job import run_sync
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
@@ -91,9 +90,9 @@ def _run(flags: Mapping[str, Any], folder: str, spec: str, *, fast: bool, stays:
             _introduce(settings, place)
         talks = not settings.quiet and not settings.json
         visit = _Visit(settings) if settings.dashboard is not None and stays and talks else None
-        openers = view_openers(settings) if visit is None else visit.view_openers()
+        opener = view_opener(settings) if visit is None else visit.open
         try:
-            code = run_sync(settings, openers, linger=None if visit is None else visit.linger)
+            code = run_sync(settings, opener, linger=None if visit is None else visit.linger)
         except KeyboardInterrupt:  # before the job listens to signals
             code = ExitCode.INTERRUPTED
     if talks and (visit is None or not visit.told):
@@ -107,14 +106,13 @@ class _Visit:
     def __init__(self, settings: Settings) -> None:
         self.told = False
         self._settings = settings
-        self._views: list[View] = []
+        self._open_dashboard = view_opener(settings)
+        self._dashboard: View | None = None
 
-    def view_openers(self) -> list[ViewOpener]:
-        """Return what opens the views of the job; what the job closes at its end stays open."""
-        return [partial(self._open, open_view) for open_view in view_openers(self._settings)]
-
-    async def _open(self, open_view: ViewOpener, answer: Answer, job: JobView) -> View:
-        self._views.append(await open_view(answer, job))
+    async def open(self, answer: Answer, job: JobView) -> View:
+        """Open the dashboard; what the job closes at its end stays open."""
+        assert self._open_dashboard is not None
+        self._dashboard = await self._open_dashboard(answer, job)
         return self
 
     async def close(self) -> None:
@@ -130,8 +128,8 @@ class _Visit:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
             await stop.wait()
-        for view in self._views:
-            await view.close()
+        if self._dashboard is not None:
+            await self._dashboard.close()
 
 
 def _spec(objects: str | None) -> str:

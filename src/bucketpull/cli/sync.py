@@ -42,7 +42,7 @@ def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:  # noqa: 
     bucketpull sync upyun://photos /mnt/d1 --cdn-url https://img.example.com --adopt
     bucketpull sync upyun://photos /mnt/d1 --state /mnt/d1/journal
     """  # noqa: D301
-    from bucketpull.wiring.dashboard_access import view_openers
+    from bucketpull.wiring.dashboard_access import view_opener
     from bucketpull.wiring.local_job import run_sync
     from bucketpull.wiring.notifier import notified
 
@@ -53,4 +53,4 @@ def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:  # noqa: 
 
         check_flags(flags)
         return forecast(settings)
-    return notified(settings, lambda notifier: run_sync(settings, view_openers(settings), notifier))
+    return notified(settings, lambda notifier: run_sync(settings, view_opener(settings), notifier))

@@ -61,7 +61,7 @@ _STOP_SECONDS = 6.0
 
 def run_coordinate(
     settings: Settings,
-    view_openers: Sequence[ViewOpener] = (),
+    open_view: ViewOpener | None = None,
     notifier: Notifier | None = None,
 ) -> ExitCode:
     """List the bucket and keep the books until the job has ended; return how."""
@@ -71,7 +71,7 @@ def run_coordinate(
     asyncio.run(check_alone(broker, settings.job_name()))
     with opened(settings) as opening:
         key = coordinator_key(settings)
-        return asyncio.run(_coordinate(settings, broker, key, opening, view_openers, notifier))
+        return asyncio.run(_coordinate(settings, broker, key, opening, open_view, notifier))
 
 
 async def _coordinate(
@@ -79,7 +79,7 @@ async def _coordinate(
     broker: str,
     key: JobKey,
     opening: Opening,
-    view_openers: Sequence[ViewOpener],
+    open_view: ViewOpener | None,
     notifier: Notifier | None,
 ) -> ExitCode:
     lister = f"{machine_name(settings)}/lister"
@@ -101,7 +101,7 @@ async def _coordinate(
     lists = agent_parameters(settings, journal.id, lister, opening.source.open().endpoints)
     worker = agent_shell(settings, lists, opening.source, near.inbox, pool, [])
     try:
-        await job.run(worker, pool, view_openers)
+        await job.run(worker, pool, open_view)
     finally:
         await transport.close()
     return job.conclude()

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -23,11 +22,11 @@ if TYPE_CHECKING:
 _TOKEN: Final = re.compile(r"[!-~]{16,4096}")
 
 
-def view_openers(settings: Settings) -> "Sequence[ViewOpener]":
-    """Return the dashboard if it is asked for; see `dashboard_at`."""
+def view_opener(settings: Settings) -> "ViewOpener | None":
+    """Return what opens the dashboard if it is asked for; see `dashboard_at`."""
     if settings.dashboard is None:
-        return ()
-    return (dashboard_at(settings.dashboard, "--dashboard", settings),)
+        return None
+    return dashboard_at(settings.dashboard, "--dashboard", settings)
 
 
 def dashboard_at(address: str, name: str, settings: Settings) -> "ViewOpener":

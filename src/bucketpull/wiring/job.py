@@ -205,10 +205,10 @@ class Job:
         self._history = load_history(settings.state_folder())
         self.api = Api(self.control, self._history, self.control)
 
-    async def run(self, worker: AgentShell, pool: ForkedPool, view_openers: Sequence[ViewOpener]) -> None:
+    async def run(self, worker: AgentShell, pool: ForkedPool, open_view: ViewOpener | None) -> None:
         """Run with the worker of this process until the job ends or a signal stops it."""
         pool.start_all()
-        async with self._steered(), _views(view_openers, self.api, self.control):
+        async with self._steered(), _viewed(open_view, self.api, self.control):
             await self._run_together(worker)
 
     def conclude(self) -> ExitCode:
@@ -349,11 +349,11 @@ def on_signals(
 
 
 @contextlib.asynccontextmanager
-async def _views(view_openers: Sequence[ViewOpener], api: Api, job: JobView) -> AsyncIterator[None]:
-    """Open the views, such as the dashboard, for as long as the job runs."""
-    views = [await open_view(api.answer, job) for open_view in view_openers]
+async def _viewed(open_view: ViewOpener | None, api: Api, job: JobView) -> AsyncIterator[None]:
+    """Open the view, such as the dashboard, for as long as the job runs."""
+    view = await open_view(api.answer, job) if open_view is not None else None
     try:
         yield
     finally:
-        for view in views:
+        if view is not None:
             await view.close()

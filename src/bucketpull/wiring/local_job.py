@@ -28,7 +28,7 @@ from bucketpull.wiring.volume_owners import check_owners, owner_of
 
 def run_sync(
     settings: Settings,
-    view_openers: Sequence[ViewOpener] = (),
+    open_view: ViewOpener | None = None,
     notifier: Notifier | None = None,
     *,
     alone: bool = False,
@@ -60,7 +60,7 @@ def run_sync(
         # What was lost is wanted, whatever was chosen.
         selection = None if alone else selection_digest(settings)
         return asyncio.run(
-            _sync(settings, opening, volumes, warnings, selection, view_openers, notifier, linger)
+            _sync(settings, opening, volumes, warnings, selection, open_view, notifier, linger)
         )
 
 
@@ -70,7 +70,7 @@ async def _sync(
     volumes: Sequence[DiskVolume],
     warnings: Sequence[tuple[str, str]],
     selection: str | None,
-    view_openers: Sequence[ViewOpener],
+    open_view: ViewOpener | None,
     notifier: Notifier | None,
     linger: Callable[[ExitCode], Awaitable[None]] | None,
 ) -> ExitCode:
@@ -84,7 +84,7 @@ async def _sync(
     pool = ForkedPool(opening.fork_server, settings.process_count())
     parameters = agent_parameters(settings, opening.journal.id, machine, opening.source.open().endpoints)
     worker = agent_shell(settings, parameters, opening.source, transport.inbox, pool, volumes)
-    await job.run(worker, pool, view_openers)
+    await job.run(worker, pool, open_view)
     code = job.conclude()
     if linger is not None:
         await linger(code)
