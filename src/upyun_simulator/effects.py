@@ -9,13 +9,13 @@
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import quote
 
 from upyun_simulator import page_effects, reply_effects
 from upyun_simulator.contents import Folder, Item
 from upyun_simulator.cursor import END, Cursors
-from upyun_simulator.faults import ALL, BODIES, GETS, LISTS, OBJECTS, Hit, Rule, parse_rule
+from upyun_simulator.faults import ALL, BODIES, GETS, OBJECTS, Effect, Hit, Rule, parse_rule
 from upyun_simulator.listing import Ask, Page
 from upyun_simulator.message import Delivery, Reply
 
@@ -79,20 +79,12 @@ def _wrong_416(hit: Hit) -> Reply:
     return reply
 
 
-class Instead(NamedTuple):
-    """What answers a request: which ones, how, and in words."""
-
-    kinds: frozenset[str]
-    answer: Callable[[Hit], Reply]
-    says: str
-
-
-def _codes(default: int) -> Instead:
+def _codes(default: int) -> Effect[Callable[[Hit], Reply]]:
     says = f"an error code, {default} unless code= says another; retry_after= adds the header"
-    return Instead(ALL, _code(default), says)
+    return Effect(ALL, _code(default), says)
 
 
-INSTEAD: Final[dict[str, Instead]] = {
+INSTEAD: Final[dict[str, Effect[Callable[[Hit], Reply]]]] = {
     "429": _codes(42900001),
     "503": _codes(50300000),
     "499": _codes(49900001),
@@ -100,22 +92,22 @@ INSTEAD: Final[dict[str, Instead]] = {
     "401": _codes(40100005),
     "404": _codes(40400001),
     "error": _codes(50300044),
-    "502-html": Instead(ALL, _bad_gateway, "502 with a proxy's HTML page"),
-    "500-empty": Instead(ALL, _empty_500, "500 with no body"),
-    "reset": Instead(ALL, _no_head("reset"), "connection reset before any byte"),
-    "hang-up": Instead(ALL, _no_head("close"), "connection closed in order before any byte"),
-    "silence": Instead(ALL, _no_head("stall"), "no answer at all, the connection stays open"),
-    "html": Instead(BODIES, _html, "200 with the HTML of a JavaScript challenge"),
-    "json-200": Instead(BODIES, _json_200, "200 with the JSON of an error, code= (42900001)"),
-    "redirect": Instead(
+    "502-html": Effect(ALL, _bad_gateway, "502 with a proxy's HTML page"),
+    "500-empty": Effect(ALL, _empty_500, "500 with no body"),
+    "reset": Effect(ALL, _no_head("reset"), "connection reset before any byte"),
+    "hang-up": Effect(ALL, _no_head("close"), "connection closed in order before any byte"),
+    "silence": Effect(ALL, _no_head("stall"), "no answer at all, the connection stays open"),
+    "html": Effect(BODIES, _html, "200 with the HTML of a JavaScript challenge"),
+    "json-200": Effect(BODIES, _json_200, "200 with the JSON of an error, code= (42900001)"),
+    "redirect": Effect(
         ALL, _redirect, "a redirect, status= (302), to= (/error.jpg); {key} there is the object's key"
     ),
-    "now-folder": Instead(
+    "now-folder": Effect(
         OBJECTS,
         _now_folder,
         "the object has become a folder: a listing, or with `x-upyun-folder: false` code= (40400001)",
     ),
-    "416": Instead(GETS, _wrong_416, "416 with a valid Content-Range to a request with Range"),
+    "416": Effect(GETS, _wrong_416, "416 with a valid Content-Range to a request with Range"),
 }
 
 
@@ -137,25 +129,17 @@ def _stale(hit: Hit, item: Item) -> Item:
     return item._replace(size=size, mtime=item.mtime - 3600, version=item.version + 1_000)
 
 
-class Changed(NamedTuple):
-    """What happens to an object: for which requests, how, and in words."""
-
-    kinds: frozenset[str]
-    change: Callable[[Hit, Item], Item | None]
-    says: str
-
-
-CHANGED: Final[dict[str, Changed]] = {
-    "gone": Changed(OBJECTS, _gone, "404 for an object that is listed"),
-    "expired": Changed(
+CHANGED: Final[dict[str, Effect[Callable[[Hit, Item], Item | None]]]] = {
+    "gone": Effect(OBJECTS, _gone, "404 for an object that is listed"),
+    "expired": Effect(
         OBJECTS, _expired, "the object's time to live ends with this request: 404, and no longer listed"
     ),
-    "size-differs": Changed(
+    "size-differs": Effect(
         OBJECTS,
         _size_differs,
         "the object was replaced since it was listed: other bytes, by= more of them (7), a later time",
     ),
-    "stale": Changed(
+    "stale": Effect(
         OBJECTS,
         _stale,
         "an older version: other bytes, three quarters of them (same=1: as many), an earlier time",
@@ -164,37 +148,30 @@ CHANGED: Final[dict[str, Changed]] = {
 
 STICKY: Final = frozenset({"gone", "now-folder", "size-differs", "multipart-etag", "no-md5"})
 
-_WHERE: Final[dict[str, frozenset[str]]] = {
-    **{
-        name: effect.kinds
-        for table in (INSTEAD, CHANGED, reply_effects.EFFECTS)
-        for name, effect in table.items()
-    },
-    **dict.fromkeys(page_effects.EFFECTS, LISTS),
-}
+_TABLES: Final = (INSTEAD, CHANGED, reply_effects.EFFECTS, page_effects.EFFECTS)
 
 
 def parse(text: str) -> Rule:
     """Read a rule such as `429:p=0.1`; ValueError names what is wrong and what there is."""
-    return parse_rule(text, _WHERE, STICKY)
+    kinds = {name: effect.kinds for table in _TABLES for name, effect in table.items()}
+    return parse_rule(text, kinds, STICKY)
 
 
 def describe() -> dict[str, str]:
     """Return every fault with what it does, in one line."""
-    tables = (INSTEAD, CHANGED, reply_effects.EFFECTS, page_effects.EFFECTS)
-    return {name: effect.says for table in tables for name, effect in table.items()}
+    return {name: effect.says for table in _TABLES for name, effect in table.items()}
 
 
 def instead(hit: Hit) -> Reply | None:
     """Return the fault's own answer, None where it acts elsewhere."""
     effect = INSTEAD.get(hit.rule.name)
-    return effect.answer(hit) if effect else None
+    return effect.act(hit) if effect else None
 
 
 def changed(hit: Hit, item: Item) -> Item | None:
     """Return the object as the fault has it."""
     effect = CHANGED.get(hit.rule.name)
-    return effect.change(hit, item) if effect else item
+    return effect.act(hit, item) if effect else item
 
 
 def on_pages(hit: Hit) -> bool:
@@ -205,7 +182,7 @@ def on_pages(hit: Hit) -> bool:
 def page(hit: Hit, ask: Ask, folder: Folder, cursors: Cursors) -> Page:
     """Return the spoilt page."""
     turn = page_effects.Turn(hit.rule, hit.call.contents, ask, folder, cursors)
-    return page_effects.EFFECTS[hit.rule.name].spoil(turn)
+    return page_effects.EFFECTS[hit.rule.name].act(turn)
 
 
 def afterwards(hit: Hit, reply: Reply) -> bool:
@@ -213,4 +190,4 @@ def afterwards(hit: Hit, reply: Reply) -> bool:
     effect = reply_effects.EFFECTS.get(hit.rule.name)
     if effect is None:
         return True
-    return reply.status in {200, 206} and effect.spoil(hit.rule, reply)
+    return reply.status in {200, 206} and effect.act(hit.rule, reply)

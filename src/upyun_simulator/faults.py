@@ -22,13 +22,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from upyun_simulator.message import Reply, Request
 
 if TYPE_CHECKING:
     from upyun_simulator.overlay import Overlay
 
+Act = TypeVar("Act")
 KINDS: Final = ("list", "get", "head", "usage")
 ALL: Final = frozenset({f"rest.{kind}" for kind in KINDS} | {"cdn.get", "cdn.head"})
 GETS: Final = frozenset({"rest.get", "cdn.get"})
@@ -101,6 +102,14 @@ class Hit:
     def error(self, code: int) -> Reply:
         """Return an error reply."""
         return self.refuse(code, self.request_id)
+
+
+class Effect(NamedTuple, Generic[Act]):
+    """What a fault does: to which requests, how, and in words."""
+
+    kinds: frozenset[str]
+    act: Act
+    says: str
 
 
 def parse_rule(text: str, kinds: dict[str, frozenset[str]], sticky: frozenset[str]) -> Rule:

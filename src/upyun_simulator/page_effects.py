@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from json import dumps
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from upyun_simulator.contents import FOLDER, Entry, Folder
 from upyun_simulator.cursor import END, Cursors, Position
 from upyun_simulator.errors import Refusal
-from upyun_simulator.faults import Rule
+from upyun_simulator.faults import LISTS, Effect, Rule
 from upyun_simulator.listing import Ask, Page, make_page, position_of
 from upyun_simulator.overlay import Overlay
 
@@ -232,54 +232,57 @@ def _odd_entry(turn: Turn) -> Page:
     return page
 
 
-class Spoiler(NamedTuple):
-    """What spoils a page: how, and in words."""
-
-    spoil: Callable[[Turn], Page]
-    says: str
-
-
-EFFECTS: Final[dict[str, Spoiler]] = {
-    "folder-gone": Spoiler(
-        _folder_gone, "the folder is deleted between its pages: 404 from the second page on"
+EFFECTS: Final[dict[str, Effect[Callable[[Turn], Page]]]] = {
+    "folder-gone": Effect(
+        LISTS, _folder_gone, "the folder is deleted between its pages: 404 from the second page on"
     ),
-    "same-cursor": Spoiler(
-        _same_cursor, "the page's cursor is the one that was sent (for a first page: the first entry's)"
+    "same-cursor": Effect(
+        LISTS,
+        _same_cursor,
+        "the page's cursor is the one that was sent (for a first page: the first entry's)",
     ),
-    "older-cursor": Spoiler(_older_cursor, "the page's cursor goes back to the folder's first entry"),
-    "same-page": Spoiler(_same_page, "always the folder's first page, with a new cursor each time"),
-    "overlap": Spoiler(_overlap, "a page begins with the last entries= (15) of the page before it"),
-    "no-cursor": Spoiler(_no_cursor, "no cursor, neither in the body nor in the header"),
-    "body-cursor": Spoiler(_body_cursor, "the cursor is only in the body"),
-    "header-cursor": Spoiler(_header_cursor, "the cursor is only in the header"),
-    "padded-end": Spoiler(_padded_end, "the end token comes with base64 padding"),
-    "bare-cursor": Spoiler(_bare_cursor, "the cursor comes without base64 padding"),
-    "short-page": Spoiler(_short_page, "fewer entries than asked for: entries= (a third of the limit)"),
-    "empty-page": Spoiler(
-        _empty_page, "before each page comes one with no entries and a cursor that goes on"
+    "older-cursor": Effect(LISTS, _older_cursor, "the page's cursor goes back to the folder's first entry"),
+    "same-page": Effect(LISTS, _same_page, "always the folder's first page, with a new cursor each time"),
+    "overlap": Effect(LISTS, _overlap, "a page begins with the last entries= (15) of the page before it"),
+    "no-cursor": Effect(LISTS, _no_cursor, "no cursor, neither in the body nor in the header"),
+    "body-cursor": Effect(LISTS, _body_cursor, "the cursor is only in the body"),
+    "header-cursor": Effect(LISTS, _header_cursor, "the cursor is only in the header"),
+    "padded-end": Effect(LISTS, _padded_end, "the end token comes with base64 padding"),
+    "bare-cursor": Effect(LISTS, _bare_cursor, "the cursor comes without base64 padding"),
+    "short-page": Effect(LISTS, _short_page, "fewer entries than asked for: entries= (a third of the limit)"),
+    "empty-page": Effect(
+        LISTS, _empty_page, "before each page comes one with no entries and a cursor that goes on"
     ),
-    "end-page": Spoiler(_end_page, "a full last page has an ordinary cursor, and an empty page follows"),
-    "duplicate": Spoiler(
-        _duplicate, "a page repeats the last entry of the page before it, as if cursors were inclusive"
+    "end-page": Effect(
+        LISTS, _end_page, "a full last page has an ordinary cursor, and an empty page follows"
     ),
-    "garbage": Spoiler(_garbage, "JSON that breaks off in the middle, with the right Content-Length"),
-    "blank": Spoiler(_blank, "200 with neither body nor cursor, for a folder that is not empty"),
-    "file-instead": Spoiler(_file_instead, "a file's content instead of a listing, without a cursor"),
-    "tsv": Spoiler(_tsv, "tab-separated text although JSON was asked for"),
-    "unordered": Spoiler(_unordered, "the entries of the page in another order, the cursor unchanged"),
-    "forged-fails": Spoiler(_forged_fails, "a cursor that names no entry of the folder is refused: 40001005"),
-    "forged-restarts": Spoiler(
-        _forged_restarts, "a cursor that names no entry of the folder starts it from the beginning"
+    "duplicate": Effect(
+        LISTS, _duplicate, "a page repeats the last entry of the page before it, as if cursors were inclusive"
     ),
-    "forged-skips": Spoiler(
-        _forged_skips, "a cursor that names no entry of the folder leaves out what follows it: entries= (3)"
+    "garbage": Effect(LISTS, _garbage, "JSON that breaks off in the middle, with the right Content-Length"),
+    "blank": Effect(LISTS, _blank, "200 with neither body nor cursor, for a folder that is not empty"),
+    "file-instead": Effect(LISTS, _file_instead, "a file's content instead of a listing, without a cursor"),
+    "tsv": Effect(LISTS, _tsv, "tab-separated text although JSON was asked for"),
+    "unordered": Effect(LISTS, _unordered, "the entries of the page in another order, the cursor unchanged"),
+    "forged-fails": Effect(
+        LISTS, _forged_fails, "a cursor that names no entry of the folder is refused: 40001005"
     ),
-    "bad-cursor": Spoiler(_bad_cursor, "any cursor is refused: 40001005"),
-    "odd-entry": Spoiler(
+    "forged-restarts": Effect(
+        LISTS, _forged_restarts, "a cursor that names no entry of the folder starts it from the beginning"
+    ),
+    "forged-skips": Effect(
+        LISTS,
+        _forged_skips,
+        "a cursor that names no entry of the folder leaves out what follows it: entries= (3)",
+    ),
+    "bad-cursor": Effect(LISTS, _bad_cursor, "any cursor is refused: 40001005"),
+    "odd-entry": Effect(
+        LISTS,
         _odd_entry,
         "one entry in the middle of the page has an odd field=, value= as JSON (missing)",
     ),
-    "hostile": Spoiler(
+    "hostile": Effect(
+        LISTS,
         _hostile,
         "entries with names that no service should have: `..`, slashes, NUL, an empty name, bytes that are no UTF-8 (utf8=1: without these)",
     ),

@@ -1,12 +1,12 @@
-"""Faults that spoil a right reply on its way."""
+"""Faults that spoil a right reply on its way; they say false where there is nothing to spoil."""
 
 import hashlib
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from upyun_simulator.content import md5_hex
-from upyun_simulator.faults import ALL, BODIES, GETS, OBJECTS, Rule
-from upyun_simulator.message import Delivery, Literal, Reply, Window, gzip_reply, weaken
+from upyun_simulator.faults import ALL, BODIES, GETS, OBJECTS, Effect, Rule
+from upyun_simulator.message import Delivery, Reply, Window, gzip_reply, weaken
 
 
 def _cut(rule: Rule, reply: Reply) -> int:
@@ -41,7 +41,7 @@ def _chunked(_rule: Rule, reply: Reply) -> bool:
 
 def _hidden_error(rule: Rule, reply: Reply) -> bool:
     reply.headers.append(("x-error-code", str(int(rule.number("code", 50300006)))))
-    reply.content = Literal(reply.body.read(0, _cut(rule, reply)))
+    reply.content = reply.body.read(0, _cut(rule, reply))
     reply.delivery = Delivery(chunked=True)
     return True
 
@@ -112,7 +112,7 @@ def _corrupt(rule: Rule, reply: Reply) -> bool:
 def _short(rule: Rule, reply: Reply) -> bool:
     if not len(reply.content):
         return False
-    reply.content = Literal(reply.body.read(0, _cut(rule, reply)))
+    reply.content = reply.body.read(0, _cut(rule, reply))
     return True
 
 
@@ -147,72 +147,64 @@ def _replaced(_rule: Rule, reply: Reply) -> bool:
     return True
 
 
-class Spoiler(NamedTuple):
-    """What spoils a reply: for which requests, how (false where there is nothing to spoil), and in words."""
-
-    kinds: frozenset[str]
-    spoil: Callable[[Rule, Reply], bool]
-    says: str
-
-
-EFFECTS: Final[dict[str, Spoiler]] = {
-    "reset-body": Spoiler(BODIES, _broken("reset"), "connection reset in the body, after= bytes (half)"),
-    "truncate": Spoiler(
+EFFECTS: Final[dict[str, Effect[Callable[[Rule, Reply], bool]]]] = {
+    "reset-body": Effect(BODIES, _broken("reset"), "connection reset in the body, after= bytes (half)"),
+    "truncate": Effect(
         BODIES,
         _broken("close"),
         "connection closed in the body although Content-Length says more, after= bytes (half)",
     ),
-    "stall": Spoiler(
+    "stall": Effect(
         BODIES,
         _broken("stall"),
         "nothing more comes in the body, the connection stays open, after= bytes (half)",
     ),
-    "drip": Spoiler(BODIES, _drip, "the body comes at rate= bytes a second (1000)"),
-    "slow": Spoiler(ALL, _slow, "the answer comes seconds= later (1)"),
-    "chunked": Spoiler(BODIES, _chunked, "the whole body, chunked, without Content-Length"),
-    "chunked-cut": Spoiler(
+    "drip": Effect(BODIES, _drip, "the body comes at rate= bytes a second (1000)"),
+    "slow": Effect(ALL, _slow, "the answer comes seconds= later (1)"),
+    "chunked": Effect(BODIES, _chunked, "the whole body, chunked, without Content-Length"),
+    "chunked-cut": Effect(
         BODIES,
         _broken("close", chunked=True),
         "chunked without Content-Length, closed without the final chunk, after= bytes (half)",
     ),
-    "hidden-error": Spoiler(
+    "hidden-error": Effect(
         BODIES,
         _hidden_error,
         "200 with an x-error-code header, code= (50300006), chunked, and only after= bytes of the body (half)",
     ),
-    "multipart-etag": Spoiler(
+    "multipart-etag": Effect(
         OBJECTS,
         _multipart_etag,
         "the ETag of a multipart upload: 32 hexadecimal digits that are no MD5 of the content, with Content-MD5 as wrong",
     ),
-    "no-md5": Spoiler(OBJECTS, _no_md5, "neither ETag nor Content-MD5"),
-    "content-type": Spoiler(
+    "no-md5": Effect(OBJECTS, _no_md5, "neither ETag nor Content-MD5"),
+    "content-type": Effect(
         OBJECTS, _content_type, "another Content-Type: type= (text/html); md5=0: and no MD5 in the ETag"
     ),
-    "stored-encoding": Spoiler(
+    "stored-encoding": Effect(
         OBJECTS,
         _stored_encoding,
         "a Content-Encoding as= (gzip), as stored with the object; the bytes are its own; md5=0: and no MD5 in the ETag",
     ),
-    "begins-with": Spoiler(
+    "begins-with": Effect(
         GETS, _begins_with, "the object begins with text= (<svg); md5=0: and no MD5 in the ETag"
     ),
-    "early-hints": Spoiler(
+    "early-hints": Effect(
         GETS, _early_hints, "103 before the answer, with an ETag of its own: etag= (zeros)"
     ),
-    "header": Spoiler(OBJECTS, _header, "a header name= (Last-Modified) with value= (400 digits)"),
-    "corrupt": Spoiler(
+    "header": Effect(OBJECTS, _header, "a header name= (Last-Modified) with value= (400 digits)"),
+    "corrupt": Effect(
         GETS, _corrupt, "one byte of the body is wrong, at= its offset (the middle); the length is right"
     ),
-    "short": Spoiler(
+    "short": Effect(
         GETS,
         _short,
         "fewer bytes than the object has, with the Content-Length of the few, after= bytes (half)",
     ),
-    "gzip": Spoiler(BODIES, _gzip, "gzip although the client asked for identity"),
-    "weak-etag": Spoiler(OBJECTS, _weak_etag, "a weak ETag"),
-    "ignore-range": Spoiler(GETS, _ignore_range, "200 with the whole object to a request with Range"),
-    "replaced": Spoiler(
+    "gzip": Effect(BODIES, _gzip, "gzip although the client asked for identity"),
+    "weak-etag": Effect(OBJECTS, _weak_etag, "a weak ETag"),
+    "ignore-range": Effect(GETS, _ignore_range, "200 with the whole object to a request with Range"),
+    "replaced": Effect(
         GETS,
         _replaced,
         "206 of another version of the object, with that version's ETag: it was replaced between two ranges",

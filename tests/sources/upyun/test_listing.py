@@ -328,7 +328,7 @@ def _spoiler(name, contents, cursors, times=None):
         if times is not None and chance.random() > 1 / times:
             return page
         try:
-            return EFFECTS[name].spoil(Turn(rule, overlay, ask, folder, cursors))
+            return EFFECTS[name].act(Turn(rule, overlay, ask, folder, cursors))
         except Refusal as refusal:
             code = refusal.code
             return answer(code // 100_000, b'{"msg":"refused","code":%d,"id":"1"}' % code)
