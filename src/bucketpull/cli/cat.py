@@ -8,10 +8,9 @@ from typing import Any, Final
 import click
 
 from bucketpull.cli import options
-from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
+from bucketpull.domain.errors import ExitCode
 from bucketpull.reading.bucket import Bucket
-from bucketpull.volumes.identity import identify
-from bucketpull.wiring.journals import journal_to_read
+from bucketpull.wiring.journals import volumes_here
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_copies, opened_to_read
@@ -73,24 +72,3 @@ def _open(bucket: Bucket, key: bytes) -> BufferedReader:
                 f"{read.key}: {other.path} has an older version of it than {read.path}, which is read; `bucketpull prune` with both volumes removes it"
             )
     return file
-
-
-def volumes_here(settings: Settings) -> list[str]:
-    """Return the paths of the job's volumes that can be seen from here.
-
-    Raises:
-        ConfigError: There is no such job, or none of its volumes is here.
-
-    """
-    with journal_to_read(settings) as reader:
-        known = {volume.id: volume.path for volume in reader.volumes()}
-    here = []
-    for volume, path in known.items():
-        try:
-            if path and identify(path) == volume:
-                here.append(path)
-        except VolumeError as error:
-            tell(str(error))
-    if not here:
-        raise ConfigError("none of the job's volumes is on this machine; mount one, or name its path")
-    return here

@@ -9,7 +9,6 @@ from typing import Any, Final
 import click
 
 from bucketpull.cli import options
-from bucketpull.cli.verify import with_configuration
 from bucketpull.domain.batching import groups
 from bucketpull.domain.errors import (
     BucketpullError,
@@ -33,7 +32,7 @@ from bucketpull.volumes.trash import trash_until
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.adapters import source_config
 from bucketpull.wiring.full_listing import list_all
-from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write
+from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write, with_configuration
 from bucketpull.wiring.output import say, tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_paths, opened_to_read

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from bucketpull.cli import options
-from bucketpull.cli.cat import volumes_here
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.report.own_file import append
 from bucketpull.web.guard import is_loopback
 from bucketpull.wiring.dashboard_access import address_of
+from bucketpull.wiring.journals import volumes_here
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_copies

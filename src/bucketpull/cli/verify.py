@@ -13,7 +13,6 @@ from bucketpull.cli import options
 from bucketpull.domain.batching import objects_in
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.domain.model import Part, VolumeState
-from bucketpull.journal.job_settings import OPTION
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
@@ -28,7 +27,7 @@ from bucketpull.volumes.verification import Fault, Finding, Verification, repair
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.adapters import source_config
 from bucketpull.wiring.damaged_ledgers import Healed, count_known, damaged_ledgers, heal
-from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write
+from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write, with_configuration
 from bucketpull.wiring.local_job import run_sync
 from bucketpull.wiring.output import say_on, tell, words
 from bucketpull.wiring.settings import Settings
@@ -288,21 +287,6 @@ def _check_takes(journal: JournalReader, ids: Collection[str]) -> None:
                 f"volume {volume.path}: is drained, so that nothing can be fetched to it; `bucketpull volumes add {volume.path}`, "
                 "then repair"
             )
-
-
-def with_configuration(settings: Settings, reader: JournalReader, folder: str) -> Settings:
-    """Return settings that name the journal's job; addresses of the service count as given, if they were."""
-    known = reader.configuration()
-    source, prefix = known.get("source", ""), known.get("prefix", "")
-    options = {name.removeprefix(OPTION): value for name, value in known.items() if name.startswith(OPTION)}
-    return msgspec.structs.replace(
-        settings,
-        source=settings.source or (f"{source}/{prefix}" if prefix else source),
-        job=reader.job,
-        state=folder,
-        layout="hashed" if known.get("layout") == "hashed" else "key",
-        options=options | settings.options,
-    )
 
 
 def _check_idle(reader: VolumeReader) -> None:

@@ -1,4 +1,4 @@
-"""Finds and opens the journal that a command is about: by --state, --job, or SOURCE, or because there is only one."""
+"""Finds and opens the journal that a command is about: by --state, --job, or SOURCE, or because there is only one; and what it says of the job."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -7,16 +7,21 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from bucketpull import __version__
-from bucketpull.domain.errors import ConfigError, JournalError, Reason
+from bucketpull.domain.errors import ConfigError, JournalError, Reason, VolumeError
 from bucketpull.domain.model import Extent, Failure
 from bucketpull.domain.progress import DirectoryState
 from bucketpull.journal.database import exists
+from bucketpull.journal.job_settings import OPTION
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.state_folder import check_ours
+from bucketpull.volumes.identity import identify
 from bucketpull.web.panel import JobRecord
 from bucketpull.wiring.file_checks import refuse_foreign_link
+from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings, jobs_folder
 
 T = TypeVar("T")
@@ -87,6 +92,42 @@ def journal_to_write(settings: Settings) -> Iterator[SqliteJournal]:
         yield journal
     finally:
         journal.close()
+
+
+def with_configuration(settings: Settings, reader: JournalReader, folder: str) -> Settings:
+    """Return settings that name the journal's job; addresses of the service count as given, if they were."""
+    known = reader.configuration()
+    source, prefix = known.get("source", ""), known.get("prefix", "")
+    options = {name.removeprefix(OPTION): value for name, value in known.items() if name.startswith(OPTION)}
+    return msgspec.structs.replace(
+        settings,
+        source=settings.source or (f"{source}/{prefix}" if prefix else source),
+        job=reader.job,
+        state=folder,
+        layout="hashed" if known.get("layout") == "hashed" else "key",
+        options=options | settings.options,
+    )
+
+
+def volumes_here(settings: Settings) -> list[str]:
+    """Return the paths of the job's volumes that can be seen from here.
+
+    Raises:
+        ConfigError: There is no such job, or none of its volumes is here.
+
+    """
+    with journal_to_read(settings) as reader:
+        known = {volume.id: volume.path for volume in reader.volumes()}
+    here = []
+    for volume, path in known.items():
+        try:
+            if path and identify(path) == volume:
+                here.append(path)
+        except VolumeError as error:
+            tell(str(error))
+    if not here:
+        raise ConfigError("none of the job's volumes is on this machine; mount one, or name its path")
+    return here
 
 
 def _only_job() -> Path:
