@@ -6,6 +6,7 @@ import zlib
 from urllib.parse import quote_from_bytes
 
 import pytest
+from tests.cli.conftest import until
 from tests.reading.test_object_server import serving
 from tests.servers.web_server import WebServer
 from tests.volumes.filling import ODD_KEYS, Filler
@@ -74,7 +75,9 @@ def test_nginx_passes_on_and_keeps_what_the_server_says_of_an_object(client, tmp
     assert client.get("/a/b.jpg", "HEAD")[::2] == (200, b"")
     assert client.get("/large.bin")[2] == LARGE
     assert client.get("/none")[0] == 404
-    asked = (tmp_path / "log").read_text().splitlines()
+    log = tmp_path / "log"
+    until(lambda: "/none" in log.read_text(), "the last line of the log, which is written with others")
+    asked = log.read_text().splitlines()
     assert ["/a/b.jpg" in line for line in asked] == [True, False, False], "asked once, and then kept"
 
 
