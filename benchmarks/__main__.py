@@ -59,7 +59,7 @@ def _measure(options: argparse.Namespace, tools: list[Tool], findings: dict[str,
                     results += compare(origin, chosen, changed)
                 if bucket.name == goals.MANY and not options.tools and not options.s3:
                     findings |= scenarios.with_origin(origin, setting)
-    if options.s3 or not (options.quick or options.tools):
+    if options.s3 or not (options.quick or options.tools or options.upyun):
         findings |= s3.listings(setting, options.s3_keys)
     if not (options.quick or options.tools or options.s3):
         findings |= scenarios.simulated(setting, options.listed)
@@ -96,7 +96,7 @@ def _buckets(options: argparse.Namespace) -> list[Bucket]:
     if options.s3:
         return from_s3[: 1 if options.brief else 2]
     return [
-        *([] if options.tools else from_s3),
+        *([] if options.tools or options.upyun else from_s3),
         judged,
         uniform(goals.MANY, 20 << 10, 5 * options.objects),
         uniform("2 KiB", 2 << 10, options.objects),
@@ -112,6 +112,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--brief", action="store_true", help="the slow tools only where the goals are judged")
     parser.add_argument("--s3", action="store_true", help="only what is pulled from S3, by each tool")
+    parser.add_argument("--upyun", action="store_true", help="all but what is pulled from S3")
     parser.add_argument("--tools", nargs="*", default=[], help="only these (first word of the name)")
     parser.add_argument("--objects", type=int, default=20_000, help="objects of 20 KiB (default 20000)")
     parser.add_argument("--repetitions", type=int, default=3, help="rounds (default 3)")
