@@ -174,7 +174,7 @@ def test_no_answer_in_time_is_a_timeout(fetching):
     with origin(first(b"", lambda peer: peer.hold())) as site:
         response = fetch.ask(site.url())
         assert response.failure is Reason.TIMEOUT
-        assert 0.2 <= response.seconds < 2
+        assert 0.19 <= response.seconds < 2  # a timer may fire a millisecond early
         assert fetch.loop.in_flight == 0
 
 
@@ -187,9 +187,8 @@ def test_a_body_that_stops_is_stalled(fetching, body):
     ) as site:
         response = fetch.ask(site.url())
     assert (response.failure, response.status, response.received) == (Reason.STALLED, 200, len(body))
-    assert (
-        window <= response.seconds < 2 * window
-    )  # the window begins with the first look, a quarter of one after the head
+    # The window begins with the first look, a quarter of one after the head; a timer may fire a millisecond early.
+    assert window - 0.01 <= response.seconds < 2 * window
 
 
 def drip(piece, pause):
