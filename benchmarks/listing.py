@@ -18,6 +18,7 @@ from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.parameters import AgentParameters, CoordinatorParameters
 from bucketpull.domain.retry import next_try
+from bucketpull.domain.selection import Selection
 from bucketpull.fetch.running_request import FetchOptions
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports.volume import Volume
@@ -84,7 +85,8 @@ def main() -> None:
             operator=simulator.operator,
             password=simulator.password,
         )
-        fork_server = ForkServer(partial(process_main, source=config, fetch=FetchOptions()))
+        main = partial(process_main, source=config, fetch=FetchOptions(), selection=Selection(), packing=None)
+        fork_server = ForkServer(main)
         journal = SqliteJournal.open(Path(folder), "bench", {"source": "bench"}, next_try, time.time())
         began, cpu = time.monotonic(), _cpu()
         pool = ForkedPool(fork_server, options.processes)
