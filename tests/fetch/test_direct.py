@@ -161,6 +161,27 @@ def test_an_answer_to_nothing_is_not_taken_for_the_next_one(fetch):
         assert fetch.ask(site.url()).body == b"asked"
 
 
+def test_what_came_before_a_request_is_not_taken_for_its_answer(fetch):
+    """Else each answer after it over that connection would be taken for the one before."""
+    may_send, was_sent = threading.Event(), threading.Event()
+
+    def script(peer):
+        while head := peer.request():
+            path = head.split(b" ")[1]
+            peer.answer(path)
+            if path == b"/first":
+                may_send.wait(60)
+                peer.answer(b"/late")
+                was_sent.set()
+
+    with origin(script) as site:
+        assert fetch.ask(site.url("/first")).body == b"/first"
+        may_send.set()
+        assert was_sent.wait(60)
+        paths = [b"/%d" % number for number in range(3)]
+        assert [fetch.ask(site.url(path.decode())).body for path in paths] == paths
+
+
 def test_a_site_that_lets_nobody_in_any_more_is_found_again_by_libcurl(fetch):
     with origin(always(b"here")) as site:
         url = site.url(host="localhost")

@@ -106,7 +106,7 @@ class Site:
 
 
 class Connection(RunningRequest):
-    """One socket. `ready` is to be called when it is; `closes` tells that no more can be asked over it.
+    """One socket. `ready` is to be called when it is; `closes` tells that no more can be asked over it, `is_idle` that nothing should come.
 
     Raises:
         OSError: There is no way to the site's address.
@@ -118,7 +118,7 @@ class Connection(RunningRequest):
         self.sock = _connect(site, context)
         self.fd = self.sock.fileno()
         self.site = site
-        self.closes = False
+        self.closes = self.is_idle = False
         self.ready: Callable[[], None] = self._connected
         self._owner = owner
         self._recv = self.sock.recv
@@ -199,7 +199,7 @@ class Connection(RunningRequest):
         if not self._is_open:
             return
         message = self._message
-        self.ready = self._read_head
+        self.ready, self.is_idle = self._read_head, False
         try:
             sent = self.sock.send(message)
         except OSError:
@@ -301,7 +301,7 @@ class Connection(RunningRequest):
         # A body that stays here until the next request is memory that no body after it can have while it is in a cache: 4 µs.
         chunks, self._chunks = self._chunks, _NOTHING
         self._is_used = True
-        self.ready = self._read_idle
+        self.ready, self.is_idle = self._read_idle, True
         seconds = owner.came - self.started
         seconds = max(seconds, LEAST_SECONDS)
         if head:

@@ -72,21 +72,25 @@ class RunningRequest:
         if self.marked < 0:
             self.marked, self.marked_at, self.answered = got, now, now
         elif now - self.answered >= self.request.most_seconds:
-            return Reason.STALLED, f"{got} bytes in {now - self.answered:.0f} s, and no end"
+            return Reason.STALLED, f"{got} bytes in {_seconds(now - self.answered)}, and no end"
         elif now - self.marked_at >= options.stall_seconds:
             came, seconds = got - self.marked, now - self.marked_at
             if came < options.stall_bytes_per_second * seconds:
-                return Reason.STALLED, f"{came} bytes in {seconds:.0f} s, {got} in all"
+                return Reason.STALLED, f"{came} bytes in {_seconds(seconds)}, {got} in all"
             self.marked, self.marked_at = got, now
         return None
 
     def _judge_wait(self, waited: float, options: FetchOptions) -> tuple[Reason, str] | None:
         if waited >= options.connect_seconds and self.is_connecting():
-            return Reason.CONNECT, f"no connection within {waited:.0f} s"
+            return Reason.CONNECT, f"no connection within {_seconds(waited)}"
         if waited >= options.first_byte_seconds:
-            return Reason.TIMEOUT, f"no answer within {waited:.0f} s"
+            return Reason.TIMEOUT, f"no answer within {_seconds(waited)}"
         return None
 
 
 def nobody(_: Response) -> None:
     """The callback of a handle without a transfer."""
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.2g} s"
