@@ -24,7 +24,7 @@ from bucketpull.domain.exchange import Response
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt
 from bucketpull.domain.model import Extent, Outstanding, Position, Work, WorkKind
 from bucketpull.domain.record import Conclusion, Record, Sealed
-from bucketpull.fetch.head import END, HeadReader
+from bucketpull.fetch.connection import END, HeadReader
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import FILE

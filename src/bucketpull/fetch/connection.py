@@ -1,4 +1,7 @@
-"""Direct connections to a site: one GET after another, whose answers are usual (see `head`); else libcurl makes the request again.
+"""Direct connections to a site: one GET after another, whose answers are usual; else libcurl makes the request again.
+
+Usual is HTTP/1.1 with a body of stated length. Chunked bodies, interim answers, folded or doubled headers, other line
+ends: all of that is legal or at least happens, and libcurl understands it.
 
 Against libcurl this costs 0.4 times the CPU (12 µs to 28 for 20 KiB, with TLS 23 to 40, with 1,000 connections 15 to 55):
 one read takes the whole answer, and nothing is kept or called that such a transfer does not need.
@@ -10,99 +13,29 @@ import ssl
 from collections.abc import Callable
 from errno import EINPROGRESS
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Chunk, Request, Response
-from bucketpull.fetch.head import END, may_begin
+from bucketpull.domain.exchange import NUMBERS, Chunk, Request, Response
+from bucketpull.domain.memo import Memo
 from bucketpull.fetch.running_request import RunningRequest
 
 if TYPE_CHECKING:
-    from bucketpull.fetch.direct import Direct
+    from bucketpull.fetch.direct import Direct, Site
 
-# So long an address is trusted for new connections; then libcurl resolves the name anew.
-TRUSTED_SECONDS: Final = 60.0
-# After so many requests in a row that libcurl had to repeat, all are left to it for a while.
-MOST_REPEATS: Final = 8
-REST_SECONDS: Final = 60.0
 # An answer that was there at once is not one of which nothing is known.
 LEAST_SECONDS: Final = 1e-5
-_PORTS: Final = {"http": 80, "https": 443}
 _WAIT: Final = (BlockingIOError, ssl.SSLWantReadError)
 _MOST_RECORDS: Final = 16
 _NOTHING: Final[list[Chunk]] = []
-
-
-class Site:
-    """An origin server that libcurl has reached, and the connections to it that are free; times are monotonic seconds.
-
-    `repeats` counts the requests in a row that libcurl had to make again; until `rests_until` all are left to it.
-    """
-
-    def __init__(self, origin: str) -> None:
-        parts = urlsplit(origin)
-        self.netloc = parts.netloc
-        self.host = parts.hostname or ""
-        self.is_tls = parts.scheme == "https"
-        self.address: tuple[str, int] = ("", parts.port or _PORTS[parts.scheme])
-        self.free: list[Connection] = []
-        self.repeats = 0
-        self.rests_until = self._learnt_at = float("-inf")
-        self._headers: tuple[str, ...] | None = None
-        self._others: tuple[str, ...] = ()
-        self._accepts = False
-        self._end = b"\r\n"
-        self._tail = b""
-
-    def learn(self, ip: str, now: float) -> None:
-        """Take over the address at which libcurl reached it."""
-        self.address = (ip, self.address[1])
-        self._learnt_at = now
-
-    def distrust(self) -> None:
-        """Open no more connections before libcurl has reached it again."""
-        self._learnt_at = float("-inf")
-
-    def is_known(self, now: float) -> bool:
-        """Tell whether new connections may be opened."""
-        return now - self._learnt_at < TRUSTED_SECONDS
-
-    def failed(self, now: float) -> None:
-        """Note that libcurl had to repeat a request."""
-        self.repeats += 1
-        if self.repeats >= MOST_REPEATS:
-            self.repeats = 0
-            self.rests_until = now + REST_SECONDS
-
-    @property
-    def family(self) -> socket.AddressFamily:
-        """The address's family."""
-        return socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
-
-    def message(self, target: str, headers: tuple[str, ...]) -> bytes | None:
-        """Write a request; None if libcurl has a meaning of its own for these headers, or refuses them.
-
-        The headers are written once, as long as it is the same tuple again; where only the first is another, as signatures are,
-        the others are.
-        """
-        if headers is not self._headers and not self._take(headers):
-            return None
-        return b"GET " + target.encode("ascii") + self._tail
-
-    def _take(self, headers: tuple[str, ...]) -> bool:
-        first, others = headers[:1], headers[1:]
-        if others != self._others:
-            if not all(map(_is_plain, others)):
-                return False
-            self._others, self._end = others, "\r\n".join((*others, "", "")).encode("ascii")
-            self._accepts = any(map(_is_accept, others))
-        if not all(map(_is_plain, first)):
-            return False
-        accept = () if self._accepts or any(map(_is_accept, first)) else ("Accept: */*",)
-        lines = (" HTTP/1.1", f"Host: {self.netloc}", *accept, *first, "")
-        self._tail = "\r\n".join(lines).encode("ascii") + self._end
-        self._headers = headers
-        return True
+END: Final = b"\r\n\r\n"
+LONGEST: Final = 64 << 10
+_LENGTH: Final = b"\r\ncontent-length:"
+_NOT_MODIFIED: Final = 304
+_NO_CONTENT: Final = 204
+_MOST_DIGITS: Final = 15
+_TAB: Final = 9
+_WHOLE: Final = b"HTTP/1.1 200 "
+_MOST_SHAPES: Final = 4096  # names of days, months and caches make some hundreds
 
 
 class Connection(RunningRequest):
@@ -113,7 +46,7 @@ class Connection(RunningRequest):
 
     """
 
-    def __init__(self, site: Site, owner: "Direct", context: ssl.SSLContext | None) -> None:
+    def __init__(self, site: "Site", owner: "Direct", context: ssl.SSLContext | None) -> None:
         super().__init__()
         self.sock = _connect(site, context)
         self.fd = self.sock.fileno()
@@ -312,7 +245,7 @@ class Connection(RunningRequest):
         owner.ended(self, response)
 
 
-def _connect(site: Site, context: ssl.SSLContext | None) -> socket.socket:
+def _connect(site: "Site", context: ssl.SSLContext | None) -> socket.socket:
     sock = socket.socket(site.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
@@ -328,10 +261,99 @@ def _connect(site: Site, context: ssl.SSLContext | None) -> socket.socket:
         raise
 
 
-def _is_accept(line: str) -> bool:
-    return line[:7].lower() == "accept:"
+# --- heads of answers
 
 
-def _is_plain(line: str) -> bool:
-    name, _, value = line.partition(": ")
-    return bool(value) and line.isascii() and line.isprintable() and name.lower() != "host"
+def read_head(head: bytes) -> tuple[int, int, bool] | None:
+    """Understand a whole head, its blank line included; None if it is unusual in any way.
+
+    `find` takes 0.15 µs where `in` takes 0.2-0.8 µs for the same bytes, and `in` takes 0.02 µs for a number.
+
+    Returns:
+        Status, length of the body in bytes, and whether the connection ends with it.
+
+    """
+    text = head.lower()
+    if text.startswith(b"http/1.1 304 "):
+        return _read_unchanged(text)
+    at = text.find(_LENGTH)
+    if at < 0 or not text.startswith(b"http/1.1 ") or text.find(b"\r\ntransfer-encoding") >= 0:
+        return None
+    after = text.index(b"\r\n", at + 2)
+    digits, status = text[at + len(_LENGTH) : after].strip(b" \t"), text[9:12]
+    if not (digits.isdigit() and len(digits) <= _MOST_DIGITS and status.isdigit() and text[12] in b" \r"):
+        return None
+    code = int(status)
+    if code < 200 or code == _NO_CONTENT or text.find(_LENGTH, after) >= 0 or _is_odd(text):
+        return None
+    return code, int(digits), text.find(b"close") >= 0 and _closes(text)
+
+
+def _read_unchanged(text: bytes) -> tuple[int, int, bool] | None:
+    """Understand an answer without a body, which may state the length that it would have."""
+    if _is_odd(text) or text.find(b"\r\ntransfer-encoding") >= 0:
+        return None
+    return _NOT_MODIFIED, 0, text.find(b"close") >= 0 and _closes(text)
+
+
+class HeadReader:
+    """Reads one head after another. One of a known shape takes 0.8 µs, one that is looked at 2.2 µs."""
+
+    __slots__ = ("_lengths",)
+
+    def __init__(self) -> None:
+        self._lengths = Memo[bytes, bytes](_MOST_SHAPES)
+        """By shape, how the server writes the length's header."""
+
+    def read(self, head: bytes) -> tuple[int, int, bool, bytes] | None:
+        """Understand a whole head, its blank line included; None if it is unusual in any way.
+
+        Returns:
+            Status, length of the body in bytes, whether the connection ends with it, and the shape (`Response.shape`).
+
+        """
+        shape = head.translate(None, NUMBERS)
+        written = self._lengths.get(shape)
+        if written is None or not head.startswith(_WHOLE):
+            return self._look(head, shape)
+        at = head.find(written) + len(written)
+        digits = head[at : head.find(b"\r", at)]
+        if not digits.isdigit() or len(digits) > _MOST_DIGITS:
+            return self._look(head, shape)
+        return 200, int(digits), False, shape
+
+    def _look(self, head: bytes, shape: bytes) -> tuple[int, int, bool, bytes] | None:
+        found = read_head(head)
+        if found is None:
+            return None
+        status, length, closes = found
+        if not head.startswith(_WHOLE):
+            return status, length, closes, shape
+        at = head.lower().find(_LENGTH) + len(_LENGTH)
+        if not closes and head[at : at + 1] == b" " and head[at + 1 : at + 2] != b" ":
+            self._lengths[shape] = head[at - len(_LENGTH) : at + 1]
+        return status, length, closes, shape
+
+
+def may_begin(data: bytes) -> bool:
+    """Tell whether an incomplete head may yet become a usual one."""
+    return len(data) <= LONGEST and b"\n\n" not in data and data[:9].lower() == b"http/1.1 "[: len(data)]
+
+
+def _is_odd(text: bytes) -> bool:
+    """Find lines that are folded, or that end in another way than they should; and what no header may hold."""
+    lines = text.count(b"\r\n")
+    return (
+        text.count(b"\n") != lines
+        or text.count(b"\r") != lines
+        or text.find(b"\n ") >= 0
+        or (_TAB in text and text.find(b"\n\t") >= 0)
+        or 0 in text
+    )
+
+
+def _closes(text: bytes) -> bool:
+    return any(
+        line.startswith(b"connection:") and b"close" in line.partition(b":")[2]
+        for line in text.split(b"\r\n")
+    )

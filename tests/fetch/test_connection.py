@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.exchange import NUMBERS
-from bucketpull.fetch.head import LONGEST, HeadReader, may_begin, read_head
+from bucketpull.fetch.connection import LONGEST, HeadReader, may_begin, read_head
 
 
 def head(*lines, status="HTTP/1.1 200 OK"):
