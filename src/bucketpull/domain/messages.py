@@ -12,6 +12,7 @@ from bucketpull.domain.decoding import Count, Float, Int, Text
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import (
     BatchDraft,
+    Counters,
     EndpointStatus,
     Extent,
     Failure,
@@ -21,6 +22,7 @@ from bucketpull.domain.model import (
     Span,
     Value,
     VolumeStatus,
+    add_counts,
 )
 from bucketpull.domain.packing import Packing
 
@@ -76,6 +78,24 @@ class BatchReceipt(Value, tag="batch"):
     doubts: dict[Text, Count] = {}
     recovered: Count = 0
     recovered_bytes: Count = 0
+
+    def failed(self) -> list[Failure]:
+        """Return what could not be had; an object that is gone at the source has vanished instead."""
+        return [failure for failure in self.failures if failure.reason is not Reason.GONE]
+
+    def add_to(self, counters: Counters) -> None:
+        """Count what came of the objects that have ended."""
+        failed = len(self.failed())
+        counters.stored += self.stored
+        counters.skipped += self.skipped
+        counters.failed += failed
+        counters.vanished += len(self.failures) - failed
+        counters.bytes += self.bytes
+        counters.skipped_bytes += self.skipped_bytes
+        counters.recovered += self.recovered
+        counters.recovered_bytes += self.recovered_bytes
+        add_counts(counters.retries, self.retries)
+        add_counts(counters.doubts, self.doubts)
 
 
 class Handback(Value, tag="handback"):

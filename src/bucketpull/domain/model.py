@@ -280,6 +280,14 @@ class Counters(Value):
     recovered: Count = 0
     recovered_bytes: Count = 0
 
+    def add_page(self, page: PageRecord) -> None:
+        """Count a page that was listed."""
+        self.pages += 1
+        self.directories += not page.cursor
+        self.listed += page.objects + page.excluded
+        self.excluded += page.excluded
+        self.listed_bytes += page.bytes
+
     @property
     def fetched(self) -> tuple[int, int]:
         """Return how many objects and bytes were fetched and stored, on which speeds are based."""

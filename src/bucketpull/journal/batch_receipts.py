@@ -63,20 +63,9 @@ def book(tables: Tables, receipt: BatchReceipt, now: float) -> bool:
         return False
     if (rest := receipt.remainder) is not None:
         tables.frontier.go_on(taken, rest, receipt.next_part, receipt.machine)
-    failed = [failure for failure in receipt.failures if failure.reason is not Reason.GONE]
-    vanished = len(receipt.failures) - len(failed)
     check_sum(receipt, taken.kind, taken.objects)
-    counters = tables.books.counters
-    counters.stored += receipt.stored
-    counters.skipped += receipt.skipped
-    counters.bytes += receipt.bytes
-    counters.recovered += receipt.recovered
-    counters.recovered_bytes += receipt.recovered_bytes
-    counters.skipped_bytes += receipt.skipped_bytes
-    counters.vanished += vanished
-    _fail(tables, failed)
-    tables.books.retry(receipt.retries)
-    tables.books.doubt(receipt.doubts)
+    receipt.add_to(tables.books.counters)
+    tables.failures.add(receipt.failed(), tables.run.number)
     _book_extents(tables, receipt, taken)
     tables.copies.add(receipt.former, receipt.machine)
     if receipt.deferred is not None:
@@ -100,11 +89,6 @@ def _give_on(tables: Tables, draft: BatchDraft, taken: Taken, candidates: list[E
         passes=taken.passes,
         tier=taken.tier,
     )
-
-
-def _fail(tables: Tables, failed: Sequence[Failure]) -> None:
-    tables.failures.add(failed, tables.run.number)
-    tables.books.counters.failed += len(failed)
 
 
 def _book_extents(tables: Tables, receipt: BatchReceipt, taken: Taken) -> None:
@@ -135,7 +119,9 @@ def _defer(tables: Tables, draft: BatchDraft, receipt: BatchReceipt, taken: Take
     passes = taken.passes + 1
     delay = tables.next_try(taken.passes)
     if delay is None:
-        _fail(tables, given_up(draft, receipt, passes))
+        failed = given_up(draft, receipt, passes)
+        tables.failures.add(failed, tables.run.number)
+        tables.books.counters.failed += len(failed)
         return
     due, tier = when(delay, now)
     tables.frontier.add_batch(

@@ -10,7 +10,7 @@ import msgspec
 
 from bucketpull.domain.batching import cut, decode_parts, decode_positions
 from bucketpull.domain.messages import ScanReceipt
-from bucketpull.domain.model import Failure, PageRecord, Part, Position
+from bucketpull.domain.model import Failure, PageRecord, Part, Position, add_counts
 from bucketpull.journal import batch_receipts
 from bucketpull.journal.batch_receipts import PageKey, spans_in, usual_reason, when
 from bucketpull.journal.failures import Recorded
@@ -54,7 +54,7 @@ def book(tables: Tables, receipt: ScanReceipt, now: float) -> bool:
     tables.failures.add(failures, tables.run.number, untils)
     tables.books.counters.failed += len(said)
     tables.books.counters.duplicates += receipt.duplicates
-    tables.books.retry(receipt.retries)
+    add_counts(tables.books.counters.retries, receipt.retries)
     return True
 
 
@@ -76,7 +76,7 @@ def _book_page(
         extents = known.extents
         if not page.unchanged:
             tables.pages.remove(page.directory, page.cursor, known.run)
-    _count(tables, page)
+    tables.books.counters.add_page(page)
     if page.unchanged and known is not None:
         _book_unchanged(tables, page, known, position.until, failed, said)
     else:
@@ -100,15 +100,6 @@ def _book_unchanged(
     batch_receipts.try_again(
         tables, [entry for entry in objects if (entry.directory, entry.name) not in said]
     )
-
-
-def _count(tables: Tables, page: PageRecord) -> None:
-    counters = tables.books.counters
-    counters.pages += 1
-    counters.directories += not page.cursor
-    counters.listed += page.objects + page.excluded
-    counters.excluded += page.excluded
-    counters.listed_bytes += page.bytes
 
 
 def _unbook(tables: Tables, page: PageRecord | Position, known: Known, failed: Sequence[Recorded]) -> None:

@@ -4,7 +4,7 @@ import msgspec
 
 from bucketpull.domain.budget import Spending
 from bucketpull.domain.decoding import json_decoder
-from bucketpull.domain.model import Counters, Outstanding, WorkKind, add_counts
+from bucketpull.domain.model import Counters, Outstanding, WorkKind
 from bucketpull.domain.steering import Steering
 from bucketpull.journal.store import Store, damaged
 
@@ -59,14 +59,6 @@ class Books(msgspec.Struct):
         self.failures[reason] = self.failures.get(reason, 0) + count
         if self.failures[reason] <= 0:
             del self.failures[reason]
-
-    def retry(self, retries: dict[str, int]) -> None:
-        """Count repeated requests by reason."""
-        add_counts(self.counters.retries, retries)
-
-    def doubt(self, doubts: dict[str, int]) -> None:
-        """Count objects that are stored in doubt, by reason."""
-        add_counts(self.counters.doubts, doubts)
 
     def note_block(self, volume: str, offset: int) -> None:
         """Note a block of a volume's ledger."""

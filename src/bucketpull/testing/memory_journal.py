@@ -246,11 +246,7 @@ class MemoryJournal:
     def _book_page(self, page: PageRecord) -> None:
         key, counters = (page.directory, page.cursor), self._counters
         self._catalogue.note_page(page, self._run)
-        counters.pages += 1
-        counters.directories += not page.cursor
-        counters.listed += page.objects + page.excluded
-        counters.excluded += page.excluded
-        counters.listed_bytes += page.bytes
+        counters.add_page(page)
         failed = [
             failure for failure in self._failures.values() if (failure.directory, failure.cursor) == key
         ]
@@ -272,19 +268,8 @@ class MemoryJournal:
                 row, body=rest.body, objects=rest.objects, size=rest.bytes, due=0.0,
                 part=receipt.next_part, machine=receipt.machine,
             )  # fmt: skip
-        counters = self._counters
-        failed = [failure for failure in receipt.failures if failure.reason is not Reason.GONE]
-        counters.stored += receipt.stored
-        counters.skipped += receipt.skipped
-        counters.bytes += receipt.bytes
-        counters.recovered += receipt.recovered
-        counters.recovered_bytes += receipt.recovered_bytes
-        counters.skipped_bytes += receipt.skipped_bytes
-        counters.vanished += len(receipt.failures) - len(failed)
-        counters.failed += len(failed)
-        self._fail(failed)
-        add_counts(counters.retries, receipt.retries)
-        add_counts(counters.doubts, receipt.doubts)
+        receipt.add_to(self._counters)
+        self._fail(receipt.failed())
         self._catalogue.note_blocks(receipt, row.body)
         self._catalogue.note_former(receipt)
         if receipt.deferred is not None:
