@@ -71,7 +71,7 @@ class Answers:
             transfer.is_large = True  # more came than memory should hold
             self._remedies.line_up(transfer)
         else:
-            self._remedies.refused(transfer, response, verdict, self._now)
+            self._remedies.refused(transfer, response, verdict)
 
     def begun(self, transfer: Transfer, head: Response) -> None:
         """Give a large object the version that its answer states; an answer that cannot be used is ended here."""
@@ -100,15 +100,17 @@ class Answers:
         self._finished(transfer, response, verdict)
         self._release(transfer)
         if large.trouble is not None and large.trouble.reason is not None:
-            self._remedies.unwritten(transfer, large.trouble.reason, large.trouble.detail, self._now)
-        elif is_whole and transfer.claim and not self._make_way(transfer, _is_stated(transfer, verdict)):
+            self._remedies.unwritten(transfer, large.trouble.reason, large.trouble.detail)
+        elif (
+            is_whole and transfer.claim and not self._make_way(transfer, verdict.md5 == transfer.claim.hex())
+        ):
             return
         elif is_whole:
             transfer.stored = large.length
             transfer.queue.states_md5 |= bool(verdict.md5)
             large.publish(transfer.accepts, transfer, verdict.mtime)
         else:
-            self._remedies.broke_off(transfer, large, response, verdict, self._now)
+            self._remedies.broke_off(transfer, large, response, verdict)
 
     def collect(self, queue: VolumeQueue) -> None:
         """Take the outcomes of a volume's writer."""
@@ -135,7 +137,8 @@ class Answers:
             self._release(transfer)
             self._remedies.displace(transfer)
             return
-        if transfer.claim and not self._make_way(transfer, _has_body(transfer, response)):
+        # Not every ETag is an MD5, and not every server honours conditions: the body may be that of the file in its place.
+        if transfer.claim and not self._make_way(transfer, _md5_of(response) == transfer.claim):
             return
         if size != transfer.size >= 0 and not transfer.endpoint.is_origin:
             self._memory.note_size(size, transfer.size)
@@ -162,7 +165,7 @@ class Answers:
         if written.reason is not None:
             transfer.held = 0
             self._meter.waste(written.reason, transfer.stored)
-            self._remedies.unwritten(transfer, written.reason, written.detail, self._now)
+            self._remedies.unwritten(transfer, written.reason, written.detail)
             return
         size, batch, meter = transfer.stored, transfer.batch, self._meter
         transfer.queue.written += size
@@ -191,7 +194,7 @@ class Answers:
         if verdict.reason is None:
             self._take_over(transfer)
         else:
-            self._remedies.refused(transfer, response, verdict, self._now)
+            self._remedies.refused(transfer, response, verdict)
 
     def _make_way(self, transfer: Transfer, is_same: bool) -> bool:
         """Take over the file in the object's place if the object is the same; else rename it, and tell whether that was possible."""
@@ -325,13 +328,3 @@ def _words(doubt: Reason | None, verdict: Verdict, found: bytes, size: int, list
     if doubt is Reason.CHECKSUM:
         return f"md5 {found.hex()} came, {verdict.md5} is stated"
     return f"{size} bytes came, {listed} are listed"
-
-
-def _has_body(transfer: Transfer, response: Response) -> bool:
-    """Tell whether the body equals the file in the object's place: not every ETag is an MD5, and not every server honours conditions."""
-    return _md5_of(response) == transfer.claim
-
-
-def _is_stated(transfer: Transfer, verdict: Verdict) -> bool:
-    """Tell whether an answer states the MD5 of the file in the object's place."""
-    return verdict.md5 == transfer.claim.hex()

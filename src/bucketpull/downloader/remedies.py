@@ -1,6 +1,6 @@
 """What is done about objects that could not be fetched or written: another try, another endpoint, a later pass, or giving up.
 
-Nothing here runs for an object that is had at the first try. Times (`now`) are those of the clock, in seconds.
+Nothing here runs for an object that is had at the first try.
 """
 
 from enum import Enum
@@ -56,7 +56,7 @@ class Remedies:
         volumes: VolumeQueues,
         waiting: WaitingTransfers,
     ) -> None:
-        self.routing = Routing(source, fetcher, endpoints, clock, self._probed)
+        self.routing = Routing(source, fetcher, endpoints, clock, self._blamed)
         self._clock = clock
         self._random = random
         self._meter = meter
@@ -75,19 +75,15 @@ class Remedies:
         for transfer in (*self._waiting.clear(), *self.routing.clear()):
             self.displace(transfer)
 
-    def refused(self, transfer: Transfer, response: Response, verdict: Verdict, now: float) -> None:
+    def refused(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
         """Decide whether the endpoint or the object is to blame for a bad answer, and what follows."""
-        reason = verdict.reason
-        assert reason is not None
         transfer.status = response.status
         may_be_it = verdict.doubtful and response.received == transfer.size
-        blame = Blame.OBJECT if may_be_it else self.routing.blame(transfer, verdict, now)
+        blame = Blame.OBJECT if may_be_it else self.routing.blame(transfer, verdict)
         if blame is not Blame.OPEN:
-            self._blamed(transfer, verdict, blame, now)
+            self._blamed(transfer, verdict, blame)
 
-    def broke_off(
-        self, transfer: Transfer, large: LargeObject, response: Response, verdict: Verdict, now: float
-    ) -> None:
+    def broke_off(self, transfer: Transfer, large: LargeObject, response: Response, verdict: Verdict) -> None:
         """Keep what arrived of a large object, and decide how it goes on."""
         length, has_come = large.length, large.length > large.began
         large.note_failure(response, verdict)
@@ -99,28 +95,24 @@ class Remedies:
                 Reason.SIZE,
                 f"more than {large.most} bytes, {transfer.size} are listed",
             )
-        self.refused(transfer, response, verdict, now)
+        self.refused(transfer, response, verdict)
 
-    def unwritten(self, transfer: Transfer, reason: Reason, detail: str, now: float) -> None:
+    def unwritten(self, transfer: Transfer, reason: Reason, detail: str) -> None:
         """Decide about an object that its volume could not write."""
         remedy = REMEDIES[reason]
         if remedy is Remedy.HOLD:
-            self._volumes.troubled(transfer.queue, reason, detail, now)
+            self._volumes.troubled(transfer.queue, reason, detail, self._clock.monotonic())
             self.displace(transfer)
         elif remedy is Remedy.FAIL:
             self.fail(transfer, reason, detail)
         else:
             self.let_go(transfer, keep=True)
-            self._doubted(transfer, Verdict(reason, detail), now)
+            self._doubted(transfer, Verdict(reason, detail))
 
-    def _probed(self, transfer: Transfer, verdict: Verdict, blame: Blame) -> None:
-        """Go on with an object that waited for the result of a probe."""
-        self._blamed(transfer, verdict, blame, self._clock.monotonic())
-
-    def _blamed(self, transfer: Transfer, verdict: Verdict, blame: Blame, now: float) -> None:
+    def _blamed(self, transfer: Transfer, verdict: Verdict, blame: Blame) -> None:
         """Go on with an object; a failure of its endpoint does not count as a try."""
         if blame is Blame.OBJECT:
-            self._doubted(transfer, verdict, now)
+            self._doubted(transfer, verdict)
             return
         assert verdict.reason is not None
         transfer.tries = max(0, transfer.tries - 1)
@@ -128,7 +120,7 @@ class Remedies:
         self.routing.choose(transfer)
         self.line_up(transfer)
 
-    def _doubted(self, transfer: Transfer, verdict: Verdict, now: float) -> None:
+    def _doubted(self, transfer: Transfer, verdict: Verdict) -> None:
         reason = verdict.reason
         assert reason is not None
         if reason is Reason.CLOCK and transfer.doubt is not Reason.CLOCK:
@@ -145,9 +137,9 @@ class Remedies:
             self.fail(transfer, Reason.GONE if decision is Decision.GONE else reason, verdict.detail)
         else:
             self._retried(transfer, reason)
-            self._ask_again(transfer, decision, verdict, now)
+            self._ask_again(transfer, decision, verdict)
 
-    def _ask_again(self, transfer: Transfer, decision: Decision, verdict: Verdict, now: float) -> None:
+    def _ask_again(self, transfer: Transfer, decision: Decision, verdict: Verdict) -> None:
         transfer.doubt = reason = verdict.reason
         assert reason is not None
         if decision is Decision.NEXT_ROUTE:
@@ -158,7 +150,9 @@ class Remedies:
         if decision is Decision.DEFER:
             self._defer(transfer)
         else:
-            at_once = decision is not Decision.AGAIN or transfer.endpoint.has_easy(transfer.target, now)
+            at_once = decision is not Decision.AGAIN or transfer.endpoint.has_easy(
+                transfer.target, self._clock.monotonic()
+            )
             self.line_up(transfer, 0.0 if at_once else self._wait_seconds(transfer, verdict))
 
     def _wait_seconds(self, transfer: Transfer, verdict: Verdict) -> float:

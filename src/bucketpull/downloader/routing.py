@@ -69,12 +69,12 @@ class Routing:
         if transfer.large is not None:
             transfer.large.restart()
 
-    def blame(self, transfer: Transfer, verdict: Verdict, now: float) -> Blame:
+    def blame(self, transfer: Transfer, verdict: Verdict) -> Blame:
         """Note a bad answer, and decide whether the endpoint or the object is to blame.
 
-        If a probe is to tell, `settled` is called with the object when it has.
+        If a probe is to tell, `decided` is called with the object when it has.
         """
-        endpoint, reason = transfer.endpoint, verdict.reason
+        endpoint, reason, now = transfer.endpoint, verdict.reason, self._clock.monotonic()
         assert reason is not None
         if endpoint.is_of_target(transfer.target, now):
             return Blame.ENDPOINT

@@ -5,6 +5,7 @@ is done goes back as new work, so that a directory that keeps failing delays no 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -53,27 +54,14 @@ class ScanProgress:
         directory = page.part.directory
         self.receipt.positions += [Position(key_of(directory, name)) for name in page.directories]
 
-    def retried(self, reason: Reason) -> None:
-        """Count a repeated request."""
-        add_counts(self.receipt.retries, {reason: 1})
-
 
 class WantedPage(msgspec.Struct, gc=False, eq=False):
     """One position of a survey. `tries` counts the requests of this pass; `target` is that of the last one."""
 
-    scan: "Scan"
     progress: ScanProgress
     position: Position
     tries: int = 0
     target: Target | None = None
-
-    def done(self, response: Response) -> None:
-        """Take the answer."""
-        self.scan.answered(self, response)
-
-    def again(self) -> None:
-        """Get in line."""
-        self.scan.line_up(self)
 
 
 class Scan:
@@ -116,19 +104,19 @@ class Scan:
         positions = decode_positions(survey.positions)
         progress = ScanProgress(survey, len(positions))
         for position in positions:
-            wanted = WantedPage(self, progress, position)
+            wanted = WantedPage(progress, position)
             if position.passes:
                 # The journal has waited already; a random wait keeps positions apart that failed together.
                 wait = min(LONGEST_SPREAD_SECONDS, float(position.passes)) * self._random.random()
-                self._fetcher.call_later(wait, wanted.again)
+                self._line_up(wanted, wait)
             else:
                 self._endpoint.waiting.append(wanted)
         if not positions:
             self._receipt(progress.receipt)
 
-    def line_up(self, wanted: WantedPage) -> None:
-        """Put a position back in line after its back-off."""
-        self._endpoint.waiting.append(wanted)
+    def _line_up(self, wanted: WantedPage, seconds: float) -> None:
+        """Put a position in line after a wait."""
+        self._fetcher.call_later(seconds, lambda: self._endpoint.waiting.append(wanted))
 
     def fill(self, now: float) -> None:
         """Start what the limiter allows."""
@@ -141,7 +129,7 @@ class Scan:
                 wanted.tries += 1
                 request = self._source.list_request(wanted.position, endpoint.target.site, self._clock.now())
                 wanted.target = target = endpoint.start(now, request.url)
-                self._fetcher.submit(target.to(request), wanted.done)
+                self._fetcher.submit(target.to(request), partial(self._answered, wanted))
 
     def _read_here(self, wanted: WantedPage) -> bool:
         """Read a page that is on this machine; tell whether it is."""
@@ -161,7 +149,7 @@ class Scan:
         self._closed = True
         self._endpoint.waiting.clear()
 
-    def answered(self, wanted: WantedPage, response: Response) -> None:
+    def _answered(self, wanted: WantedPage, response: Response) -> None:
         """Read a page, or decide what its failure calls for."""
         now, endpoint, target = self._clock.monotonic(), self._endpoint, wanted.target
         assert target is not None
@@ -196,9 +184,8 @@ class Scan:
         remedy = REMEDIES[error.reason]
         if self._is_blamed(wanted, error):
             wanted.tries = max(0, wanted.tries - 1)
-            wanted.progress.retried(error.reason)
-            self._meter.retries[error.reason] += 1
-            self._fetcher.call_later(BLAMED_SECONDS, wanted.again)
+            self._retried(wanted, error.reason)
+            self._line_up(wanted, BLAMED_SECONDS)
         elif remedy is Remedy.VANISH:
             self._vanished(wanted, error)
         else:
@@ -218,7 +205,8 @@ class Scan:
         elif next_page_try(error.reason, wanted.position.passes) is not None:
             self._put_back(wanted, error)
         else:
-            self._fail(wanted, error, status)
+            self._failed(wanted, error, status)
+            self._end_one(wanted.progress)
 
     def _is_sent_away(self, wanted: WantedPage, error: AnswerError) -> bool:
         """Tell whether the very first page is still redirected half a minute later: a network's login page goes away, a wrong address does not."""
@@ -232,17 +220,20 @@ class Scan:
         )
 
     def _retry(self, wanted: WantedPage, error: AnswerError, seconds: float) -> None:
-        wanted.progress.retried(error.reason)
-        self._meter.retries[error.reason] += 1
+        self._retried(wanted, error.reason)
         if seconds:
-            self._fetcher.call_later(seconds, wanted.again)
+            self._line_up(wanted, seconds)
         else:
             self._endpoint.waiting.appendleft(wanted)
 
+    def _retried(self, wanted: WantedPage, reason: Reason) -> None:
+        """Count a repeated request."""
+        add_counts(wanted.progress.receipt.retries, {reason: 1})
+        self._meter.retries[reason] += 1
+
     def _put_back(self, wanted: WantedPage, error: AnswerError) -> None:
         """End this pass of a position: it becomes new work, one pass older, with the receipt of its survey."""
-        wanted.progress.retried(error.reason)
-        self._meter.retries[error.reason] += 1
+        self._retried(wanted, error.reason)
         wanted.position.passes += 1
         wanted.progress.receipt.positions.append(wanted.position)
         self._end_one(wanted.progress)
@@ -299,10 +290,6 @@ class Scan:
         """Find out whether the listing is back."""
         self._probe()
         self._fetcher.call_later(HOPELESS_SECONDS, lambda: self._endpoint.give_up(self._fetcher))
-
-    def _fail(self, wanted: WantedPage, error: AnswerError, status: int) -> None:
-        self._failed(wanted, error, status)
-        self._end_one(wanted.progress)
 
     def _failed(self, wanted: WantedPage, error: AnswerError, status: int) -> None:
         """Add the failure of a page, or of something on it, to its receipt."""

@@ -141,13 +141,10 @@ class Targets:
         self._turn = 0
         several = len(sites) > 1
         self.all = [
-            Target(site, "", self._limiter(len(sites)) if several else limiter) for site in sites or ("",)
+            Target(site, "", limiter.share(len(sites)) if several else limiter) for site in sites or ("",)
         ]
         self.is_plural = several
         self.at_a_time = 1
-
-    def _limiter(self, parts: int) -> Limiter:
-        return self._model.share(parts)
 
     def resolved(self, site: str, addresses: Sequence[str]) -> None:
         """Use all addresses of a site's name; what is in transfer at others is left to finish.
@@ -160,7 +157,7 @@ class Targets:
         addresses = addresses[:MOST_ADDRESSES]
         for address in addresses:
             if address not in mine:
-                self.all.append(Target(site, address, self._limiter(len(addresses))))
+                self.all.append(Target(site, address, self._model.share(len(addresses))))
         is_mixed = len({":" in address for address in addresses}) > 1
         is_proven = any(target.was_good and target.address for target in mine.values())
         for target in self.all:

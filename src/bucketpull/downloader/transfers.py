@@ -262,7 +262,7 @@ class Transfers:
             stream = queue.writer.stream(transfer.directory, transfer.name, size, transfer.mtime, hashed)
         except VolumeError as error:
             transfer.tries += 1
-            self._remedies.unwritten(transfer, error.reason, error.detail, self._now)
+            self._remedies.unwritten(transfer, error.reason, error.detail)
             return False
         transfer.large = LargeObject(
             stream,
