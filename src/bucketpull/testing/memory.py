@@ -11,32 +11,12 @@ from bucketpull.domain.exchange import Chunk, Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, key_of
 from bucketpull.domain.record import PartVersion, Written
 
-STATUS: dict[str, dict[int, Reason]] = {
-    "list": {
-        401: Reason.CREDENTIALS,
-        403: Reason.FORBIDDEN,
-        404: Reason.GONE,
-        429: Reason.THROTTLED,
-        503: Reason.SERVER_ERROR,
-    },
-    "origin": {
-        302: Reason.REDIRECTED,
-        400: Reason.REJECTED,
-        401: Reason.CREDENTIALS,
-        403: Reason.FORBIDDEN,
-        404: Reason.GONE,
-        412: Reason.RANGE,
-        429: Reason.THROTTLED,
-        503: Reason.SERVER_ERROR,
-    },
-    "edge": {
-        302: Reason.REDIRECTED,
-        403: Reason.FORBIDDEN,
-        404: Reason.MISSING,
-        412: Reason.RANGE,
-        429: Reason.THROTTLED,
-        503: Reason.SERVER_ERROR,
-    },
+_ANYWHERE = {403: Reason.FORBIDDEN, 429: Reason.THROTTLED, 503: Reason.SERVER_ERROR}
+_OBJECT = _ANYWHERE | {302: Reason.REDIRECTED, 412: Reason.RANGE}
+STATUS = {
+    "list": _ANYWHERE | {401: Reason.CREDENTIALS, 404: Reason.GONE},
+    "origin": _OBJECT | {400: Reason.REJECTED, 401: Reason.CREDENTIALS, 404: Reason.GONE},
+    "edge": _OBJECT | {404: Reason.MISSING},
 }
 
 

@@ -19,13 +19,10 @@ from bucketpull.domain.model import (
     Counters,
     Extent,
     Failure,
-    Former,
     Outstanding,
     PageRecord,
     Position,
     SentWork,
-    Span,
-    VolumeStatus,
     Work,
     WorkKind,
     add_counts,
@@ -58,14 +55,14 @@ class _Row(msgspec.Struct):
     machine: str | None = None
 
 
-class MemoryJournal:
+class MemoryJournal(Catalogue):
     """See `ports.Journal`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._run = 0
-        self._ids = 0
+        self._works = 0
         self._rows: dict[int, _Row] = {}
-        self._catalogue = Catalogue()
         self._failures: dict[tuple[bytes, bytes, str], Failure] = {}
         self._asked_at: dict[str, float] = {}
         self._counters = Counters()
@@ -85,17 +82,20 @@ class MemoryJournal:
         self._counters = Counters()
         self._selection = selection or ""
         if not abandons:
-            self._catalogue.forget_earlier()
+            self.forget_earlier()
         self._add_scans([root])
         return False
 
     def _abandon(self) -> None:
         """End a run before its end; what it left is found missing when its pages are listed again."""
         batches = [row for row in self._rows.values() if row.kind is WorkKind.BATCH]
-        self._catalogue.doubt(
-            (part.directory, part.cursor) for row in batches for part in decode_parts(row.body)
-        )
+        self.doubt((part.directory, part.cursor) for row in batches for part in decode_parts(row.body))
         self._rows.clear()
+
+    def doubt_all(self) -> int:
+        """Have the next run compare every page; no directory has several here."""
+        self.doubt(list(self._pages))
+        return 0
 
     # --- giving out
 
@@ -114,7 +114,7 @@ class MemoryJournal:
         """Take work that is due, and mark it sent."""
         self._asked_at.update(dict.fromkeys(takers, now))
         present = self._present(machine, now)
-        homes = self._catalogue.volumes_of(present)
+        homes = self.volumes_of(present)
         order = {home: place for place, home in enumerate([*homes, ""])}
         free = [
             row
@@ -138,7 +138,7 @@ class MemoryJournal:
 
     def reclaim(self, works: Sequence[int], machine: str) -> list[Work]:
         """Take those that are with nobody."""
-        homes = self._catalogue.volumes_of({machine})
+        homes = self.volumes_of({machine})
         rows = [self._rows[work] for work in dict.fromkeys(works) if self.holders([work]).get(work) == ""]
         found = [row for row in rows if row.kind is WorkKind.BATCH]
         for row in found:
@@ -147,7 +147,7 @@ class MemoryJournal:
 
     def _present(self, machine: str, now: float) -> set[str]:
         self._asked_at[machine] = now
-        for owner in self._catalogue.owners():
+        for owner in self.owners():
             self._asked_at.setdefault(owner, now)
         return {machine, *(each for each, at in self._asked_at.items() if now - at > ABSENT_SECONDS)}
 
@@ -167,11 +167,11 @@ class MemoryJournal:
             yield row
 
     def _work(self, row: _Row, homes: Sequence[str]) -> Work:
-        there = [each for each in row.candidates if self._catalogue.is_there(each.volume)]
+        there = [each for each in row.candidates if self.is_there(each.volume)]
         here = [
             each
             for each in there
-            if each.volume in homes or each in row.asked or not self._catalogue.machine_of(each.volume)
+            if each.volume in homes or each in row.asked or not self.machine_of(each.volume)
         ]
         return Work(row.id, row.kind, row.body, row.passes, here, len(here) < len(there), row.part)
 
@@ -245,7 +245,7 @@ class MemoryJournal:
 
     def _book_page(self, page: PageRecord) -> None:
         key, counters = (page.directory, page.cursor), self._counters
-        self._catalogue.note_page(page, self._run)
+        self.note_page(page, self._run)
         counters.add_page(page)
         failed = [
             failure for failure in self._failures.values() if (failure.directory, failure.cursor) == key
@@ -270,8 +270,8 @@ class MemoryJournal:
             )  # fmt: skip
         receipt.add_to(self._counters)
         self._fail(receipt.failed())
-        self._catalogue.note_blocks(receipt, row.body)
-        self._catalogue.note_former(receipt)
+        self.note_blocks(receipt, row.body)
+        self.note_former(receipt)
         if receipt.deferred is not None:
             self._defer(receipt.deferred, receipt, row, now)
         if receipt.returned is not None:
@@ -298,7 +298,7 @@ class MemoryJournal:
         new.asked = row.asked | {
             each
             for each in new.candidates
-            if each.volume in receipt.compared or self._catalogue.machine_of(each.volume) == receipt.machine
+            if each.volume in receipt.compared or self.machine_of(each.volume) == receipt.machine
         }
         new.home = self._home_of(new) if is_sent_on else ""
 
@@ -318,21 +318,21 @@ class MemoryJournal:
     # --- new work
 
     def _add_scans(self, positions: Sequence[Position], due: float = 0.0, tier: int = 0) -> None:
-        known = [self._catalogue.with_digest(position, self._run) for position in positions]
+        known = [self.with_digest(position, self._run) for position in positions]
         for group in bundle(known, self.outstanding().scans):
-            self._ids += 1
+            self._works += 1
             body, passes = encode_positions(group), group[0].passes
-            row = _Row(self._ids, WorkKind.SCAN, body, passes=passes, due=due, is_last=tier > 0)
+            row = _Row(self._works, WorkKind.SCAN, body, passes=passes, due=due, is_last=tier > 0)
             self._rows[row.id] = row
 
     def _add_batch(self, new: BatchDraft, like: _Row | None = None) -> _Row:
-        self._ids += 1
-        row = _Row(self._ids, WorkKind.BATCH, new.body, new.objects, new.bytes)
+        self._works += 1
+        row = _Row(self._works, WorkKind.BATCH, new.body, new.objects, new.bytes)
         if like is not None:
             row.passes, row.home, row.is_last = like.passes, like.home, like.is_last
             row.candidates, row.asked = like.candidates, like.asked
         elif self._run > 1:
-            row.candidates = list(dict.fromkeys(self._catalogue.near(new.spans)))
+            row.candidates = list(dict.fromkeys(self.near(new.spans)))
             row.home = self._home_of(row)
         self._rows[row.id] = row
         return row
@@ -340,50 +340,9 @@ class MemoryJournal:
     def _home_of(self, row: _Row) -> str:
         """Return the volume of a known machine with most candidates that were not compared."""
         left = Counter(
-            each.volume
-            for each in row.candidates
-            if each not in row.asked and self._catalogue.machine_of(each.volume)
+            each.volume for each in row.candidates if each not in row.asked and self.machine_of(each.volume)
         )
         return left.most_common(1)[0][0] if left else ""
-
-    # --- volumes and copies
-
-    def see_volumes(self, volumes: Sequence[VolumeStatus]) -> None:
-        """Note where volumes are and how."""
-        self._catalogue.see_volumes(volumes)
-
-    def find_cut(self, volumes: Sequence[VolumeStatus]) -> list[str]:
-        """Return the volumes that were put back; a page of theirs that was listed in this run is not listed again, as it is on disk."""
-        return self._catalogue.find_cut(volumes)
-
-    def doubt_all(self) -> int:
-        """Have the next run compare every page; no directory has several here."""
-        self._catalogue.doubt_all()
-        return 0
-
-    def counted_on(self) -> dict[str, str]:
-        """Return the volumes, those given up left out, by path."""
-        return self._catalogue.counted_on()
-
-    def machines(self) -> set[str]:
-        """Return the machines that have volumes."""
-        return self._catalogue.machines()
-
-    def former(self, volumes: Sequence[str], limit: int) -> list[Former]:
-        """Return some copies that count no more."""
-        return self._catalogue.former(volumes, limit)
-
-    def forget_former(self, ids: Sequence[int]) -> None:
-        """Forget copies that were removed."""
-        self._catalogue.forget_former(ids)
-
-    def holding(self, spans: Sequence[Span]) -> set[Extent] | None:
-        """Return all blocks that may hold objects of these pieces of pages."""
-        return self._catalogue.holding(spans)
-
-    def where(self, directory: bytes, name: bytes) -> list[Extent]:
-        """Return the blocks in which an object may lie, newest first."""
-        return self._catalogue.where(directory, name)
 
     # --- reading
 

@@ -53,10 +53,6 @@ class Catalogue:
                 page = self._pages[key]
                 page.record = msgspec.structs.replace(page.record, digest=b"")
 
-    def doubt_all(self) -> None:
-        """Have all pages compared when they are listed again."""
-        self.doubt(list(self._pages))
-
     def with_digest(self, position: Position, run: int) -> Position:
         """Return a position with the digest that its page had in an earlier run, if it was listed then."""
         known = self._pages.get((position.directory, position.cursor))
@@ -105,7 +101,10 @@ class Catalogue:
         self._volumes.update((each.id, (each.machine, each.path, each.state)) for each in volumes)
 
     def find_cut(self, volumes: Sequence[VolumeStatus]) -> list[str]:
-        """Return the volumes whose ledgers end before blocks that were noted, and forget those blocks."""
+        """Return the volumes whose ledgers end before blocks that were noted, and forget those blocks.
+
+        A page of theirs that was listed in this run is not listed again, as it is on disk.
+        """
         found = [each for each in volumes if each.ledger_end <= self._last_blocks.get(each.id, -1)]
         for volume in found:
             self._last_blocks[volume.id] = volume.ledger_end - 1
