@@ -5,6 +5,7 @@ What takes several calls is a generator, a disk routine: it yields a request and
 
 from collections.abc import Callable, Generator
 from enum import StrEnum
+from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -102,24 +103,21 @@ class Calls:
 
     def run(self, routine: DiskRoutine) -> None:
         """Begin a routine; each answer makes it go on."""
-        self._go_on(routine, lambda: next(routine))
+        self._go_on(routine, partial(next, routine))
 
-    def answer(self, call: int, value: object) -> None:
-        """Go on with what a call returned; ignore one that was given up."""
+    def answer(self, call: int, answer: object) -> None:
+        """Go on with what a call returned, or raise the `VolumeError` that it raised; ignore one that was given up."""
         _, routine = self._waiting.pop(call, ("", None))
         if routine is not None:
-            self._go_on(routine, lambda: routine.send(value))
-
-    def fail(self, call: int, error: VolumeError) -> None:
-        """Raise a call's error in its routine."""
-        _, routine = self._waiting.pop(call, ("", None))
-        if routine is not None:
-            self._go_on(routine, lambda: routine.throw(error))
+            resume: Callable[[Any], DiskRequest] = (
+                routine.throw if isinstance(answer, VolumeError) else routine.send
+            )
+            self._go_on(routine, partial(resume, answer))
 
     def give_up(self, volume: str, error: VolumeError) -> None:
         """Raise an error in all routines that wait for a volume, which may never answer."""
         for call in [call for call, (name, _) in self._waiting.items() if name == volume]:
-            self.fail(call, error)
+            self.answer(call, error)
 
     def _go_on(self, routine: DiskRoutine, resume: Callable[[], DiskRequest]) -> None:
         try:

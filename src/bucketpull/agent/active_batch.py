@@ -65,7 +65,7 @@ class ActiveBatch:
             self._receipt.recovered_bytes += outcome.stored_bytes
         self._receipt.failures += outcome.failures
         self._deferred += outcome.deferred
-        self.retried(outcome.retries)
+        add_counts(self._receipt.retries, outcome.retries)
         if extent is not None:
             add_counts(self._receipt.doubts, outcome.doubts)
             self._receipt.extents.append(extent)
@@ -94,10 +94,6 @@ class ActiveBatch:
         """Note which of its candidates' volumes were read."""
         self._receipt.compared = sorted(volumes)
         self.unread = self._blocks.keys() - volumes
-
-    def retried(self, retries: dict[str, int]) -> None:
-        """Count repeated requests by reason."""
-        add_counts(self._receipt.retries, retries)
 
     def give_back(self, parts: Iterable[Part]) -> None:
         """Note objects that were not tried, for lack of room or time."""
@@ -179,17 +175,10 @@ class Settling(NamedTuple):
 
 def outcome_of(task: Task, records: Sequence[Record], *, is_ours: bool) -> Outcome:
     """Make the outcome of a task whose objects are on its volume already: unsettled files of ours, or files of others."""
-    outcome = Outcome(
-        id=task.id,
-        stored=task.objects,
-        stored_bytes=task.size if is_ours else 0,
-        records=msgspec.msgpack.encode(records),
-        failures=[],
-        deferred=[],
-        unplaced=[],
-        is_recovered=is_ours,
-    )
-    if not is_ours:
+    outcome = Outcome(task.id, stored=task.objects, records=msgspec.msgpack.encode(records))
+    if is_ours:
+        outcome.stored_bytes, outcome.is_recovered = task.size, True
+    else:
         outcome.claimed, outcome.claimed_bytes = task.objects, task.size
     return outcome
 

@@ -149,10 +149,7 @@ class Agent:
     def disk_answered(self, call: int, answer: object, now: float) -> None:
         """Take the result of a call of a volume, or the `VolumeError` that it raised."""
         self._now = now
-        if isinstance(answer, VolumeError):
-            self._calls.fail(call, answer)
-        else:
-            self._calls.answer(call, answer)
+        self._calls.answer(call, answer)
 
     def delivered(self, message: FromWorker, now: float) -> None:
         """Note that a message is safe with the transport."""

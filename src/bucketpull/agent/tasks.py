@@ -201,7 +201,7 @@ class Tasks:
 
     def _displace(self, task: Task) -> None:
         """Place a task's objects anew."""
-        self.take(Outcome(task.id, 0, 0, b"", [], [], task.parts))
+        self.take(Outcome(task.id, unplaced=task.parts))
 
     def _move(self, task: Task, parts: list[Part]) -> None:
         if self.is_closed:
@@ -248,8 +248,7 @@ class Tasks:
             elif task.deaths < self._parameters.deaths:
                 self._assign(task)
             else:
-                failures = poisoned(task.parts, task.deaths)
-                self.take(Outcome(task.id, 0, 0, b"", failures, [], []))
+                self.take(Outcome(task.id, failures=poisoned(task.parts, task.deaths)))
 
     def processes_on(self, volume: ManagedVolume) -> set[int]:
         """Return the processes that have tasks on a volume."""
@@ -266,7 +265,7 @@ class Tasks:
             volume.room.promise(piece.objects, piece.size)
             self._take_up(piece, volume)
             self._assign(piece)
-        self.take(Outcome(task.id, 0, 0, b"", [], [], []))
+        self.take(Outcome(task.id))
 
 
 def _rest(volume: ManagedVolume) -> DiskRoutine:

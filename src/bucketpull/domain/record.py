@@ -212,12 +212,12 @@ class Outcome(Value, tag="outcome"):
     """
 
     id: int
-    stored: int
-    stored_bytes: int
-    records: bytes
-    failures: list[Failure]
-    deferred: list[Part]
-    unplaced: list[Part]
+    stored: int = 0
+    stored_bytes: int = 0
+    records: bytes = b""
+    failures: list[Failure] = []
+    deferred: list[Part] = []
+    unplaced: list[Part] = []
     trouble: Reason | None = None
     detail: str = ""
     retries: dict[str, int] = {}
