@@ -69,13 +69,7 @@ class Source(Protocol):
         ...
 
     def judge(
-        self,
-        wanted: Wanted,
-        endpoint: str,
-        response: Response,
-        now: float,
-        start: int = 0,
-        version: str = "",
+        self, wanted: Wanted, endpoint: str, response: Response, now: float, start: int = 0, version: str = ""
     ) -> Verdict:
         """Decide whether an answer holds the object's bytes. Looks at status, headers, length and, if odd, the body.
 

@@ -42,13 +42,7 @@ class DerivedSource:
         return self._source.read_page(position, response, now)
 
     def judge(
-        self,
-        wanted: Wanted,
-        endpoint: str,
-        response: Response,
-        now: float,
-        start: int = 0,
-        version: str = "",
+        self, wanted: Wanted, endpoint: str, response: Response, now: float, start: int = 0, version: str = ""
     ) -> Verdict:
         """See `Source`."""
         return self._source.judge(wanted, endpoint, response, now, start, version)

@@ -136,13 +136,7 @@ class KeyedSource(DerivedSource):
         return self._source.routes(directory, name, size)
 
     def judge(
-        self,
-        wanted: Wanted,
-        endpoint: str,
-        response: Response,
-        now: float,
-        start: int = 0,
-        version: str = "",
+        self, wanted: Wanted, endpoint: str, response: Response, now: float, start: int = 0, version: str = ""
     ) -> Verdict:
         """Judge as the bucket does; but a key that is not there has not vanished: it should be."""
         verdict = self._source.judge(wanted, endpoint, response, now, start, version)

@@ -81,13 +81,7 @@ class MemorySource:
         return Request(url, headers, max(wanted.size, 1 << 20))
 
     def judge(
-        self,
-        wanted: Wanted,
-        endpoint: str,
-        response: Response,
-        now: float,
-        start: int = 0,
-        version: str = "",
+        self, wanted: Wanted, endpoint: str, response: Response, now: float, start: int = 0, version: str = ""
     ) -> Verdict:
         """Judge by failure, status, and length."""
         del now

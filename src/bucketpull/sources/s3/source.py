@@ -100,13 +100,7 @@ class S3Source:
         return Request(site + path, self._whole + extra if extra else self._whole, most)
 
     def judge(
-        self,
-        wanted: Wanted,
-        endpoint: str,
-        response: Response,
-        now: float,
-        start: int = 0,
-        version: str = "",
+        self, wanted: Wanted, endpoint: str, response: Response, now: float, start: int = 0, version: str = ""
     ) -> Verdict:
         """Decide whether an answer is the object."""
         if endpoint == CDN:

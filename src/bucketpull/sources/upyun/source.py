@@ -136,13 +136,7 @@ class UpyunSource:
         return Request(site + uri, signed + self._rest_headers + extra, most)
 
     def judge(
-        self,
-        wanted: Wanted,
-        endpoint: str,
-        response: Response,
-        now: float,
-        start: int = 0,
-        version: str = "",
+        self, wanted: Wanted, endpoint: str, response: Response, now: float, start: int = 0, version: str = ""
     ) -> Verdict:
         """Decide whether an answer is the object."""
         name, size, mtime = wanted.name, wanted.size, wanted.mtime

@@ -71,13 +71,7 @@ class UrlsSource(PlainSource):
         return msgspec.structs.replace(plain, headers=self._headers + part if part else self._headers)
 
     def judge(
-        self,
-        wanted: Wanted,
-        endpoint: str,
-        response: Response,
-        now: float,
-        start: int = 0,
-        version: str = "",
+        self, wanted: Wanted, endpoint: str, response: Response, now: float, start: int = 0, version: str = ""
     ) -> Verdict:
         """Judge by status, length and version, and by the MD5 of the list; what is not there should be."""
         verdict = super().judge(wanted, endpoint, response, now, start, version)
