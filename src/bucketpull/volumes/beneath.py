@@ -1,4 +1,4 @@
-"""The only module that opens, makes, renames, links and removes directories and files beneath a volume.
+"""The only module that opens, makes, fills, renames, links and removes directories and files beneath a volume.
 
 Others may be able to write where a volume lies, and swap what they like between two calls. So everything goes by the descriptor
 of a directory and one name in it, never through a symbolic link: whatever is swapped, nothing leads out of the volume.
@@ -9,16 +9,18 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Final, Self
 
 from bucketpull.domain.errors import VolumeForeign
+from bucketpull.domain.exchange import Chunk
 from bucketpull.trusted_path import ForeignLinkError, open_folder
 
 _STEP: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTRIES_AT_ONCE: Final = 500
+_MOST_PIECES: Final = 1024  # that Linux writes by one call
 _LISTED: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe in the place of a file must not make us wait.
 _FILE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -81,6 +83,25 @@ def create(directory: int, name: bytes | str) -> int:
     except FileExistsError:
         os.unlink(name, dir_fd=directory)
         return os.open(name, _NEW, 0o666, dir_fd=directory)
+
+
+def write_all(fd: int, pieces: Sequence[Chunk], at: int | None = None) -> int:
+    """Write all pieces, at an offset or (None) where the file stands, whatever the system takes at once; return the bytes."""
+    if len(pieces) > _MOST_PIECES:
+        done = write_all(fd, pieces[:_MOST_PIECES], at)
+        return done + write_all(fd, pieces[_MOST_PIECES:], None if at is None else at + done)
+    if at is not None:
+        wanted, written = sum(map(len, pieces)), os.pwritev(fd, pieces, at)
+    elif len(pieces) == 1:  # 0.2 µs less than for several
+        wanted, written = len(pieces[0]), os.write(fd, pieces[0])
+    else:
+        wanted, written = sum(map(len, pieces)), os.writev(fd, pieces)
+    if written < wanted:
+        rest = memoryview(b"".join(pieces))
+        while written < wanted:
+            piece = rest[written:]
+            written += os.write(fd, piece) if at is None else os.pwrite(fd, piece, at + written)
+    return wanted
 
 
 def open_file(directory: int, name: bytes | str, flags: int = os.O_RDONLY) -> int:

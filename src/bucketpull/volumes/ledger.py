@@ -25,7 +25,7 @@ from bucketpull.domain.decoding import inflate, msgpack_decoder
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes import os_errors, system
-from bucketpull.volumes.beneath import OwnDirectory, let_go
+from bucketpull.volumes.beneath import OwnDirectory, let_go, write_all
 
 MAGIC: Final = b"bpL1"
 _CHECK: Final = struct.Struct("<4sI")
@@ -238,7 +238,7 @@ class Ledger:
         totals = (before.objects, before.size) if before else (0, 0)
         with os_errors.volume_errors(self._volume, "ledger not written"):
             for offset, length in _pieces(damage):
-                system.write_all(self._fd, [_blank(length, *totals)], offset)
+                write_all(self._fd, [_blank(length, *totals)], offset)
             os.fdatasync(self._fd)
         return True
 
@@ -266,7 +266,7 @@ class Ledger:
 
     def _write(self, data: bytes, durable: bool) -> None:
         try:
-            system.write_all(self._fd, [data], self.end)
+            write_all(self._fd, [data], self.end)
             if _reach is not None:
                 _reach("appended")
             if durable:

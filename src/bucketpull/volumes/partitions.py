@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from bucketpull.volumes.system import write_all
+from bucketpull.volumes.beneath import write_all
 
 DIGEST_BYTES: Final = 12
 _ENTRIES_A_FILE: Final = 200_000  # about 15 MB while they are sorted

@@ -58,5 +58,5 @@ def _try_inside(directory: int, length: int) -> None:
 
 def _write(directory: int, name: str, length: int) -> None:
     with closing_fd(beneath.create(directory, name)) as fd:
-        system.write_all(fd, [bytes(length)])
+        beneath.write_all(fd, [bytes(length)])
         system.set_date(fd, 0)

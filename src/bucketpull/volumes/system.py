@@ -3,16 +3,13 @@
 import ctypes
 import os
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from bucketpull.domain.exchange import Chunk
 from bucketpull.volumes.os_errors import DATELESS
 
 _KEEP_SIZE: Final = 1
-_MOST_PIECES: Final = 1024  # that Linux writes by one call
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syncfs = _libc.syncfs
@@ -48,25 +45,6 @@ def attachment(fd: int) -> str:
 def reserve_ahead(fd: int, offset: int, length: int) -> None:
     """Set bytes aside for a file beyond its end, if the file system can; its size does not change."""
     _fallocate(fd, _KEEP_SIZE, offset, length)
-
-
-def write_all(fd: int, pieces: Sequence[Chunk], at: int | None = None) -> int:
-    """Write all pieces, at an offset or (None) where the file stands, whatever the system takes at once; return the bytes."""
-    if len(pieces) > _MOST_PIECES:
-        done = write_all(fd, pieces[:_MOST_PIECES], at)
-        return done + write_all(fd, pieces[_MOST_PIECES:], None if at is None else at + done)
-    if at is not None:
-        wanted, written = sum(map(len, pieces)), os.pwritev(fd, pieces, at)
-    elif len(pieces) == 1:  # 0.2 µs less than for several
-        wanted, written = len(pieces[0]), os.write(fd, pieces[0])
-    else:
-        wanted, written = sum(map(len, pieces)), os.writev(fd, pieces)
-    if written < wanted:
-        rest = memoryview(b"".join(pieces))
-        while written < wanted:
-            piece = rest[written:]
-            written += os.write(fd, piece) if at is None else os.pwrite(fd, piece, at + written)
-    return wanted
 
 
 def set_date(fd: int, mtime: int) -> bool:

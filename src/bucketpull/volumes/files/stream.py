@@ -19,8 +19,7 @@ from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import PartVersion, Written
 from bucketpull.volumes import beneath, system
-from bucketpull.volumes.beneath import OwnDirectory
-from bucketpull.volumes.system import write_all
+from bucketpull.volumes.beneath import OwnDirectory, write_all
 
 PARTIAL: Final = "partial"
 NOTE: Final = ".version"

@@ -16,9 +16,9 @@ from bucketpull.domain import keys
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import Packing, PackNames
+from bucketpull.volumes.beneath import write_all
 from bucketpull.volumes.packs import tar
 from bucketpull.volumes.packs.folder import EMPTY_BYTES, NEXT, Folders
-from bucketpull.volumes.system import write_all
 
 _COPIED_BYTES: Final = 1 << 20
 _ZEROS: Final = bytes(tar.BLOCK)

@@ -1,8 +1,8 @@
-"""What Linux offers and Python does not."""
+"""Files beneath a volume are written whole."""
 
 import os
 
-from bucketpull.volumes import system
+from bucketpull.volumes import beneath
 
 
 def test_a_short_write_is_gone_on_with(tmp_path, monkeypatch):
@@ -13,6 +13,6 @@ def test_a_short_write_is_gone_on_with(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "writev", lambda fd, some: write(fd, [b"".join(some)[:7]]))
     for at in (None, 3):
         fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        assert system.write_all(fd, pieces, at) == 19 * 400
+        assert beneath.write_all(fd, pieces, at) == 19 * 400
         os.close(fd)
         assert (tmp_path / "file").read_bytes() == bytes(at or 0) + b"hellobeautifulworld" * 400
