@@ -44,6 +44,7 @@ from bucketpull.domain.record import (
     Unmount,
 )
 
+PULSE_SECONDS = 0.5
 ANSWER_SECONDS = 0.25
 """How long a pulse waits for the measurements of the disks."""
 
@@ -67,7 +68,7 @@ class Agent:
         self._batches: dict[int, ActiveBatch] = {}
         self._scans: dict[int, tuple[int, Work]] = {}
         self._parts = count(1)
-        self._deaths = Deaths(parameters.deaths_per_process * processes, parameters.deaths_seconds)
+        self._deaths = Deaths(parameters.deaths_per_process * processes)
         self._unconfirmed = Unconfirmed()
         self._told_clears = 0
         self._clearing = Clearing(parameters.journal)
@@ -374,7 +375,7 @@ class Agent:
             return
         if self._now < self._pulse_by and any(volume.is_measuring for volume in self.scheduler.working()):
             return
-        self._pulse_by, self._beat_at = None, self._now + self._parameters.pulse_seconds
+        self._pulse_by, self._beat_at = None, self._now + PULSE_SECONDS
         self.scheduler.look_again()
         for volume in self.scheduler.hung(self._parameters.hang_seconds, self._now, stopping=self.stopping):
             self._give_up(volume)

@@ -31,6 +31,7 @@ TOLD_SECONDS = 10.0
 FROZEN_SECONDS = 120.0
 ASLEEP_SECONDS = 30.0
 LEFT_SECONDS = 4.0
+DEATHS_SECONDS = 10.0
 
 NEAR = 0.9  # of a cap: transfers end in lumps, so that the cap itself is not reached in each half second
 BUSY = 0.85  # of a core, for one process: above it, more transfers would only wait for it
@@ -353,11 +354,10 @@ def _word(name: str, endpoint: EndpointStatus) -> str:
 
 
 class Deaths:
-    """Deaths of processes. A few are the fault of an object; more than `most` in `seconds` are a bug."""
+    """Deaths of processes. A few are the fault of an object; more than `most` in `DEATHS_SECONDS` are a bug."""
 
-    def __init__(self, most: int, seconds: float) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
-        self._seconds = seconds
         self._at: list[float] = []
 
     def add(self, now: float, status: int) -> None:
@@ -367,7 +367,7 @@ class Deaths:
             RuntimeError: There are too many.
 
         """
-        self._at = [at for at in self._at if now - at < self._seconds]
+        self._at = [at for at in self._at if now - at < DEATHS_SECONDS]
         self._at.append(now)
         if len(self._at) > self._most:
             raise RuntimeError(f"worker processes end as soon as they are made, with status {status}")

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from bucketpull.agent.actions import Action, Call, DiskRequest, Kill, Open, Say, Start, Tell, Verb
-from bucketpull.agent.agent import Agent
+from bucketpull.agent.agent import PULSE_SECONDS, Agent
 from bucketpull.domain.batching import spans_of
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import BatchReceipt, Begun, Fatal, FromWorker, Goodbye, Pulse
@@ -21,6 +21,7 @@ from bucketpull.ports import Clock, Inbox, ProcessPool, Volume
 CLOSE_SECONDS = 30.0
 LAST_WORDS_SECONDS = 5.0
 """How long processes have to send their last counters."""
+LEAVE_SECONDS = 4.0
 LAST_LOOK_SECONDS = 0.25
 SICK_CLOSE_SECONDS = 1.0
 REPLIES_AT_ONCE = 32
@@ -58,7 +59,7 @@ class AgentShell:
         self._open = open_volume
         self._volumes: dict[str, Volume] = {}
         self._agent = Agent(parameters, pool.size, clock.monotonic())
-        self._outbox = Outbox(inbox, clock, parameters.pulse_seconds / 2, self._delivered)
+        self._outbox = Outbox(inbox, clock, PULSE_SECONDS / 2, self._delivered)
         self._pulses: asyncio.Queue[Pulse] = asyncio.Queue()
         self._something = asyncio.Event()
         self._empty = asyncio.Event()
@@ -193,7 +194,7 @@ class AgentShell:
     async def _answer(self, ask: DiskRequest) -> object:
         volume = self._volumes[ask.volume]
         if ask.verb is Verb.WAIT:
-            await asyncio.sleep(self._parameters.pulse_seconds)
+            await asyncio.sleep(PULSE_SECONDS)
             return None
         if ask.verb is Verb.REOPEN:
             opened = await in_thread(opened_anew, volume, self._open, self._parameters.journal)
@@ -226,9 +227,7 @@ class AgentShell:
     async def _leave(self) -> None:
         await self._pool.close(LAST_WORDS_SECONDS)
         # A transport that is cut off must not hold us: what is not said now, the volumes say at the next start.
-        await asyncio.wait(
-            {asyncio.ensure_future(self._until_answered())}, timeout=self._parameters.leave_seconds
-        )
+        await asyncio.wait({asyncio.ensure_future(self._until_answered())}, timeout=LEAVE_SECONDS)
         await self._measure_all()
         await self._outbox.say_pulse(self._agent.pulse())
         await self._inbox.reply(Goodbye(self._parameters.machine, self._parameters.incarnation))

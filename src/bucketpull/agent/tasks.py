@@ -27,6 +27,9 @@ from bucketpull.domain.model import Extent, Part
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Assignment, Block, Claim, Outcome, Record, ToProcess
 
+FULL_SECONDS = 5.0  # for so long no work is asked for after something fitted nowhere
+DEATHS = 6  # so many processes may a single object cost
+
 
 class Tasks:
     """All tasks of one worker. `is_closed`: no more are begun, and what would have to be moved is handed back.
@@ -98,7 +101,7 @@ class Tasks:
         for volume, piece in self._scheduler.share_out(parts, preferred, self._now()):
             if volume is None:
                 batch.give_back(piece)
-                self._scheduler.hold_off(self._now() + self._parameters.full_seconds)
+                self._scheduler.hold_off(self._now() + FULL_SECONDS)
             else:
                 task = Task(next(self._ids), batch, piece, former)
                 self._take_up(task, volume)
@@ -245,7 +248,7 @@ class Tasks:
                 self._displace(task)
             elif task.objects > 1:
                 self._take_apart(task)
-            elif task.deaths < self._parameters.deaths:
+            elif task.deaths < DEATHS:
                 self._assign(task)
             else:
                 self.take(Outcome(task.id, failures=poisoned(task.parts, task.deaths)))

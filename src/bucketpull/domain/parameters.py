@@ -36,8 +36,7 @@ class AgentParameters(msgspec.Struct, frozen=True):
     """What a worker is told at its start. Times in seconds.
 
     `journal` is the id of the job's journal: it tells this job's ledger entries from those of others.
-    `scans` says whether it lists as well. `deaths` is how many processes a single object may cost;
-    more than `deaths_per_process` deaths a process in `deaths_seconds` are a bug. A volume that has not answered for `hang_seconds` is given
+    `scans` says whether it lists as well. More than `deaths_per_process` deaths a process in ten seconds are a bug. A volume that has not answered for `hang_seconds` is given
     up for this session, if there are others. `packs` says that its processes pack objects. `adopts` says by what files of others are
     taken over: "md5", "date", or "" not at all; where `keeps_foreign`, those that are in the way of an object are put aside first.
     """
@@ -50,13 +49,8 @@ class AgentParameters(msgspec.Struct, frozen=True):
     verify: str = "size"
     scans: bool = True
     settle_seconds: float = 1.0
-    pulse_seconds: float = 0.5
     stop_seconds: float = 8.0
-    full_seconds: float = 5.0
-    deaths: int = 6
     deaths_per_process: int = 20
-    deaths_seconds: float = 10.0
-    leave_seconds: float = 4.0
     job_digest: str = ""
     hang_seconds: float = 60.0
     packs: bool = False

@@ -19,15 +19,13 @@ class FetchOptions(msgspec.Struct, frozen=True):
 
     A transfer is ended when there is no connection after `connect_seconds`, no answer `first_byte_seconds` after its start,
     or when less than `stall_bytes_per_second` came on average in a window of `stall_seconds`. There is no limit on the
-    whole: large objects on slow links take what they take. `buffer_bytes` holds a usual object whole, so that it costs
-    one call of Python; libcurl has one such buffer for all transfers. `direct` allows usual requests to go past libcurl.
+    whole: large objects on slow links take what they take. `direct` allows usual requests to go past libcurl.
     """
 
     connect_seconds: float = 15.0
     first_byte_seconds: float = 60.0
     stall_seconds: float = 30.0
     stall_bytes_per_second: int = 256
-    buffer_bytes: int = 128 << 10
     connections: int = 1024
     ca_file: str | None = None
     insecure: bool = False
