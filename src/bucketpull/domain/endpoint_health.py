@@ -103,7 +103,7 @@ class SourceHealth:
 
     def _listing_trials(self, listing: "EndpointHealth", now: float) -> list[int]:
         """Return which process is to ask for the listing, to learn whether the service answers at all."""
-        is_needed = any(each.is_unproven and each.is_missed for each in self._fetching())
+        is_needed = any(each.is_missed and not each.was_good for each in self._fetching())
         return listing.trial_although_up(now) if is_needed and listing.spec.sites and listing.is_up else []
 
     def paces(self, now: float) -> dict[str, float]:
@@ -314,14 +314,9 @@ class EndpointHealth:
         self._tried_at, self._turn = now, self._turn + 1
         return [self._turn % len(self.seen)]
 
-    @property
-    def is_unproven(self) -> bool:
-        """Whether nothing ever came from it."""
-        return not self.was_good
-
     def is_cleared(self, now: float, listing: "EndpointHealth") -> bool:
         """Tell whether it is down without a success so far, for so long that the objects are at fault rather than the service."""
-        if not (self.is_unproven and self.is_missed) or self.standing.state is not State.DOWN:
+        if self.was_good or not self.is_missed or self.standing.state is not State.DOWN:
             return False
         waited, listed = now - self.standing.since, bool(listing.spec.sites)
         self._has_waited |= waited >= (UNPROVEN_SECONDS if listed else UNLISTED_SECONDS)

@@ -125,16 +125,8 @@ class VirtualFetcher:
             failure, body, received = Reason.SIZE, b"", request.max_bytes
         del self._flying[number]
         self.in_flight -= 1
-        done(
-            Response(
-                answer.status,
-                lines,
-                [body] if body else [],
-                received,
-                answer.seconds,
-                failure,
-            )
-        )
+        chunks = [body] if body else []
+        done(Response(answer.status, lines, chunks, received, answer.seconds, failure))
 
     def watch(self, fd: int, readable: Callable[[], None]) -> None:
         """Call back whenever a file descriptor is readable."""
