@@ -161,6 +161,36 @@ def test_what_a_killed_worker_had_written_whole_is_found_again_in_the_same_boot(
     again.close()
 
 
+def test_what_a_killed_worker_had_written_beside_a_directory_or_a_file_is_found_again_where_it_lies(root):
+    (root / "folder").mkdir()
+    put(root, "file")
+    volume = open_volume(str(root))
+    volume.intend(JOURNAL, 1)
+    dated(root, "%~folder%~f", "%~file%~d/x", "%~file%~d/%~gone%~f")
+    parts = [part(b"", b"folder"), part(b"file", b"x", b"missing", b"gone")]
+
+    again = killed_and_opened_again(volume)
+    at_root, below = again.recover(JOURNAL, 1, parts)
+
+    assert (at_root.names, at_root.paths) == ([b"folder"], {0: b"%~folder%~f"})
+    assert below.names == [b"x", b"gone"]
+    assert below.paths == {0: b"%~file%~d/x", 1: b"%~file%~d/%~gone%~f"}
+    again.close()
+
+
+def test_what_a_begun_batch_left_beside_a_directory_or_a_file_is_removed(root):
+    (root / "folder").mkdir()
+    put(root, "file", "%~folder%~f2")
+    volume = open_volume(str(root))
+    parts = [part(b"", b"folder"), part(b"file", b"x", b"gone")]
+    volume.intend(JOURNAL, 1, encode_parts(parts))
+    dated(root, "%~folder%~f", "%~file%~d/x", "%~file%~d/%~gone%~f")
+    again = killed_and_opened_again(volume)
+    again.conclude(JOURNAL, [Conclusion(1)])
+    assert files(root) == ["%~folder%~f2", "file"]
+    again.close()
+
+
 def test_what_is_found_again_has_its_md5_and_is_not_another_that_the_listing_states(root):
     volume = open_volume(str(root))
     volume.intend(JOURNAL, 1)

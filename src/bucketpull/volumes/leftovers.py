@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
@@ -119,24 +119,33 @@ def whole_files(tree: Tree, identity: Identity, part: Part, made_at: int) -> Rec
         OSError: The disk refused.
 
     """
-    found: dict[int, bytes] = {}
-    lengths: dict[int, int] = {}
-    for index, length in _candidates(tree, identity, part, made_at):
-        lengths[index] = length
-        if length > MAX_BYTES:
-            found[index] = b""
-            continue
+    found: dict[int, _WholeFile] = {}
+    for index, path, length in _candidates(tree, identity, part, made_at):
         with suppress(OSError):  # what cannot be read is fetched again
-            md5 = md5_of(tree.open_file(identity.path_of(part.directory, part.names[index])))
-            if md5.hex() == (part.stated_md5(index) or md5.hex()):
-                found[index] = md5
-    if not found:
-        return None
+            md5 = b"" if length > MAX_BYTES else md5_of(tree.open_file(path))
+            if md5.hex() in {"", part.stated_md5(index) or md5.hex()}:
+                found.setdefault(index, _WholeFile(path, length, md5))
+    return _record(part, identity, found) if found else None
+
+
+class _WholeFile(NamedTuple):
+    """Where it lies, how many bytes it has, and its MD5."""
+
+    path: bytes
+    length: int
+    md5: bytes
+
+
+def _record(part: Part, identity: Identity, found: Mapping[int, _WholeFile]) -> Record:
+    """Describe the files of some objects, by index."""
     record = Record.of(part).take(list(found))
-    record.md5s = list(found.values())
-    stored = [lengths[index] for index in found]
+    record.md5s = [file.md5 for file in found.values()]
+    stored = [file.length for file in found.values()]
     if stored != record.sizes:
         record.stored = stored
+    for place, (name, file) in enumerate(zip(record.names, found.values(), strict=True)):
+        if file.path != identity.path_of(part.directory, name):
+            record.paths[place] = file.path
     return record
 
 
@@ -149,18 +158,19 @@ def begun_parts(home: OwnDirectory, ledger: Ledger, name: str, since: int) -> li
     return among(parts, left)
 
 
-def _candidates(tree: Tree, identity: Identity, part: Part, made_at: int) -> Iterator[tuple[int, int]]:
-    """Give each index, and the length of its file."""
+def _candidates(tree: Tree, identity: Identity, part: Part, made_at: int) -> Iterator[tuple[int, bytes, int]]:
+    """Give each index, and the path and length of a file that may be its object."""
     for index, name in enumerate(part.names):
-        found = tree.stat(identity.path_of(part.directory, name))
-        if (
-            found is not None
-            and stat.S_ISREG(found.st_mode)
-            and part.sizes[index] in {-1, found.st_size}
-            and _may_be_dated(found, part.mtimes[index], made_at)
-            and (found.st_ctime_ns >= made_at or (_lacks_ctime(found) and part.stated_md5(index)))
-        ):
-            yield index, found.st_size
+        for path in tree.homes(identity.path_of(part.directory, name)):
+            found = tree.stat(path)
+            if (
+                found is not None
+                and stat.S_ISREG(found.st_mode)
+                and part.sizes[index] in {-1, found.st_size}
+                and _may_be_dated(found, part.mtimes[index], made_at)
+                and (found.st_ctime_ns >= made_at or (_lacks_ctime(found) and part.stated_md5(index)))
+            ):
+                yield index, path, found.st_size
 
 
 def _may_be_dated(found: os.stat_result, mtime: int, made_at: int) -> bool:

@@ -5,6 +5,7 @@ which are removed when the volume is opened next.
 """
 
 import contextlib
+import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -236,28 +237,31 @@ class Removal:
 
     def _take_unsettled(self, journal: str, begun: Sequence[Begun], latest: Mapping[Key, Latest]) -> None:
         """Remove the files of batches that are newer than their notes and have the listed dates, and that no block describes: a former one may count."""
-        written: dict[Key, bytes] = {}
+        written: dict[Key, list[bytes]] = {}
         for each in begun:
             for key, mtime in each.dates.items():
                 last = latest.get(key)
                 if last is None or last.remover == journal or last.offset < each.since:
-                    path = self._identity.path_of(*key)
-                    if self._is_newer(path, each.made_at, mtime):
-                        written[key] = path
-        latest = self._latest(written.keys(), 0)
-        for key, path in written.items():
+                    lie = self._written_since(self._identity.path_of(*key), each.made_at, mtime)
+                    written.setdefault(key, []).extend(lie)
+        latest = self._latest({key for key, paths in written.items() if paths}, 0)
+        for key, paths in written.items():
             if key not in latest or latest[key].remover == journal:
-                self._tree.remove(path)
+                for path in paths:
+                    self._tree.remove(path)
 
-    def _is_newer(self, path: bytes, made_at: int, mtime: int) -> bool:
-        """Whether a file was written after a time (ns since 1970), with a date as we give it; one that cannot be looked at is left alone."""
+    def _written_since(self, path: bytes, made_at: int, mtime: int) -> list[bytes]:
+        """Return where files lie of an object's path that were written after a time (ns since 1970), with a date as we give it; what cannot be looked at is left alone."""
         try:
-            found = self._tree.stat(path)
+            homes = [(lies, self._tree.stat(lies)) for lies in self._tree.homes(path)]
         except OSError as error:
             if os_errors.culprit(error) is not Culprit.OBJECT:
                 raise
-            return False
-        if found is None or not stat.S_ISREG(found.st_mode) or found.st_ctime_ns < made_at:
+            return []
+        return [lies for lies, found in homes if found is not None and self._is_newer(found, made_at, mtime)]
+
+    def _is_newer(self, found: os.stat_result, made_at: int, mtime: int) -> bool:
+        if not stat.S_ISREG(found.st_mode) or found.st_ctime_ns < made_at:
             return False
         return mtime < 0 or has_our_date(found, mtime) or not keeps_dates(self._home)
 

@@ -6,7 +6,9 @@ Opened this way nothing leads out of the volume, and nothing onto another disk t
 import errno
 import os
 import resource
+import stat
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from bucketpull.domain import keys
@@ -125,6 +127,18 @@ class Tree:
         except OSError:
             return False
 
+    def homes(self, path: bytes) -> Iterator[bytes]:
+        """Give each path at which the file of a path may lie: beside a directory, or below one beside a file, that is in its way or was."""
+        directory, _, name = path.rpartition(b"/")
+        folders = [b""]
+        for segment in directory.split(b"/") if directory else ():
+            names = segment, keys.directory_beside_file(segment)
+            folders = [
+                each for folder in folders for each in _joined(folder, names) if self._is_directory(each)
+            ]
+        for folder in folders:
+            yield from _joined(folder, (name, keys.file_beside_directory(name)))
+
     def open_file(self, path: bytes) -> int:
         """Open a file for reading."""
         directory, _, name = path.rpartition(b"/")
@@ -148,6 +162,10 @@ class Tree:
         self._here = None
         while self._places:
             beneath.let_go(self._places.popitem()[1].fd)
+
+    def _is_directory(self, path: bytes) -> bool:
+        found = self.stat(path)
+        return found is not None and stat.S_ISDIR(found.st_mode)
 
     def _move(self, source: str, source_fd: int, path: bytes) -> bytes:
         directory, _, name = path.rpartition(b"/")
@@ -176,6 +194,10 @@ class Tree:
         if len(self._places) > self._limit:
             self._here = None
             os.close(self._places.popitem(last=False)[1].fd)
+
+
+def _joined(folder: bytes, names: Iterable[bytes]) -> list[bytes]:
+    return [folder + b"/" + name if folder else name for name in names]
 
 
 def _most_open() -> int:
