@@ -28,9 +28,7 @@ from bucketpull.wiring.volume_owners import check_owners
 def check_flags(flags: Mapping[str, Any]) -> None:
     """Refuse a flag that would make this another question; in `--config` it is for the job itself, and does no harm.
 
-    Raises:
-        ConfigError: `--limit` was given.
-
+    Raises ConfigError where `--limit` was given.
     """
     if flags["limit"] is not None:
         raise ConfigError(

@@ -158,12 +158,7 @@ def _row(volume: KnownVolume, stored: Stored) -> dict[str, str | int]:
 
 
 def _check_manifest(form: str, file: str) -> None:
-    """Make sure that a manifest can be written where it is wanted, before the ledgers are read.
-
-    Raises:
-        ConfigError: It cannot.
-
-    """
+    """Make sure that a manifest can be written where it is wanted, before the ledgers are read. Raises ConfigError where it cannot."""
     if form == "parquet":
         if file == "-":
             raise ConfigError("--format parquet: give --output FILE")

@@ -105,12 +105,7 @@ class Interview:
         self.asks = sys.stdin.isatty() and not known.get("json") and not known.get("quiet")
 
     def settings(self) -> Settings:
-        """Return the job's settings, complete.
-
-        Raises:
-            ConfigError: Something lacks or is wrong, and nobody can be asked.
-
-        """
+        """Return the job's settings, complete. Raises ConfigError where something lacks or is wrong, and nobody can be asked."""
         if self.asks:
             self._ask_for_source()
             self._ask_for_access()
@@ -139,9 +134,7 @@ class Interview:
     def new_file(self, name: str, path: str, *, force: bool) -> str:
         """Return where to write: at a path, or where the answer says if that is taken; `name` is the option's.
 
-        Raises:
-            ConfigError: It is taken, and nobody can be asked.
-
+        Raises ConfigError where it is taken, and nobody can be asked.
         """
         try:
             check_new(name, path, force=force)
@@ -264,9 +257,7 @@ _NOT_OF_A_JOB: Final = frozenset({"options", "json", "quiet"})
 def check_new(name: str, path: str, *, force: bool) -> None:
     """Make sure that a file can be made and that no other one is lost by that; `name` is the option's.
 
-    Raises:
-        ConfigError: It cannot, or there is one.
-
+    Raises ConfigError where it cannot, or there is one.
     """
     check_file(name, path)
     if os.path.lexists(path) and not force:
@@ -274,12 +265,7 @@ def check_new(name: str, path: str, *, force: bool) -> None:
 
 
 def write_private(path: str, text: str, *, force: bool) -> None:
-    """Write a file that only its owner reads.
-
-    Raises:
-        ConfigError: It cannot be written.
-
-    """
+    """Write a file that only its owner reads. Raises ConfigError where it cannot be written."""
     # What is there may be somebody else's, who would read what is written into it: it is replaced.
     fresh = f"{path}.{secrets.token_hex(4)}.part" if force else path
     try:

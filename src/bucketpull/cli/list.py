@@ -134,12 +134,7 @@ class _Opened:
             raise ConfigError(f"--format {form}: give --output {'DIR' if self._is_folder else 'FILE'}")
 
     def mark(self, identity: list[Any]) -> Mark | None:
-        """Read how far the list came before.
-
-        Raises:
-            ConfigError: It was another one.
-
-        """
+        """Read how far the list came before. Raises ConfigError where it was another one."""
         if self._path is None:
             return None
         mark = read_state(state_of(self._path, self._is_folder))

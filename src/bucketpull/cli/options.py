@@ -329,9 +329,7 @@ def asking(flags: dict[str, Any]) -> tuple[Settings, bool]:
 def split(places: tuple[str, ...]) -> dict[str, Any]:
     """Tell SOURCE, which begins with a scheme, from VOLUMEs.
 
-    Raises:
-        ConfigError: One of them is a configuration by its name, which an option names.
-
+    Raises ConfigError where one of them is a configuration by its name, which an option names.
     """
     for place in places:
         if place.endswith(".toml") and "://" not in place and not os.path.isdir(place):

@@ -76,12 +76,7 @@ def prune(delete: bool, max_delete: str, keep_for: str | None, **flags: Any) -> 
 
 
 class _Most:
-    """The brake: so many objects, or so many percent of what is on the volumes.
-
-    Raises:
-        ConfigError: It is neither.
-
-    """
+    """The brake: so many objects, or so many percent of what is on the volumes. Raises ConfigError where it is neither."""
 
     def __init__(self, text: str) -> None:
         found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,6})?)(%?)", text)
@@ -163,9 +158,7 @@ class _Pruning:
     def _opened(self, stack: ExitStack, paths: Sequence[str]) -> list[DiskVolume]:
         """Open volumes for writing; one that is sick is told of and left out, if another can be opened.
 
-        Raises:
-            VolumeError: None can be opened.
-
+        Raises VolumeError where none can be opened.
         """
         opened: list[DiskVolume] = []
         for path in paths:

@@ -259,9 +259,7 @@ def _repair(settings: Settings, *, hashed: bool) -> ExitCode:
 def _as_job(settings: Settings, volumes: Sequence[VolumeReader]) -> Settings:
     """Complete the settings by what the journal knows of the job.
 
-    Raises:
-        ConfigError: There is no journal, the job is not at rest, or a volume takes nothing new.
-
+    Raises ConfigError where there is no journal, the job is not at rest, or a volume takes nothing new.
     """
     folder = existing_folder(settings)
     with journal_to_read(settings) as reader:
@@ -275,12 +273,7 @@ def _as_job(settings: Settings, volumes: Sequence[VolumeReader]) -> Settings:
 
 
 def _check_takes(journal: JournalReader, ids: Collection[str]) -> None:
-    """Make sure that what is fetched again can come to its volume.
-
-    Raises:
-        ConfigError: A volume takes nothing new.
-
-    """
+    """Make sure that what is fetched again can come to its volume. Raises ConfigError where a volume takes nothing new."""
     for volume in journal.volumes():
         if volume.id in ids and volume.state is VolumeState.DRAINING:
             raise ConfigError(

@@ -179,12 +179,7 @@ def _lose(journal: SqliteJournal, identity: str) -> str:
 
 
 def _known(journal: SqliteJournal, name: str, *, by_path: bool = True) -> KnownVolume:
-    """Find a volume of the job by id, or by path.
-
-    Raises:
-        ConfigError: There is none; names those that there are.
-
-    """
+    """Find a volume of the job by id, or by path. Raises ConfigError where there is none, which names those that there are."""
     volumes = journal.volumes()
     for volume in volumes:
         names = {volume.path, f"{volume.machine}:{volume.path}"} if by_path else ()

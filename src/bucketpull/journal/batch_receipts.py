@@ -52,12 +52,7 @@ def try_again(tables: Tables, failures: Iterable[Failure]) -> int:
 
 
 def book(tables: Tables, receipt: BatchReceipt, now: float) -> bool:
-    """Book a batch, or a part of one; False if it was booked before.
-
-    Raises:
-        JournalError: The receipt does not add up.
-
-    """
+    """Book a batch, or a part of one; False if it was booked before. Raises JournalError where the receipt does not add up."""
     taken = tables.frontier.take(receipt.work, receipt.part)
     if taken is None:
         return False
@@ -163,12 +158,7 @@ def when(delay: float | None, now: float) -> tuple[float, int]:
 
 
 def check_sum(receipt: BatchReceipt, kind: WorkKind, objects: int) -> None:
-    """Make sure that a receipt accounts for every object of its work.
-
-    Raises:
-        JournalError: It does not add up.
-
-    """
+    """Make sure that a receipt accounts for every object of its work. Raises JournalError where it does not add up."""
     deferred = receipt.deferred.objects if receipt.deferred else 0
     returned = receipt.returned.objects if receipt.returned else 0
     sent_on = receipt.sent_on.objects if receipt.sent_on else 0

@@ -30,12 +30,7 @@ _SETTINGS = (
 
 
 def exists(folder: Path) -> bool:
-    """Tell whether there is a journal.
-
-    Raises:
-        JournalDamaged: There was one, and its file is gone or empty.
-
-    """
+    """Tell whether there is a journal. Raises JournalDamaged where there was one, and its file is gone or empty."""
     file, marker = folder / FILE, folder / MARKER
     if file.exists() and file.stat().st_size > 0:
         return True
@@ -47,12 +42,7 @@ def exists(folder: Path) -> bool:
 
 
 def create(folder: Path, name: str, now: float) -> None:
-    """Make a new journal: whole under its name, or not at all.
-
-    Raises:
-        JournalError: The folder cannot be written.
-
-    """
+    """Make a new journal: whole under its name, or not at all. Raises JournalError where the folder cannot be written."""
     fresh = folder / f"{FILE}.new"
     for leftover in (fresh, folder / f"{fresh.name}-wal", folder / f"{fresh.name}-shm"):
         leftover.unlink(missing_ok=True)
@@ -129,9 +119,7 @@ def _store(folder: Path) -> Store:
     Whoever else in this process closes a descriptor of it drops all locks that SQLite has on it (POSIX): then another process that
     looks at the journal takes itself for the last one, and removes the write-ahead log under a coordinator that goes on writing to it.
 
-    Raises:
-        JournalDamaged: It is no SQLite file, no journal of ours, or shorter than it says.
-
+    Raises JournalDamaged where it is no SQLite file, no journal of ours, or shorter than it says.
     """
     uri = f"{(folder / FILE).absolute().as_uri()}?mode=rw"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
@@ -150,9 +138,7 @@ def check_pages(store: Store) -> None:
 
     A file that was not closed in order is checked completely up to a larger size.
 
-    Raises:
-        JournalDamaged: It is corrupt.
-
+    Raises JournalDamaged where it is corrupt.
     """
     store.connection.execute("pragma wal_checkpoint(truncate)").fetchall()
     (pages,) = store.connection.execute("pragma page_count").fetchone()
@@ -170,9 +156,7 @@ def check_pages(store: Store) -> None:
 def migrate(store: Store, steps: list[tuple[int, str]] | None = None) -> None:
     """Bring an older journal to the present schema, step by step, each in a transaction.
 
-    Raises:
-        JournalError: It is of a newer version.
-
+    Raises JournalError where it is of a newer version.
     """
     steps = migrations() if steps is None else steps
     newest = max([1, *(version for version, _ in steps)])

@@ -17,12 +17,7 @@ def read_configuration(store: Store) -> dict[str, str]:
 
 
 def adopt(store: Store, folder: Path, job: str, asked: Mapping[str, str]) -> None:
-    """Note the settings of this session.
-
-    Raises:
-        JobMismatch: The journal is of a job with another identity; the message lists what differs.
-
-    """
+    """Note the settings of this session. Raises JobMismatch where the journal is of a job with another identity, and says what differs."""
     known = read_configuration(store)
     if known:
         refuse_another(folder, job, known, asked)

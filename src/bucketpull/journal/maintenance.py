@@ -201,12 +201,7 @@ def abandon(tables: Tables, now: float) -> None:
 
 
 def volume_named(tables: Tables, name: str) -> tuple[int, KnownVolume]:
-    """Return a volume's number and what is known of it.
-
-    Raises:
-        JournalError: There is no such volume.
-
-    """
+    """Return a volume's number and what is known of it. Raises JournalError where there is no such volume."""
     number = tables.volumes.known_number(name)
     if number is None:
         known = ", ".join(volume.id for volume in tables.volumes.all()) or "none"

@@ -34,12 +34,7 @@ def check_ours(folder: Path) -> None:
 
 
 class Lock:
-    """An exclusive lock on a file. The file says who holds it: process id and host.
-
-    Raises:
-        JournalLocked: Somebody else holds it.
-
-    """
+    """An exclusive lock on a file. The file says who holds it: process id and host. Raises JournalLocked where somebody else holds it."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

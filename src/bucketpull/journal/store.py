@@ -55,34 +55,19 @@ class Store:
             return self.connection.execute(statements()[name], values).fetchall()
 
     def only_row(self, name: str) -> tuple[Any, ...]:
-        """Return the row of a named statement that has one in each journal.
-
-        Raises:
-            ImpossibleRow: There is none.
-
-        """
+        """Return the row of a named statement that has one in each journal. Raises ImpossibleRow where there is none."""
         rows = self.rows(name)
         if not rows:
             raise ImpossibleRow(f"its table has no row for {name!r}")
         return rows[0]
 
     def check_order(self, before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
-        """Make sure that a walk advances: in a damaged tree it might never end.
-
-        Raises:
-            JournalDamaged: It does not.
-
-        """
+        """Make sure that a walk advances: in a damaged tree it might never end. Raises JournalDamaged where it does not."""
         if after <= before:
             raise damaged(self.folder, "its rows are not in order")
 
     def free_bytes(self) -> int:
-        """Return how much the journal's own disk can take.
-
-        Raises:
-            JournalError: Its folder is gone, or the disk does not answer.
-
-        """
+        """Return how much the journal's own disk can take. Raises JournalError where its folder is gone, or the disk does not answer."""
         try:
             space = os.statvfs(self.folder)
         except OSError as error:
@@ -92,12 +77,7 @@ class Store:
         return space.f_bavail * space.f_frsize
 
     def check_room(self, floor_bytes: int = FLOOR_BYTES) -> None:
-        """Make sure that the journal can go on growing.
-
-        Raises:
-            JournalError: Less than the floor is free.
-
-        """
+        """Make sure that the journal can go on growing. Raises JournalError where less than the floor is free."""
         free = self.free_bytes()
         if free < floor_bytes:
             raise JournalError(
@@ -113,9 +93,7 @@ class Store:
 def check_types(rows: Iterable[tuple[Any, ...]], types: tuple[type, ...]) -> None:
     """Make sure that rows have the types of their columns, which SQLite checks only with the whole file.
 
-    Raises:
-        ImpossibleRow: One has others.
-
+    Raises ImpossibleRow where one has others.
     """
     for row in rows:
         if tuple(map(type, row)) != types:

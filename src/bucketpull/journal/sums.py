@@ -105,9 +105,7 @@ def what_is_left(store: Store, books: Books) -> Outstanding:
 def check_outstanding(store: Store, books: Books) -> None:
     """Make sure that the outstanding work can be done, and that its sums are right: a job waits for it, else for ever.
 
-    Raises:
-        JournalDamaged: One is such that no machine is ever given it, or the sums are of others.
-
+    Raises JournalDamaged where one is such that no machine is ever given it, or the sums are of others.
     """
     with store.reading():
         impossible = store.rows("impossible-work")

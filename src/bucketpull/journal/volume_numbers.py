@@ -59,12 +59,7 @@ class Volumes:
         return number
 
     def volume(self, number: int) -> KnownVolume:
-        """Return what is known of a volume.
-
-        Raises:
-            JournalDamaged: There is none of this number.
-
-        """
+        """Return what is known of a volume. Raises JournalDamaged where there is none of this number."""
         try:
             return self._volumes[number]
         except KeyError:

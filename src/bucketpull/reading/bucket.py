@@ -39,12 +39,7 @@ class Bucket:
     """
 
     def __init__(self, volumes: Sequence[str | os.PathLike[str]]) -> None:
-        """Open volumes.
-
-        Raises:
-            VolumeError: One is not there, or two are the same one.
-
-        """
+        """Open volumes. Raises VolumeError where one is not there, or two are the same one."""
         if not volumes:
             msg = "name at least one volume: the folder that objects were pulled into"
             raise ValueError(msg)

@@ -18,12 +18,7 @@ class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc]
     root_marker: ClassVar[str] = ""
 
     def __init__(self, volumes: Sequence[str] | str = (), **options: Any) -> None:  # noqa: ANN401 - those of fsspec
-        """Open volumes.
-
-        Raises:
-            VolumeError: One is not there.
-
-        """
+        """Open volumes. Raises VolumeError where one is not there."""
         super().__init__(**options)
         self._bucket = Bucket([volumes] if isinstance(volumes, str) else list(volumes))
 

@@ -152,9 +152,7 @@ def _is_address(name: str) -> bool:
 def parse_types(text: str, name: str) -> dict[str, str]:
     """Return content types by suffix, from a file as web servers have it: a type and its suffixes on each line.
 
-    Raises:
-        ConfigError: A line is not understood.
-
+    Raises ConfigError where a line is not understood.
     """
     found: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):

@@ -111,12 +111,7 @@ class FaultsPage(msgspec.Struct, array_like=True):
 
 
 def objects(volume: KnownVolume, below: bytes = b"") -> Generator[ObjectsPage, None, None]:
-    """Give the objects of a volume in or below a directory (b"": all).
-
-    Raises:
-        VolumeError: It is not here.
-
-    """
+    """Give the objects of a volume in or below a directory (b"": all). Raises VolumeError where it is not here."""
     with (
         closing(open_reader(volume.path or ".", volume.id)) as opened,
         scratch_folder("export") as folder,
@@ -143,9 +138,7 @@ def faults(
 ) -> Generator[FaultsPage, None, None]:
     """Compare a volume with its ledger, as `bucketpull verify` does; `watch` is called for each object, and may raise.
 
-    Raises:
-        VolumeError: It is not here.
-
+    Raises VolumeError where it is not here.
     """
     with closing(open_reader(volume.path or ".", volume.id)) as opened:
         user = opened.user()

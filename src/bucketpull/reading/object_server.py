@@ -78,12 +78,7 @@ class ObjectServer:
         self.unasked: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
 
     async def start(self, host: str, port: int) -> int:
-        """Listen, and return the port.
-
-        Raises:
-            OSError: The address cannot be had.
-
-        """
+        """Listen, and return the port. Raises OSError where the address cannot be had."""
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._connect, host, port, backlog=1024)
         self._looking = asyncio.create_task(self._look())

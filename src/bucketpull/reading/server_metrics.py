@@ -45,9 +45,7 @@ async def start_metrics(
 ) -> web.AppRunner:
     """Listen for Prometheus; `names` are those by which it may be asked, as in `Options`.
 
-    Raises:
-        OSError: The address cannot be had.
-
+    Raises OSError where the address cannot be had.
     """
     registry = CollectorRegistry()
     registry.register(ServerMetrics(server))

@@ -56,9 +56,7 @@ class ReadableVolume:
     def __init__(self, path: str) -> None:
         """Open a volume, and bring its index up to date: half a second for 100,000 objects that are new.
 
-        Raises:
-            VolumeError: It is not there, or its ledger cannot be read.
-
+        Raises VolumeError where it is not there, or its ledger cannot be read.
         """
         self.path = path
         self._reader = open_reader(path)
@@ -91,12 +89,7 @@ class ReadableVolume:
         return self._index.find(key)
 
     def read(self, key: bytes) -> bytes | None:
-        """Return the whole of an object: of a pack with one call to the system.
-
-        Raises:
-            OSError: See `find`.
-
-        """
+        """Return the whole of an object: of a pack with one call to the system. Raises as `find`."""
         place = self._index.find(key)
         if place is None:
             return None
@@ -112,12 +105,7 @@ class ReadableVolume:
             self._index.refresh()
 
     def check(self) -> None:
-        """Check that the volume is still the one that was opened.
-
-        Raises:
-            OSError: It is not.
-
-        """
+        """Check that the volume is still the one that was opened. Raises OSError where it is not."""
         here, opened = os.stat(self.path), os.fstat(self._reader.root)
         if not os.path.samestat(here, opened):
             raise FileNotFoundError(2, "is no longer the disk that was opened", self.path)
@@ -208,9 +196,7 @@ class ReadableVolume:
 def read_now(fd: int, length: int, at: int) -> bytes:
     """Return bytes that the system has in memory, as `os.pread` would.
 
-    Raises:
-        BlockingIOError: Some are not, or the file ends before, or its file system cannot say.
-
+    Raises BlockingIOError where some are not, or the file ends before, or its file system cannot say.
     """
     buffer = bytearray(length)
     try:

@@ -334,12 +334,7 @@ class ParquetOutput:
 
 
 def open_output(name: str, form: Form, path: Path, mark: Mark | None = None) -> ListOutput:
-    """Open the file of a form, or the folder of one that has several; cut back to its mark.
-
-    Raises:
-        OSError: It cannot be opened.
-
-    """
+    """Open the file of a form, or the folder of one that has several; cut back to its mark. Raises OSError where it cannot be opened."""
     if form.most_bytes is None:
         return FileOutput(form, path, mark)
     make_folder(path, parents=True)
@@ -352,12 +347,7 @@ def state_of(path: Path, is_folder: bool) -> Path:
 
 
 def read_state(path: Path) -> Mark | None:
-    """Read a mark; None where there is none.
-
-    Raises:
-        ConfigError: It cannot be read.
-
-    """
+    """Read a mark; None where there is none. Raises ConfigError where it cannot be read."""
     try:
         with closing(Folder(path.parent)) as folder, folder.reopen(path.name, "rb") as file:
             return _decode(file.read())

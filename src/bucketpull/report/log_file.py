@@ -32,9 +32,7 @@ _LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": log
 class LogFile:
     """Takes lines at once. Before `start` they are written then and there, so that a process may fork while it has no threads.
 
-    Raises:
-        OSError: The file cannot be opened.
-
+    Raises OSError where the file cannot be opened.
     """
 
     def __init__(self, path: str, most_bytes: int = MOST_BYTES) -> None:

@@ -15,12 +15,7 @@ BOUND_SECONDS: Final = 60.0
 
 
 def check_command(command: str) -> None:
-    """Make sure that there is something to run.
-
-    Raises:
-        ConfigError: There is nothing.
-
-    """
+    """Make sure that there is something to run. Raises ConfigError where there is nothing."""
     if not command.strip():
         raise ConfigError("--on-end '': write a command for the shell")
 

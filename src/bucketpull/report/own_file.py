@@ -23,9 +23,7 @@ _OLD: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class Folder:
     """A folder in which files are written, opened once: another that is put in its place meanwhile is not used.
 
-    Raises:
-        OSError: It is not there, or a link of somebody else leads there.
-
+    Raises OSError where it is not there, or a link of somebody else leads there.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,9 +33,7 @@ class Folder:
     def create(self, name: str) -> BinaryIO:
         """Make a new file for writing; what had its name is removed.
 
-        Raises:
-            OSError: It cannot be made, or what is there cannot be removed.
-
+        Raises OSError where it cannot be made, or what is there cannot be removed.
         """
         try:
             fd = os.open(name, _NEW, 0o666, dir_fd=self._fd)
@@ -51,12 +47,7 @@ class Folder:
         return _Gzip(self.create(name), level)
 
     def reopen(self, name: str, mode: str) -> BinaryIO:
-        """Open a file that this user has made, "rb" or "r+b".
-
-        Raises:
-            OSError: There is none, or it is somebody else's.
-
-        """
+        """Open a file that this user has made, "rb" or "r+b". Raises OSError where there is none, or it is somebody else's."""
         fd = os.open(name, _OLD | (os.O_RDWR if "+" in mode else os.O_RDONLY), dir_fd=self._fd)
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_uid not in trusted_users():
@@ -89,9 +80,7 @@ class Folder:
 def append(path: Path, mode: int = 0o666) -> int:
     """Open a file to write at its end, or make it; a file, a pipe or a link on the way that is somebody else's is refused. Return its descriptor.
 
-    Raises:
-        OSError: It cannot be opened, nobody reads the pipe, or it is somebody else's.
-
+    Raises OSError where it cannot be opened, nobody reads the pipe, or it is somebody else's.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
     with last_step(path) as step:
@@ -122,9 +111,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     A pipe, a device, or what links of this user or of root lead to (`/dev/stdout`) is written to itself.
 
-    Raises:
-        OSError: It cannot be written.
-
+    Raises OSError where it cannot be written.
     """
     stream = _written_to(path)
     if stream is not None:

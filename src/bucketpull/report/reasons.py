@@ -97,9 +97,7 @@ AND: Final = " and "
 def explain(reason: str, language: str = "en", credentials: Sequence[str] = ()) -> Explanation:
     """Say what a reason means and what to do, in "en" or "zh"; `credentials` are what a source's are called, if that is known.
 
-    Raises:
-        ValueError: There is no such reason.
-
+    Raises ValueError where there is no such reason.
     """
     english, say = EXPLANATIONS[Reason(reason)], catalogue(language).pgettext
     remedy = say("reason", english.remedy)

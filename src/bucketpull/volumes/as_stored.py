@@ -60,9 +60,7 @@ def has_whole_seconds(found: os.stat_result) -> bool:
 def md5_of(fd: int) -> bytes:
     """Read an open file once, from where it stands to its end, and close it; return its MD5, 16 raw bytes.
 
-    Raises:
-        OSError: It cannot be read.
-
+    Raises OSError where it cannot be read.
     """
     digest = hashlib.md5(usedforsecurity=False)
     with closing_fd(fd):

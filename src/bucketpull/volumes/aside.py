@@ -24,9 +24,7 @@ def set_aside(tree: Tree, home: OwnDirectory, path: bytes) -> bool:
 
     Return False if it stays, because it can be neither renamed nor replaced: then its object cannot be stored either.
 
-    Raises:
-        OSError: It cannot be renamed for another cause.
-
+    Raises OSError where it cannot be renamed for another cause.
     """
     folder, _, name = path.rpartition(b"/")
     place = tree.place(folder, create=False)

@@ -105,12 +105,7 @@ def write_all(fd: int, pieces: Sequence[Chunk], at: int | None = None) -> int:
 
 
 def open_file(directory: int, name: bytes | str, flags: int = os.O_RDONLY) -> int:
-    """Open a regular file.
-
-    Raises:
-        OSError: It is not there, or is no regular file.
-
-    """
+    """Open a regular file. Raises OSError where it is not there, or is no regular file."""
     fd = os.open(name, flags | _FILE, 0o666, dir_fd=directory)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
@@ -272,12 +267,7 @@ class OwnDirectory:
         return os.open(name, _LISTED, dir_fd=self.fd)
 
     def open_file(self, name: str, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
-        """Open a file.
-
-        Raises:
-            OSError: It is not there, is no regular file, or not ours.
-
-        """
+        """Open a file. Raises OSError where it is not there, is no regular file, or not ours."""
         fd = os.open(name, flags | _FILE, mode, dir_fd=self.fd)
         found = os.fstat(fd)
         if stat.S_ISREG(found.st_mode) and (self._owners is None or found.st_uid in self._owners):

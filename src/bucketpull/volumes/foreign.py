@@ -85,9 +85,7 @@ class ForeignFiles:
 
         The ledger's blocks at `older` tell of some of them in another version: these need not be looked up by their keys.
 
-        Raises:
-            OSError: Something cannot be renamed.
-
+        Raises OSError where something cannot be renamed.
         """
         with self._lock:
             versions = self._latest(ids_of(parts), older) if older else {}

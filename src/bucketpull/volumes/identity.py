@@ -81,9 +81,7 @@ class Entered(NamedTuple):
 def identify(path: str) -> str | None:
     """Return the id of the volume at a path; None where there is none (an empty mount point, for example).
 
-    Raises:
-        VolumeError: There is something that is no volume of this version, or it cannot be read.
-
+    Raises VolumeError where there is something that is no volume of this version, or it cannot be read.
     """
     with os_errors.volume_errors(path, "not opened"):
         try:
@@ -97,12 +95,7 @@ def identify(path: str) -> str | None:
 
 
 def owner_at(path: str) -> tuple[Owner | None, int]:
-    """Return whose the volume at a path is, and how many objects it has; (None, 0) where there is none.
-
-    Raises:
-        VolumeError: See `identify`.
-
-    """
+    """Return whose the volume at a path is, and how many objects it has; (None, 0) where there is none. Raises as `identify`."""
     if identify(path) is None:
         return None, 0
     with closing(enter(path, None)) as entered:
@@ -114,9 +107,7 @@ def owner_at(path: str) -> tuple[Owner | None, int]:
 def initialise(path: str, layout: str = "key") -> str:
     """Make a volume of a directory (which may hold other files) and return its id; a volume keeps its id.
 
-    Raises:
-        VolumeError: The directory is not there, cannot be written, or a link of somebody else leads there.
-
+    Raises VolumeError where the directory is not there, cannot be written, or a link of somebody else leads there.
     """
     with os_errors.volume_errors(path, "not opened"):
         root = open_root(path, writing=True)
@@ -156,12 +147,7 @@ def enter(path: str, expected: str | None, *, writing: bool = False) -> Entered:
 
 
 def _opened(path: str, *, writing: bool) -> Entered | None:
-    """Open the volume at a path; None where the directory is none.
-
-    Raises:
-        OSError: The directory cannot be opened.
-
-    """
+    """Open the volume at a path; None where the directory is none. Raises OSError where the directory cannot be opened."""
     root = open_root(path, writing=writing)
     found = None
     try:
@@ -194,12 +180,7 @@ _decode = json_decoder(Identity)
 
 
 def _read(home: OwnDirectory, path: str) -> Identity | None:
-    """Read the identity.
-
-    Raises:
-        VolumeError: It cannot be read, or belongs to another version.
-
-    """
+    """Read the identity. Raises VolumeError where it cannot be read, or belongs to another version."""
     try:
         found = _decode(home.read(_NAME))
     except FileNotFoundError:
@@ -260,12 +241,7 @@ def _folds_case(directory: int) -> bool:
 
 
 def take_lock(entered: Entered, path: str) -> int:
-    """Lock a volume for this process; the lock is held while the descriptor is open.
-
-    Raises:
-        ConfigError: Another process has it.
-
-    """
+    """Lock a volume for this process; the lock is held while the descriptor is open. Raises ConfigError where another process has it."""
     # Nobody else may read it: whoever can open it can lock it, and so keep us out.
     fd = entered.home.open_file(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     with suppress(OSError):  # some file systems keep no modes

@@ -84,12 +84,7 @@ class Frame(NamedTuple):
     volume: str
 
     def records(self) -> list[Record]:
-        """Decode the objects; a frame about a pack has none.
-
-        Raises:
-            LedgerError: They cannot be: the frame was not written by us.
-
-        """
+        """Decode the objects; a frame about a pack has none. Raises LedgerError where the frame was not written by us."""
         records = [] if self.kind is Kind.PACK else self._decoded(_decode_records)
         for record in records:
             if fault := record.fault():
@@ -172,12 +167,7 @@ class Ledger:
         return offsets
 
     def read(self, offset: int) -> Frame:
-        """Return the frame at an offset.
-
-        Raises:
-            LedgerError: There is no whole frame.
-
-        """
+        """Return the frame at an offset. Raises LedgerError where there is no whole frame."""
         frame = self._frame_at(offset)
         if frame is None:
             detail = f"ledger has no whole entry at byte {offset} of {self.end}; `bucketpull verify` says what is lost"
@@ -190,12 +180,7 @@ class Ledger:
         return int.from_bytes(head[len(MAGIC) :], "little") if head.startswith(MAGIC) else -1
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
-        """Go through all frames from an offset on.
-
-        Raises:
-            LedgerError: At the first damage.
-
-        """
+        """Go through all frames from an offset on. Raises LedgerError at the first damage."""
         while start < self.end:
             frame = self.read(start)
             yield frame
@@ -226,9 +211,7 @@ class Ledger:
 
         It cannot where something whole begins there, or where the damage is too short for an entry. What a kill leaves of it is the damage still.
 
-        Raises:
-            VolumeError: The disk refused.
-
+        Raises VolumeError where the disk refused.
         """
         if damage.end - damage.offset < _HEADER + len(_NOTHING):
             return False
@@ -243,12 +226,7 @@ class Ledger:
         return True
 
     def cut(self, offset: int) -> None:
-        """Truncate the file at an offset.
-
-        Raises:
-            LedgerError: It is more than an append can have torn.
-
-        """
+        """Truncate the file at an offset. Raises LedgerError where it is more than an append can have torn."""
         size = os.fstat(self._fd).st_size
         if size - offset > _LARGEST_TEAR:
             raise LedgerError(
@@ -356,12 +334,7 @@ class LedgerCheck:
         self._trouble = ""
 
     def look(self) -> None:
-        """Read the next piece, if there is one.
-
-        Raises:
-            OSError: The ledger is closed, or the machine is short of something.
-
-        """
+        """Read the next piece, if there is one. Raises OSError where the ledger is closed, or the machine is short of something."""
         if self._at >= self._end:
             return
         stop = min(self._at + _PIECE_BYTES, self._end)

@@ -115,9 +115,7 @@ def whole_files(tree: Tree, identity: Identity, part: Part, made_at: int) -> Rec
 
     Where no length is listed it may be of any: a file gets its final name only when it is whole.
 
-    Raises:
-        OSError: The disk refused.
-
+    Raises OSError where the disk refused.
     """
     found: dict[int, _WholeFile] = {}
     for index, path, length in _candidates(tree, identity, part, made_at):

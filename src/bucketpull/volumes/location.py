@@ -44,9 +44,7 @@ class Bodies:
     def size(self, location: Location) -> int | None:
         """Return how many bytes of an object are there; None where nothing is, or no regular file.
 
-        Raises:
-            OSError: The disk does not say.
-
+        Raises OSError where the disk does not say.
         """
         if not location.pack:
             found = self._tree.stat(location.path)
@@ -58,12 +56,7 @@ class Bodies:
         return max(0, min(location.length, end - location.offset))
 
     def read(self, location: Location, start: int = 0, length: int | None = None) -> bytes:
-        """Return the bytes of an object from `start` on, at most `length` of them.
-
-        Raises:
-            OSError: They cannot be read.
-
-        """
+        """Return the bytes of an object from `start` on, at most `length` of them. Raises OSError where they cannot be read."""
         wanted = max(0, location.length - start)
         wanted = wanted if length is None else min(wanted, length)
         if location.pack:
@@ -72,12 +65,7 @@ class Bodies:
             return _read(fd, start, wanted)
 
     def pack(self, name: str) -> int:
-        """Return the descriptor of a pack, which stays ours.
-
-        Raises:
-            OSError: It cannot be opened.
-
-        """
+        """Return the descriptor of a pack, which stays ours. Raises OSError where it cannot be opened."""
         fd = self._packs.get(name)
         if fd is None:
             fd = self._packs[name] = open_path(self._root, folder.path_of(name))

@@ -49,9 +49,7 @@ class PartialBlocks:
     def left(self, offset: int, records: list[Record], ledger: Ledger) -> list[Record]:
         """Return what is left of a block, as the ledger tells: of files too, which may be lost, or replaced already.
 
-        Raises:
-            VolumeError: The index of what was removed cannot be made or read.
-
+        Raises VolumeError where the index of what was removed cannot be made or read.
         """
         if offset not in self._offsets:
             return records

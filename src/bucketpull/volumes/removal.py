@@ -181,9 +181,7 @@ class Removal:
     def keep_packed(self, gone: Sequence[tuple[Record, int]], trash: str) -> None:
         """Copy what lies in packs into a folder of the trash, durably: once it is dead, `compact` may take the packs any time.
 
-        Raises:
-            OSError: The disk does not take it.
-
+        Raises OSError where the disk does not take it.
         """
         packed = [(record, index) for record, index in gone if record.pack]
         if not packed:

@@ -32,9 +32,7 @@ def measured(free: os.statvfs_result, reserve: int) -> Space:
 def try_writing(directory: int, length: int) -> None:
     """Make a directory and a file of so many bytes in an open directory, give it a date and another name, and remove both.
 
-    Raises:
-        OSError: One of that does not work.
-
+    Raises OSError where any of that does not work.
     """
     trial = f"trial-{secrets.token_hex(4)}"
     beneath.make(directory, trial, 0o700)

@@ -25,9 +25,7 @@ def scratch_folder(name: str, below: str | None = None) -> Iterator[str]:
 
     Those that killed processes of this user left there are removed too: one may hold 10 GB.
 
-    Raises:
-        ConfigError: There is no place where one can be made, as in a container with a read-only root and without /tmp.
-
+    Raises ConfigError where there is no place where one can be made, as in a container with a read-only root and without /tmp.
     """
     try:
         folder = tempfile.TemporaryDirectory(prefix=f"bucketpull-{name}-", dir=below)

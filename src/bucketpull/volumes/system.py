@@ -48,12 +48,7 @@ def reserve_ahead(fd: int, offset: int, length: int) -> None:
 
 
 def set_date(fd: int, mtime: int) -> bool:
-    """Set a file's date (Unix seconds); False where the file system keeps none of ours.
-
-    Raises:
-        OSError: The disk fails.
-
-    """
+    """Set a file's date (Unix seconds); False where the file system keeps none of ours. Raises OSError where the disk fails."""
     try:
         os.utime(fd, (mtime, mtime))
     except (OSError, OverflowError) as error:
@@ -65,19 +60,12 @@ def set_date(fd: int, mtime: int) -> bool:
 def keeps_dates(fd: int) -> bool:
     """Tell whether the file system of a file of ours, to which a date is given for it, keeps dates.
 
-    Raises:
-        OSError: The disk fails, or the kernel has stopped writing to it.
-
+    Raises OSError where the disk fails, or the kernel has stopped writing to it.
     """
     return set_date(fd, int(time.time()) - 1)
 
 
 def excuse_date(error: OSError | OverflowError) -> None:
-    """Pass over that a date could not be set, where the file system keeps none of ours.
-
-    Raises:
-        OSError: The disk fails.
-
-    """
+    """Pass over that a date could not be set, where the file system keeps none of ours. Raises OSError where the disk fails."""
     if isinstance(error, OSError) and error.errno not in DATELESS:
         raise error

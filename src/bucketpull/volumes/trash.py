@@ -44,12 +44,7 @@ class Trash:
         self._volume = volume
 
     def expired(self) -> list[str]:
-        """Return the folders whose time is over.
-
-        Raises:
-            VolumeError: The disk fails.
-
-        """
+        """Return the folders whose time is over. Raises VolumeError where the disk fails."""
         with os_errors.volume_errors(self._volume, "trash not read"):
             if beneath.look(self._home.fd, TRASH) is None:
                 return []
@@ -57,12 +52,7 @@ class Trash:
         return sorted(name for name in names if _UNTIL.fullmatch(name) and name < trash_until(time.time(), 0))
 
     def empty(self, name: str) -> None:
-        """Remove a folder.
-
-        Raises:
-            VolumeError: Something in it cannot be removed.
-
-        """
+        """Remove a folder. Raises VolumeError where something in it cannot be removed."""
         with os_errors.volume_errors(self._volume, f".bucketpull/trash/{name} not removed"):
             beneath.remove_all(self._home.below(TRASH).fd, name)
 

@@ -118,9 +118,7 @@ class DiskVolume:
     def status(self) -> VolumeStatus:
         """Measure what is free above the reserve. What only the worker knows is left 0.
 
-        Raises:
-            VolumeSick: The volume no longer answers, is read-only, or something else is mounted in its place.
-
+        Raises VolumeSick where the volume no longer answers, is read-only, or something else is mounted in its place.
         """
         self._check_health()
         try:
@@ -267,9 +265,7 @@ class DiskVolume:
 
         The ledger says so before the files go. A kill leaves a note by which the rest is done when the volume is opened next.
 
-        Raises:
-            VolumeError: What lies in packs cannot be copied into the trash; then nothing is removed. Or the disk fails.
-
+        Raises VolumeError where the disk fails, or what lies in packs cannot be copied into the trash: then nothing is removed.
         """
         self._check_health()
         objects = [(each.record, each.place) for each in gone]
@@ -362,9 +358,7 @@ class DiskVolume:
     def correct(self, objects: int, size: int) -> None:
         """Put the ledger's totals right: so many objects and bytes are on the volume.
 
-        Raises:
-            VolumeError: The disk fails, or is full.
-
+        Raises VolumeError where the disk fails, or is full.
         """
         with self._writing:
             growth = objects - self._ledger.objects, size - self._ledger.size

@@ -341,9 +341,7 @@ def _sleeps() -> int:
 def open_writer(path: str, volume: str, durability: str) -> DiskWriter:
     """Open the volume that must lie at a path for writing; `durability` "file" syncs each file.
 
-    Raises:
-        VolumeSick: It does not lie there, or cannot be written.
-
+    Raises VolumeSick where it does not lie there, or cannot be written.
     """
     sync = durability == "file"
     return DiskWriter(FileWriter.open(path, volume, sync), direct=not sync)

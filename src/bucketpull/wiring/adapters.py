@@ -22,12 +22,7 @@ from bucketpull.wiring.settings import Settings
 
 
 def source_config(settings: Settings) -> SourceSettings:
-    """Return the source's configuration, checked.
-
-    Raises:
-        ConfigError: It cannot work.
-
-    """
+    """Return the source's configuration, checked. Raises ConfigError where it cannot work."""
     source = settings.source_settings().checked().prepared()
     return source.with_versions() if "md5" in {settings.adopt, settings.verify} else source
 
@@ -63,12 +58,7 @@ def open_journal(settings: Settings, now: float) -> SqliteJournal:
 
 
 def broker_url(settings: Settings) -> str:
-    """Return where RabbitMQ is.
-
-    Raises:
-        ConfigError: Nobody said it.
-
-    """
+    """Return where RabbitMQ is. Raises ConfigError where nobody said it."""
     if settings.broker is None:
         raise ConfigError("--broker: give RabbitMQ's address, such as amqp://USER:PASSWORD@HOST/VHOST")
     return settings.broker

@@ -45,9 +45,7 @@ class _Given(NamedTuple):
 def resolve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     """Join flags (None: not given), environment and the file named by flag or BUCKETPULL_CONFIG.
 
-    Raises:
-        ConfigError: A name or a value that is not understood; says where it stands, and what to write.
-
+    Raises ConfigError at a name or a value that is not understood, which says where that stands, and what to write.
     """
     flags = {name: value for name, value in flags.items() if value is not None and value != ()}
     path = flags.pop("config", None)
@@ -167,12 +165,7 @@ def _settings(given: Mapping[str, _Given]) -> Settings:
 
 
 def _check(settings: Settings) -> None:
-    """Make sure of what is more than a type.
-
-    Raises:
-        ConfigError: It cannot be used.
-
-    """
+    """Make sure of what is more than a type. Raises ConfigError where it cannot be used."""
     settings.fixed_concurrency()
     parse_reserve(settings.reserve, 0)
     if settings.bandwidth is not None:

@@ -25,9 +25,7 @@ def local_client(folder: Path, seconds: float = _ANSWER_SECONDS) -> Client | Non
 
     Its calls raise as `Client` does, and JournalError where the coordinator does not answer.
 
-    Raises:
-        JournalError: We may not ask it.
-
+    Raises JournalError where we may not ask it.
     """
 
     def ask(method: str, target: str, body: bytes) -> Answer:
@@ -50,12 +48,7 @@ def local_client(folder: Path, seconds: float = _ANSWER_SECONDS) -> Client | Non
 
 
 def broker_client(settings: Settings) -> Client:
-    """Return the way to the coordinator of `--job` through the broker.
-
-    Raises:
-        ConfigError: Broker, job or key are not known.
-
-    """
+    """Return the way to the coordinator of `--job` through the broker. Raises ConfigError where broker, job or key are not known."""
     found = asker(settings)
 
     def ask(method: str, target: str, body: bytes) -> Answer:
@@ -67,9 +60,7 @@ def broker_client(settings: Settings) -> Client:
 def asker(settings: Settings) -> "Asker":
     """Return what asks through the broker, and may give orders if it has the job's own key; with a machine's key it may only look.
 
-    Raises:
-        ConfigError: Broker, job or key are not known.
-
+    Raises ConfigError where broker, job or key are not known.
     """
     from bucketpull.transport.envelope import Session
     from bucketpull.transport.job_key import OPERATOR, MachineKey
@@ -83,12 +74,7 @@ def asker(settings: Settings) -> "Asker":
 
 
 def client_of(settings: Settings, *, by_broker: bool) -> Client:
-    """Return the way to a job that must be running.
-
-    Raises:
-        ConfigError: It does not run.
-
-    """
+    """Return the way to a job that must be running. Raises ConfigError where it does not run."""
     if by_broker:
         return broker_client(settings)
     folder = existing_folder(settings)

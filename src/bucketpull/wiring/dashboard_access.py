@@ -66,12 +66,7 @@ def dashboard_at(address: str, name: str, settings: Settings) -> "ViewOpener":
 
 
 def address_of(text: str, name: str = "--dashboard") -> tuple[str, int]:
-    """Read HOST:PORT, or a port alone; `name` is the option's, for the error.
-
-    Raises:
-        ConfigError: It is neither.
-
-    """
+    """Read HOST:PORT, or a port alone; `name` is the option's, for the error. Raises ConfigError where it is neither."""
     found = re.fullmatch(r"(?:(\[[0-9A-Fa-f:.%\w]+\]|[^\s\[\]]*):)?([0-9]{1,5})", text)
     if found is None or int(found[2]) > 65535:
         raise ConfigError(f"{name} {shown_value(text)}: write HOST:PORT, such as 127.0.0.1:8377")
@@ -87,12 +82,7 @@ class DashboardAccess(NamedTuple):
 
 
 def dashboard_access(settings: Settings) -> DashboardAccess:
-    """Read what the settings name.
-
-    Raises:
-        ConfigError: It cannot be used.
-
-    """
+    """Read what the settings name. Raises ConfigError where it cannot be used."""
     below = tuple(map(_folder, settings.volumes_below))
     return DashboardAccess(_token(settings), _tls(settings), below)
 

@@ -20,12 +20,7 @@ def raise_limit() -> None:
 
 
 def check_limit() -> None:
-    """Make sure that a job can open what it needs.
-
-    Raises:
-        ConfigError: The limit is lower.
-
-    """
+    """Make sure that a job can open what it needs. Raises ConfigError where the limit is lower."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit < _FEWEST:
         raise ConfigError(

@@ -22,9 +22,7 @@ _NO_MATTER: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.E
 def refuse_foreign_link(what: str, path: str | os.PathLike[str]) -> None:
     """Make sure that no link of somebody else leads to where we write: it may lead anywhere, at any time.
 
-    Raises:
-        ConfigError: One does; `what` names the path.
-
+    Raises ConfigError where one does; `what` names the path.
     """
     link = foreign_link(path)
     if link is not None:
@@ -34,9 +32,7 @@ def refuse_foreign_link(what: str, path: str | os.PathLike[str]) -> None:
 def check_folder(what: str, path: str) -> None:
     """Make sure that a folder can be written, or made: tried with a file that has no name.
 
-    Raises:
-        ConfigError: It cannot; `what` names it.
-
+    Raises ConfigError where it cannot; `what` names it.
     """
     there = next(each for each in (Path(path), *Path(path).parents) if os.path.lexists(each))
     if not there.is_dir():
@@ -51,12 +47,7 @@ def check_folder(what: str, path: str) -> None:
 
 
 def check_file(what: str, path: str) -> None:
-    """Make sure that a file can be written at a path later.
-
-    Raises:
-        ConfigError: It is a directory, or none can be made there.
-
-    """
+    """Make sure that a file can be written at a path later. Raises ConfigError where it is a directory, or none can be made there."""
     if not path:
         raise ConfigError(f"{what} '': name a file")
     if os.path.isdir(path):
@@ -92,9 +83,7 @@ def read_settings_file(what: str, path: str) -> tuple[bytes, os.stat_result]:
 def check_apart(state: Path, volumes: Sequence[str]) -> None:
     """Make sure that the journal has a folder of its own: on a volume if you like, but not its root, and not what is ours there.
 
-    Raises:
-        ConfigError: It has none.
-
+    Raises ConfigError where it has none.
     """
     place = os.path.realpath(state)
     for volume in volumes:

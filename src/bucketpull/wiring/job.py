@@ -83,9 +83,7 @@ class Opening(NamedTuple):
 def check_job(settings: Settings, volumes: Sequence[str] = ()) -> None:
     """Make sure that the settings can be used, before any request or side effect. `volumes` are real paths.
 
-    Raises:
-        ConfigError: They cannot.
-
+    Raises ConfigError where they cannot.
     """
     check_limit()
     check_adopting(source_config(settings), settings)
@@ -107,12 +105,7 @@ def check_job(settings: Settings, volumes: Sequence[str] = ()) -> None:
 
 
 def check_adopting(source: SourceSettings, settings: Settings) -> None:
-    """Make sure that files of others can be told from objects.
-
-    Raises:
-        ConfigError: They cannot.
-
-    """
+    """Make sure that files of others can be told from objects. Raises ConfigError where they cannot."""
     if settings.adopt and source.identity().get("style"):
         raise ConfigError("--adopt: nothing states the length of image versions; give it without --style")
 
@@ -212,12 +205,7 @@ class Job:
             await self._run_together(worker)
 
     def conclude(self) -> ExitCode:
-        """Show and write the end of the job; return how it ended.
-
-        Raises:
-            SourceRefused: That is why it ended.
-
-        """
+        """Show and write the end of the job; return how it ended. Raises SourceRefused where that is why it ended."""
         snapshot = self.monitor.snapshot()
         summary = summary_dict(snapshot)
         kept = msgspec.json.encode(summary | {"rates": msgspec.structs.asdict(snapshot.rates)})

@@ -15,12 +15,7 @@ _NOBODY_ELSE: Final = "--no-job-key: whoever may write to the queues of this job
 
 
 def check_coordinator_key(settings: Settings) -> None:
-    """Make sure, before anything is written, that a key which is there can be used.
-
-    Raises:
-        ConfigError: It cannot.
-
-    """
+    """Make sure, before anything is written, that a key which is there can be used. Raises ConfigError where it cannot."""
     if not settings.no_job_key and (text := _given(settings)) is not None:
         _coordinators(text, _where(settings))
 
@@ -28,9 +23,7 @@ def check_coordinator_key(settings: Settings) -> None:
 def coordinator_key(settings: Settings) -> JobKey:
     """Return the job's key; make it if there is none, and say where it lies.
 
-    Raises:
-        ConfigError: What is there is no job's key, or none can be written.
-
+    Raises ConfigError where what is there is no job's key, or none can be written.
     """
     if settings.no_job_key:
         tell(_NOBODY_ELSE)
@@ -44,12 +37,7 @@ def coordinator_key(settings: Settings) -> JobKey:
 
 
 def existing_key(settings: Settings) -> JobKey:
-    """Return the job's key.
-
-    Raises:
-        ConfigError: There is none yet.
-
-    """
+    """Return the job's key. Raises ConfigError where there is none yet."""
     text = _given(settings)
     if text is None:
         raise ConfigError(f"job key {_path(settings)}: is not there; `bucketpull coordinate` makes it")
@@ -59,9 +47,7 @@ def existing_key(settings: Settings) -> JobKey:
 def worker_key(settings: Settings) -> Key:
     """Return the key by which this machine speaks to the coordinator.
 
-    Raises:
-        ConfigError: There is none, and nobody said that there need be none.
-
+    Raises ConfigError where there is none, and nobody said that there need be none.
     """
     if settings.no_job_key:
         tell(_NOBODY_ELSE)

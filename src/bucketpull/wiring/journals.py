@@ -28,12 +28,7 @@ T = TypeVar("T")
 
 
 def job_folder(settings: Settings) -> Path:
-    """Return the folder of the job's journal, absolute.
-
-    Raises:
-        ConfigError: No job is named, and there is none or more than one.
-
-    """
+    """Return the folder of the job's journal, absolute. Raises ConfigError where no job is named, and there is none or more than one."""
     if settings.state == "":
         raise ConfigError("--state '': name the folder of a journal")
     if settings.state is None and settings.job is None and not settings.source:
@@ -112,9 +107,7 @@ def with_configuration(settings: Settings, reader: JournalReader, folder: str) -
 def volumes_here(settings: Settings) -> list[str]:
     """Return the paths of the job's volumes that can be seen from here.
 
-    Raises:
-        ConfigError: There is no such job, or none of its volumes is here.
-
+    Raises ConfigError where there is no such job, or none of its volumes is here.
     """
     with journal_to_read(settings) as reader:
         known = {volume.id: volume.path for volume in reader.volumes()}

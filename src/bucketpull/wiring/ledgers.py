@@ -47,12 +47,7 @@ class LocalLedgers:
 
 @contextmanager
 def ledgers(settings: Settings, *, by_broker: bool) -> Iterator[Ledgers]:
-    """Open the ledgers of a job.
-
-    Raises:
-        BucketpullError: The job is not known here, or its coordinator does not answer.
-
-    """
+    """Open the ledgers of a job. Raises BucketpullError where the job is not known here, or its coordinator does not answer."""
     if not by_broker:
         with journal_to_read(settings) as reader:
             yield LocalLedgers(reader)

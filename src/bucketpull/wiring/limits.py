@@ -19,9 +19,7 @@ from bucketpull.wiring.settings import Settings
 def limits_now(settings: Settings) -> Limits:
     """Return the limits that were asked for, as they are at this time of day.
 
-    Raises:
-        ConfigError: `--concurrency` is no number, or `--bandwidth` is neither a size nor a timetable.
-
+    Raises ConfigError where `--concurrency` is no number, or `--bandwidth` is neither a size nor a timetable.
     """
     bandwidth = settings.bandwidth
     return Limits(
@@ -32,12 +30,7 @@ def limits_now(settings: Settings) -> Limits:
 
 
 def budget_of(settings: Settings) -> Budget:
-    """Return what the job may use up.
-
-    Raises:
-        ConfigError: A bound is not understood, or is nothing.
-
-    """
+    """Return what the job may use up. Raises ConfigError where a bound is not understood, or is nothing."""
     size, size_a_day = _bound("--max-bytes", settings.max_bytes, parse_size)
     requests, requests_a_day = _bound("--max-requests", settings.max_requests, parse_count)
     if settings.limit is not None and settings.limit < 1:
@@ -73,12 +66,7 @@ class Bandwidth:
         self._changed = asyncio.Event()
 
     def follow(self, text: str) -> float | None:
-        """Follow another schedule or limit; return the limit that holds now.
-
-        Raises:
-            ConfigError: It is neither.
-
-        """
+        """Follow another schedule or limit; return the limit that holds now. Raises ConfigError where it is neither."""
         self._table, self.schedule = parse_bandwidth(text), text
         self._changed.set()
         return self._table.at(_second_of_day())

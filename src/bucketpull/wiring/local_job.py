@@ -38,9 +38,7 @@ def run_sync(
 
     `linger` is waited for when all has been told, before the journal is closed.
 
-    Raises:
-        BucketpullError: It could not begin, and nothing was written.
-
+    Raises BucketpullError where it could not begin, and nothing was written.
     """
     paths = check_paths(settings.volumes)
     check_job(settings, paths)

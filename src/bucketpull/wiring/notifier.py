@@ -151,9 +151,7 @@ class Notifier:
 def notified(settings: Settings, run: Callable[[Notifier], ExitCode]) -> ExitCode:
     """Run a job, and notify of how it ended, whatever the cause.
 
-    Raises:
-        BucketpullError: `run` did, or one of the options cannot be used.
-
+    Raises BucketpullError where `run` does, or one of the options cannot be used.
     """
     notifier = Notifier(settings)
     with heard_by(notifier.log.write if notifier.log else None):

@@ -101,12 +101,7 @@ class Ping:
 
 
 def parse_ping(url: str) -> SplitResult:
-    """Read the URL of a service that watches over jobs; errors do not show it.
-
-    Raises:
-        ConfigError: It is none.
-
-    """
+    """Read the URL of a service that watches over jobs; errors do not show it. Raises ConfigError where it is none."""
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - a port beyond all is found by asking for it

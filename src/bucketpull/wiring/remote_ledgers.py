@@ -71,12 +71,7 @@ class RemoteLedgers:
         return self._client.get("/api/where", list[Extent], directory=directory.hex(), name=name.hex())
 
     def place(self, volume: KnownVolume, offset: int, directory: bytes, name: bytes) -> Place | None:
-        """Have a block of a ledger read.
-
-        Raises:
-            VolumeError: Its machine does not answer, or has not the volume.
-
-        """
+        """Have a block of a ledger read. Raises VolumeError where its machine does not answer, or has not the volume."""
         query = {"volume": volume.id, "offset": offset, "directory": directory.hex(), "name": name.hex()}
         status, body = self._ask(volume, f"/ledger/place?{urlencode(query)}")
         return _read(volume, status, body, _read_place)

@@ -24,9 +24,7 @@ _Typed = tuple[str, str | None]
 def selection_of(settings: Settings) -> Selection:
     """Return what is wanted. The file's rules come first, then those of the flags: the last one that matches decides.
 
-    Raises:
-        ConfigError: A rule, a size, a date or the file is not understood.
-
+    Raises ConfigError where a rule, a size, a date or the file is not understood.
     """
     now = datetime.now().astimezone()
     sizes = _bounds(("--min-size", settings.min_size), ("--max-size", settings.max_size), parse_size)

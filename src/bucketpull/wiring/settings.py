@@ -90,12 +90,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     queue_type: Literal["quorum", "classic"] = "quorum"
 
     def source_settings(self) -> SourceSettings:
-        """Return the source's configuration, not yet checked.
-
-        Raises:
-            ConfigError: A source or an option that is not understood.
-
-        """
+        """Return the source's configuration, not yet checked. Raises ConfigError where a source or an option is not understood."""
         return settings_of(self.source, self.options)
 
     def job_name(self) -> str:
@@ -138,12 +133,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         return self.processes or min(256, len(os.sched_getaffinity(0)))
 
     def packing(self) -> Packing | None:
-        """Return how objects are packed; None where each is a file.
-
-        Raises:
-            ConfigError: They cannot be packed so.
-
-        """
+        """Return how objects are packed; None where each is a file. Raises ConfigError where they cannot be packed so."""
         return None if self.pack is None else parse_packing(self.pack, self.pack_limit, self.pack_names)
 
     def prices(self) -> Prices:
@@ -168,9 +158,7 @@ def _secret_options() -> set[str]:
 def jobs_folder() -> Path:
     """Return the folder with a folder for each job of the user that has no `--state`.
 
-    Raises:
-        ConfigError: The user has none, as a service without HOME.
-
+    Raises ConfigError where the user has none, as a service without HOME.
     """
     from platformdirs import user_state_path
 

@@ -66,12 +66,7 @@ class Patience:
         self.trouble = f"{explain(reason).meaning} ({reason}: {detail})"
 
     def wait(self) -> None:
-        """Tell, if it is time to.
-
-        Raises:
-            SourceSilent: Nothing has come for ten minutes.
-
-        """
+        """Tell, if it is time to. Raises SourceSilent where nothing has come for ten minutes."""
         seconds = self._now() - self._since
         if seconds >= self._longest:
             raise SourceSilent(
@@ -198,9 +193,7 @@ def probe(client: SourceClient, name: str) -> Findings:
 
     `name` is what the user calls the source.
 
-    Raises:
-        SourceRefused: Credentials, permission or bucket are wrong, or the folder is not there.
-
+    Raises SourceRefused where credentials, permission or bucket are wrong, or the folder is not there.
     """
     usage = _asked(client.usage, client, name)
     page = _asked(lambda: client.page(client.source.root()), client, name)

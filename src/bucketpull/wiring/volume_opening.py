@@ -30,9 +30,7 @@ _MOST_LOOKED_AT: Final = 2000
 def check_paths(paths: Sequence[str]) -> list[str]:
     """Return the volumes' paths, absolute.
 
-    Raises:
-        ConfigError: None is given; one cannot be a volume, or lies inside of another one; two are one volume.
-
+    Raises ConfigError where none is given; one cannot be a volume, or lies inside of another one; two are one volume.
     """
     check_given(paths)
     found: list[str] = []
@@ -52,12 +50,7 @@ def check_paths(paths: Sequence[str]) -> list[str]:
 
 
 def check_given(paths: Sequence[str]) -> None:
-    """Make sure that there is a volume, from the command line, the environment or the file.
-
-    Raises:
-        ConfigError: There is none.
-
-    """
+    """Make sure that there is a volume, from the command line, the environment or the file. Raises ConfigError where there is none."""
     if not paths:
         raise ConfigError("no volume: give at least one folder to store in")
 
@@ -82,9 +75,7 @@ def named_if_silent(path: str, seconds: float = SILENT_SECONDS) -> Iterator[None
 def check_pack_folders(paths: Sequence[str]) -> None:
     """Make sure that packs have room in their folder: an object or a file of others may have its name.
 
-    Raises:
-        ConfigError: A volume has something else in its place.
-
+    Raises ConfigError where a volume has something else in its place.
     """
     for path in paths:
         folder = os.path.join(path, PACKS)
@@ -97,9 +88,7 @@ def check_pack_folders(paths: Sequence[str]) -> None:
 def check_copies(paths: Sequence[str]) -> None:
     """Make sure that no two folders are the same volume, as a copied disk is: files would go to one, and their records to the other.
 
-    Raises:
-        ConfigError: Two are.
-
+    Raises ConfigError where two are.
     """
     seen: dict[str, str] = {}
     for path in paths if len(paths) > 1 else ():
@@ -116,9 +105,7 @@ def check_copy_of(path: str, seen_at: Mapping[str, str]) -> None:
 
     `seen_at` maps the ids of the job's volumes on this machine to their paths.
 
-    Raises:
-        ConfigError: It is.
-
+    Raises ConfigError where it is.
     """
     identity = _id_at(path)
     former = seen_at.get(identity) if identity is not None else None
@@ -169,9 +156,7 @@ def check_around(what: str, full: str) -> None:
     """Keep a new volume from being made around one that is there. Of a large tree only the beginning is looked at: what a job stores
     stays out of other volumes anyway (`volumes/files/tree.py`), and `verify` does not look into them.
 
-    Raises:
-        ConfigError: One lies inside; `what` names the path.
-
+    Raises ConfigError where one lies inside; `what` names the path.
     """
     for folder in islice(_folders(full), _MOST_LOOKED_AT):
         if os.path.lexists(f"{folder}/{VOLUME_MARK}"):
@@ -195,9 +180,7 @@ def with_known(
 ) -> tuple[list[str], list[KnownVolume]]:
     """Add the job's other volumes that are here, such as those added while it ran; return also those that are not.
 
-    Raises:
-        ConfigError: A path holds a volume that was given up, or the copy of one that is here.
-
+    Raises ConfigError where a path holds a volume that was given up, or the copy of one that is here.
     """
     seen_at = {identity: path for path, identity in known_paths(known, machine).items()}
     for path in paths:

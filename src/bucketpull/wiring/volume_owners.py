@@ -31,12 +31,7 @@ def owner_by(journal: SqliteJournal) -> Owner:
 
 
 def check_owners(settings: Settings, paths: Sequence[str]) -> None:
-    """Make sure that no volume is another job's, before anything is made.
-
-    Raises:
-        ConfigError: One is, and has objects.
-
-    """
+    """Make sure that no volume is another job's, before anything is made. Raises ConfigError where one is, and has objects."""
     try:
         journal = _journal_at(settings.state_folder())
     except BucketpullError:
@@ -56,12 +51,7 @@ def _journal_at(folder: Path) -> str:
 
 
 def take_possession(volume: DiskVolume, owner: Owner) -> None:
-    """Note on a volume whose it is.
-
-    Raises:
-        ConfigError: It is another job's, and has objects.
-
-    """
+    """Note on a volume whose it is. Raises ConfigError where it is another job's, and has objects."""
     _refuse(volume.path, volume.identity.owner, owner.journal, volume.objects)
     volume.belong_to(owner)
 

@@ -54,12 +54,7 @@ class FileWriter:
 
     @classmethod
     def open(cls, path: str, volume: str, sync: bool) -> "FileWriter":
-        """Open the volume that must lie at a path.
-
-        Raises:
-            VolumeSick: It does not lie there, or cannot be written.
-
-        """
+        """Open the volume that must lie at a path. Raises VolumeSick where it does not lie there, or cannot be written."""
         entered = enter(path, volume, writing=True)
         try:
             return cls(entered, path, sync)

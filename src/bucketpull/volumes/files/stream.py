@@ -72,9 +72,7 @@ class StreamFile:
 
         A kill loses no write, so it is not synced: after a restart of the machine, `left` is not sound.
 
-        Raises:
-            OSError: The disk did not take it.
-
+        Raises OSError where the disk did not take it.
         """
         if etag:
             text = f"{system.attachment(self._fd)}\n{etag}\n{changed}\n"
@@ -83,12 +81,7 @@ class StreamFile:
             self._remove(NOTE)
 
     def append(self, chunks: Sequence[Chunk]) -> None:
-        """Add bytes at the end.
-
-        Raises:
-            OSError: The disk did not take them.
-
-        """
+        """Add bytes at the end. Raises OSError where the disk did not take them."""
         written = 0
         try:
             written = write_all(self._fd, chunks)

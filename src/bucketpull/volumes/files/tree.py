@@ -50,9 +50,7 @@ class Tree:
     def publish(self, source: str, source_fd: int, path: bytes) -> bytes:
         """Move a finished file to its path, or to the alternative where that is taken; return where it lies.
 
-        Raises:
-            OSError: It cannot lie there.
-
+        Raises OSError where it cannot lie there.
         """
         try:
             return self._move(source, source_fd, path)

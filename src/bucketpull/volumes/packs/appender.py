@@ -49,9 +49,7 @@ class Pack:
     def append(self, pieces: list[Chunk], size: int) -> None:
         """Add members: `pieces` begin with a header and have `size` bytes in all.
 
-        Raises:
-            OSError: The disk did not take them; the pack is as it was.
-
+        Raises OSError where the disk did not take them; the pack is as it was.
         """
         first = pieces[0]
         pieces[0] = first[tar.BLOCK :]
@@ -66,9 +64,7 @@ class Pack:
     def append_file(self, header: bytes, source: int, size: int) -> None:
         """Add a member whose body is what lies in an open file, `size` bytes.
 
-        Raises:
-            OSError: The disk did not take it; the pack is as it was.
-
+        Raises OSError where the disk did not take it; the pack is as it was.
         """
         at, copied = self.end + len(header), 0
         try:
@@ -129,9 +125,7 @@ class Appender:
     def append(self, members: Sequence[Member]) -> tuple[str, list[int]]:
         """Add objects in one go; return their pack, and where each body begins there, in blocks of 512 bytes.
 
-        Raises:
-            OSError: The disk did not take them, and nothing of them is left.
-
+        Raises OSError where the disk did not take them, and nothing of them is left.
         """
         pack = self._pack_for(sum(member.size for member in members) + 2 * tar.BLOCK * len(members))
         pieces: list[Chunk] = []
@@ -155,9 +149,7 @@ class Appender:
     ) -> tuple[str, int]:
         """Add an object that lies in an open file; return its pack and the block at which its body begins.
 
-        Raises:
-            OSError: The disk did not take it, and nothing of it is left.
-
+        Raises OSError where the disk did not take it, and nothing of it is left.
         """
         pack = self._pack_for(size + 2 * tar.BLOCK)
         head = self._header(pack, pack.end, directory, name, size, mtime)

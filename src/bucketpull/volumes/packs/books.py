@@ -117,12 +117,7 @@ class PackBooks:
             self.save()
 
     def sync(self, packs: Iterable[str]) -> None:
-        """Make all that was written to these packs durable.
-
-        Raises:
-            OSError: The disk refused; what it has of them is not known.
-
-        """
+        """Make all that was written to these packs durable. Raises OSError where the disk refused; what it has of them is not known."""
         for pack in packs:
             os.fdatasync(self.open(pack))
         if _reach is not None:

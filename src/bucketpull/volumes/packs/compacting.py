@@ -59,9 +59,7 @@ class LiveBodies:
     def add(self, stored: Stored) -> None:
         """Count an object, with the headers before it; one that lies in no pack is left out.
 
-        Raises:
-            OSError: Its pack cannot be read.
-
+        Raises OSError where its pack cannot be read.
         """
         pack, length = stored.location.pack, stored.location.length
         if pack:
@@ -71,9 +69,7 @@ class LiveBodies:
     def waste(self, ended: Collection[str] = ()) -> list[Waste]:
         """Return the finished packs and those that were `ended`, those with the largest dead share first.
 
-        Raises:
-            OSError: One cannot be looked at.
-
+        Raises OSError where one cannot be looked at.
         """
         packs = [self._waste(pack) for pack in _finished(self._reader, ended)]
         return sorted(packs, key=lambda waste: waste.dead / waste.size, reverse=True)
@@ -147,9 +143,7 @@ def compact(volume: DiskVolume, reader: VolumeReader, live: LiveObjects, wasted:
 def end_packs(volume: DiskVolume, packs: Collection[str]) -> None:
     """Have the writers of these packs, which are damaged, begin the next ones. The volume is opened for writing.
 
-    Raises:
-        OSError: The disk refuses.
-
+    Raises OSError where the disk refuses.
     """
     with closing(volume.pack_folders()) as folders:
         for writer, numbers in folders.numbers().items():
@@ -179,12 +173,7 @@ def _rewrite(volume: DiskVolume, reader: VolumeReader, objects: list[Stored]) ->
 
 
 def _body(reader: VolumeReader, stored: Stored) -> bytes:
-    """Read an object. One that is damaged is not written anew: its pack would look whole.
-
-    Raises:
-        VolumeSick: It is damaged.
-
-    """
+    """Read an object. One that is damaged is not written anew: its pack would look whole. Raises VolumeSick where it is damaged."""
     body = reader.bodies.read(stored.location)
     is_whole = len(body) == stored.location.length
     if is_whole and stored.md5:

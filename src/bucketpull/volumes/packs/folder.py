@@ -135,20 +135,13 @@ class Folders:
         return _numbered(self.packs.names(), self.volume)
 
     def open(self, pack: str, flags: int = os.O_RDWR) -> int:
-        """Open a pack.
-
-        Raises:
-            OSError: It is not there, or not a file of ours.
-
-        """
+        """Open a pack. Raises OSError where it is not there, or not a file of ours."""
         return self.packs.open_file(file_of(pack), flags)
 
     def begin(self, pack: str) -> int:
         """Make a pack and open it for writing; from the moment at which it has its name, it is an archive without members.
 
-        Raises:
-            OSError: The disk refuses.
-
+        Raises OSError where the disk refuses.
         """
         name = file_of(pack)
         temporary = f"{name}.new"

@@ -118,9 +118,7 @@ class TarWalk:
 def seal(directory: int, pack: str, settled: int = 0) -> tuple[Sealed, int]:
     """Seal a pack that lies in an open directory; return it, and how many damaged stretches it has.
 
-    Raises:
-        OSError: It cannot be read or written.
-
+    Raises OSError where it cannot be read or written.
     """
     with closing_fd(beneath.open_file(directory, folder.file_of(pack), os.O_RDWR)) as fd:
         walk, members = TarWalk(fd, settled), 0

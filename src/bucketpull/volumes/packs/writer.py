@@ -111,9 +111,7 @@ class _Packed:
 def open_pack_writer(path: str, volume: str, durability: str, packing: Packing) -> PackWriter:
     """Open the volume that must lie at a path for writing packs; `durability` "file" makes each chunk durable.
 
-    Raises:
-        VolumeSick: It does not lie there, or cannot be written.
-
+    Raises VolumeSick where it does not lie there, or cannot be written.
     """
     sync = durability == "file"
     files = FileWriter.open(path, volume, sync)
