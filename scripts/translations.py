@@ -21,9 +21,8 @@ from babel.messages.pofile import read_po, write_po
 import bucketpull
 from bucketpull.cli import main as program
 from bucketpull.cli.translation import texts
-from bucketpull.report.catalogue import pattern
 from bucketpull.report.reasons import AND, CHECK_CREDENTIALS, EXPLANATIONS
-from bucketpull.report.words import TEXTS
+from bucketpull.report.words import TEXTS, pattern
 
 SOURCE = Path(bucketpull.__file__).parent
 FOLDER = SOURCE / "locale"

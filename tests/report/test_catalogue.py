@@ -9,8 +9,8 @@ from babel.messages.pofile import read_po
 from scripts import translations
 
 from bucketpull.domain.retry import REMEDIES
-from bucketpull.report.catalogue import translated
 from bucketpull.report.reasons import explain
+from bucketpull.report.words import translated
 
 
 def in_catalogue(*contexts):

@@ -9,8 +9,8 @@ import pytest
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
 from bucketpull.domain.model import EndpointStatus
-from bucketpull.report.catalogue import translated
-from bucketpull.report.endpoint_news import EndpointNews
+from bucketpull.report.news import EndpointNews
+from bucketpull.report.words import translated
 
 LIST = EndpointSpec(name="list", purpose=Purpose.LIST, title="the API v0.api.example")
 EDGE = EndpointSpec(name="cdn", purpose=Purpose.FETCH, title="the CDN img.example.com", is_origin=False)

@@ -4,9 +4,8 @@ import pytest
 
 from bucketpull.domain.errors import ExitCode, Reason
 from bucketpull.domain.model import VolumeState
-from bucketpull.report.catalogue import catalogue
 from bucketpull.report.reasons import explain
-from bucketpull.report.words import TEXTS, Words, language_of
+from bucketpull.report.words import TEXTS, Words, catalogue, language_of
 
 STATES = (
     "starting listing transferring finishing paused no-room waiting complete incomplete interrupted refused"

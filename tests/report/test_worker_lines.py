@@ -4,8 +4,8 @@ import msgspec
 from tests.report.conftest import pulse, volume
 
 from bucketpull.domain.model import VolumeState
-from bucketpull.report.catalogue import translated
-from bucketpull.report.worker_lines import STOPPING, WorkerLines, answered, joined, left
+from bucketpull.report.news import STOPPING, WorkerLines, answered, joined, left
+from bucketpull.report.words import translated
 
 
 def at(objects, volumes=()):

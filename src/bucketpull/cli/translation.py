@@ -12,7 +12,7 @@ from typing import Final
 import click
 from rich.cells import cell_len, chop_cells
 
-from bucketpull.report.catalogue import DOMAIN
+from bucketpull.report.words import DOMAIN
 
 # Marks that no line begins with.
 _NOT_FIRST: Final = " \uff0c\u3002\uff1b\uff1a\u3001\uff01\uff1f\uff09\u300d\u201d"

@@ -17,8 +17,7 @@ from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.figures import count, size
-from bucketpull.report.printable import json_line
-from bucketpull.report.text_tables import label
+from bucketpull.report.printable import json_line, label
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.packs.compacting import compact, end_packs, find_waste
 from bucketpull.volumes.reader import VolumeReader

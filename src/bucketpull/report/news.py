@@ -1,15 +1,32 @@
-"""What is told of machines, volumes, the broker, room and a job that stands still: once, when trouble begins, and once, when it ends."""
+"""What is told of machines, volumes, endpoints, the broker, room and a job that stands still: once, when trouble begins, and once, when it ends."""
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from bucketpull.domain.model import IN_PLACE, VolumeState, VolumeStatus
+from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
+from bucketpull.domain.messages import Pulse
+from bucketpull.domain.model import IN_PLACE, EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.progress import JobState
-from bucketpull.report.figures import duration
+from bucketpull.report.figures import count, duration, size, speed
+from bucketpull.report.words import Words
+
+Told = tuple[str, str, str, str]  # level, event, what it is about, text
 
 _TROUBLED: Final = {VolumeState.FULL, VolumeState.SICK}
 _FIRST_SECONDS: Final = 10.0
-Told = tuple[str, str, str, str]  # level, event, what it is about, text
+_WORDS: Final = {
+    State.SLOW: "is slow to answer since",
+    State.REFUSING: "refuses everything since",
+    State.DOWN: "does not answer since",
+}
+_REST_TOLD_SECONDS: Final = 5.0
+_SLOW_TOLD_SECONDS: Final = 10.0  # of a state that mostly passes, or becomes another
+_NAMED: Final = 4  # machines, of those that are in trouble
+_WORKER_LINE_SECONDS: Final = 30.0
+# A coordinator reminds each machine of its limits four times in so long.
+_SILENT_SECONDS: Final = 60.0
+STOPPING: Final = "stopping: finishing what has begun"
 
 
 class MachineNews:
@@ -150,3 +167,203 @@ class StallNews:
             return None
         self._due_seconds = 2 * seconds
         return Stall(seconds, reason, grown[reason])
+
+
+# --- endpoints
+
+
+class EndpointNews:
+    """Compares the machines' judgements with what was told before. Several machines that see the same make one event.
+
+    It is told again when what some machines see has spread to all.
+    """
+
+    def __init__(self, specs: Sequence[EndpointSpec]) -> None:
+        self._specs = {spec.name: spec for spec in specs}
+        self._told: dict[str, tuple[State, float]] = {}
+        self._everywhere: set[str] = set()
+        self._away: dict[str, float] = {}
+        self._rests: dict[str, float] = {}
+
+    def look(self, machines: Sequence[Pulse], now: float) -> Iterator[Told]:
+        """Return what is new, as level, event, endpoint and text; `now` is Unix seconds."""
+        worst = {name: _worst(name, machines) for name in self._specs}
+        for name, status in worst.items():
+            state, since = self._told.get(name, (State.UP, 0.0))
+            if status is None:
+                continue
+            spread = spread_of(name, machines)
+            if status.state is state and (spread.is_partial or state is State.UP or name in self._everywhere):
+                continue
+            if status.state is State.UP:
+                yield (
+                    "info",
+                    "endpoint.up",
+                    name,
+                    f"{self._title(name)} answers again, after {duration(now - since)}",
+                )
+            elif status.state is State.SLOW and status.state_seconds < _SLOW_TOLD_SECONDS:
+                continue
+            else:
+                where = f"{spread.words()}: " if spread.asking > 1 else ""
+                text = where + self._trouble(name, status, worst, now)
+                yield "warning", f"endpoint.{status.state}", name, text
+                since = since or now - status.state_seconds
+            self._told[name] = status.state, since if status.state is not State.UP else 0.0
+            (self._everywhere.discard if spread.is_partial else self._everywhere.add)(name)
+        yield from self._look_at_rests(machines, now)
+        yield from self._look_at_addresses(machines, now)
+
+    def _look_at_rests(self, machines: Sequence[Pulse], now: float) -> Iterator[Told]:
+        """Tell once that an endpoint asked for a long rest, and until when it lasts."""
+        for name in self._specs:
+            seconds = max(
+                (each.endpoints[name].rest_seconds for each in machines if name in each.endpoints),
+                default=0.0,
+            )
+            until, about = self._rests.get(name, 0.0), f"{name} rest"
+            if seconds > _REST_TOLD_SECONDS and now + seconds > until + _REST_TOLD_SECONDS:
+                self._rests[name] = now + seconds
+                end = time.strftime("%H:%M:%S", time.localtime(now + seconds))
+                text = f"{self._title(name)} asks to be left alone until {end}: it is"
+                yield "warning", "endpoint.rest", about, text
+            elif until and not seconds:
+                del self._rests[name]
+                yield "info", "endpoint.rested", about, f"{self._title(name)} is asked again"
+
+    def _look_at_addresses(self, machines: Sequence[Pulse], now: float) -> Iterator[Told]:
+        """Tell of addresses that are left alone although their endpoint is up. One host may serve several endpoints: it is told once."""
+        away: dict[str, str] = {}
+        for name in self._specs:
+            for machine in machines:
+                away |= machine.endpoints[name].away if name in machine.endpoints else {}
+        for label in away.keys() - self._away.keys():
+            self._away[label] = now
+            text = f"{label} is left alone: {away[label]}; the others are used"
+            yield "warning", "address.away", label, text
+        for label in self._away.keys() - away.keys():
+            since = self._away.pop(label)
+            yield "info", "address.back", label, f"{label} is used again, after {duration(now - since)}"
+
+    def _title(self, name: str) -> str:
+        return self._specs[name].title or name
+
+    def _trouble(
+        self, name: str, status: EndpointStatus, worst: Mapping[str, EndpointStatus | None], now: float
+    ) -> str:
+        since = time.strftime("%H:%M", time.localtime(now - status.state_seconds))
+        why = f" ({status.detail})" if status.detail else ""
+        return f"{self._title(name)} {_WORDS[status.state]} {since}: {self._meanwhile(name, worst)}{why}"
+
+    def _meanwhile(self, name: str, worst: Mapping[str, EndpointStatus | None]) -> str:
+        if self._specs[name].purpose is Purpose.LIST:
+            return "the listing waits for it, fetching goes on"
+        for other, spec in self._specs.items():
+            status = worst[other]
+            well = status is None or status.state is State.UP
+            if other != name and spec.purpose is Purpose.FETCH and well:
+                return f"objects come from {self._title(other)}"
+        return "objects wait for it, none fails for it"
+
+
+def _worst(name: str, machines: Sequence[Pulse]) -> EndpointStatus | None:
+    """Return what the machine says for which the endpoint does worst."""
+    found = [machine.endpoints[name] for machine in machines if name in machine.endpoints]
+    order = list(State)
+    return max(found, key=lambda status: order.index(status.state), default=None)
+
+
+class Spread(NamedTuple):
+    """For which machines an endpoint is not up, of how many that ask there."""
+
+    troubled: list[str]
+    asking: int
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is well for another machine."""
+        return len(self.troubled) < self.asking
+
+    def words(self) -> str:
+        """Name the machines, or say that it is all."""
+        if not self.is_partial:
+            return f"all {self.asking} machines"
+        named = ", ".join(self.troubled[:_NAMED]) + (", ..." if len(self.troubled) > _NAMED else "")
+        return f"{len(self.troubled)} of {self.asking} machines ({named})"
+
+
+def spread_of(name: str, machines: Sequence[Pulse]) -> Spread:
+    """Return for which machines an endpoint is not up; those that never asked there do not count."""
+    asking = [
+        (machine.machine, machine.endpoints[name].state is not State.UP)
+        for machine in machines
+        if name in machine.endpoints and machine.endpoints[name].requests
+    ]
+    return Spread([machine for machine, is_troubled in asking if is_troubled], len(asking))
+
+
+def state_of(name: str, endpoint: EndpointStatus, machines: Sequence[Pulse], words: Words) -> str:
+    """Return what is wrong with an endpoint, for how long, and for which of several machines, in parentheses; nothing if it is up."""
+    if endpoint.state is State.UP:
+        return ""
+    spread = spread_of(name, machines)
+    where = f"; {words.message(spread.words())}" if spread.asking > 1 else ""
+    since = duration(endpoint.state_seconds, words.language)
+    return f" ({words(f'endpoint.{endpoint.state}')} {since}{where})"
+
+
+# --- what a worker prints
+
+
+def joined(job: str, volumes: int, processes: int) -> str:
+    """Say that a worker has work from now on."""
+    return f"joined job {job}: volumes {volumes}, processes {processes}"
+
+
+def answered(job: str, volumes: int) -> str:
+    """Say that the coordinator is there; to look through what was left on a volume may take a while."""
+    return f"the coordinator of job {job} answered: opening volumes: {volumes}"
+
+
+def left(job: str, *, has_ended: bool) -> str:
+    """Say why a worker ends."""
+    return f"job {job} has ended" if has_ended else f"left job {job}; the same command goes on"
+
+
+class WorkerLines:
+    """Makes a worker's lines of its pulses. Times are monotonic seconds."""
+
+    def __init__(self, now: float) -> None:
+        self._told_at = now
+        self._objects = self._bytes = 0
+        self._heard_at = now
+        self._is_silent = False
+        self._volume_news = VolumeNews()
+
+    def look(self, pulse: Pulse, heard_at: float, now: float) -> Iterator[tuple[str, str]]:
+        """Return level and text of what is to be said now; `heard_at` is when the coordinator was heard last."""
+        if heard_at > self._heard_at and self._is_silent:
+            self._is_silent = False
+            yield "info", f"the coordinator is heard again, after {duration(heard_at - self._heard_at)}"
+        self._heard_at = max(self._heard_at, heard_at)
+        if not self._is_silent and now - self._heard_at > _SILENT_SECONDS:
+            self._is_silent = True
+            silence = duration(now - self._heard_at)
+            yield (
+                "warning",
+                f"nothing is heard of the coordinator for {silence}: what is in hand is finished, and what came of it waits at the broker",
+            )
+        for level, _, _, text in self._volume_news.look(pulse.volumes, {pulse.machine}, now):
+            yield level, text
+        if now - self._told_at >= _WORKER_LINE_SECONDS:
+            yield "info", self._progress(pulse, now)
+
+    def _progress(self, pulse: Pulse, now: float) -> str:
+        seconds = now - self._told_at
+        objects, received = (pulse.objects - self._objects) / seconds, (pulse.bytes - self._bytes) / seconds
+        self._told_at, self._objects, self._bytes = now, pulse.objects, pulse.bytes
+        takes = sum(volume.state is VolumeState.OPEN for volume in pulse.volumes)
+        return (
+            f"fetched {count(pulse.objects)} ({speed(objects)}, {size(received)}/s); "
+            f"batches in hand: {len(pulse.holds)}; volumes that take objects: {takes} of {len(pulse.volumes)}"
+        )

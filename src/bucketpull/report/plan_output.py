@@ -7,7 +7,7 @@ import msgspec
 
 from bucketpull.domain.forecast import WARN_SHARE, Demand, Fit, FreeSpace, Guess, Packed, is_better_packed
 from bucketpull.report.figures import count, duration, money, percent, short, size, speed
-from bucketpull.report.text_tables import label, table
+from bucketpull.report.printable import label, table
 from bucketpull.report.words import Words
 
 

@@ -1,4 +1,4 @@
-"""The one place that makes text fit to be shown, in the last step before a terminal, a pipe or a log file.
+"""The one place that makes text fit to be shown, in the last step before a terminal, a pipe or a log file; and its alignment in columns.
 
 Keys, answers, messages and paths come from others. Whatever they hold, a terminal obeys nothing of it and a line stays a line.
 What programs read has escapes of its own: a line of JSON is ASCII without DEL, so that it survives a terminal or a log in GBK.
@@ -9,6 +9,7 @@ import codecs
 import io
 import json
 import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
@@ -69,3 +70,46 @@ def json_line(value: object) -> str:
     """Return a value as one line of JSON without its end."""
     text = msgspec.json.encode(value).decode()
     return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+# --- columns of a terminal
+
+
+def table(rows: Sequence[Sequence[str]], numbers: Iterable[int] = ()) -> list[str]:
+    """Align rows of text; the columns in `numbers` to the right, the last one as it is."""
+    right = set(numbers)
+    widths = [max(columns(row[index]) for row in rows) for index in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            " " * (width - columns(cell)) + cell if index in right else cell + " " * (width - columns(cell))
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def columns(text: str) -> int:
+    """Return how many columns a text takes; a Chinese character takes two."""
+    return sum(2 if ord(letter) > 0x2E80 else 1 for letter in text)
+
+
+def label(text: str, width: int = 14) -> str:
+    """Pad to a width in columns."""
+    return text + " " * max(1, width - columns(text))
+
+
+def fitted(text: str, width: int) -> str:
+    """Shorten a text to so many columns in the middle: the end of a key says more than its middle."""
+    if columns(text) <= width:
+        return text
+    head, tail, room = "", "", width - 1
+    for index in range(len(text)):
+        front, back = text[index], text[-1 - index]
+        if columns(head + front + tail) > room:
+            break
+        head += front
+        if columns(head + back + tail) > room:
+            break
+        tail = back + tail
+    return head + "…" + tail

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from bucketpull.domain.errors import Reason
-from bucketpull.report.catalogue import catalogue
+from bucketpull.report.words import catalogue
 
 
 class Explanation(NamedTuple):

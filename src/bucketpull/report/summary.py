@@ -6,8 +6,8 @@ from bucketpull.domain.model import VolumeStatus
 from bucketpull.domain.progress import ENDED, STANDING, Estimate, JobState, Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import endpoints_of, exit_code_of, exit_words_of, waited_for
-from bucketpull.report.endpoint_news import state_of
-from bucketpull.report.text_tables import columns, label, table
+from bucketpull.report.news import state_of
+from bucketpull.report.printable import columns, label, table
 from bucketpull.report.words import Words
 
 WIDEST = 139  # columns; a Chinese character takes two, and a time before the line 20

@@ -16,9 +16,8 @@ from bucketpull.domain.messages import Pulse, Welcome
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.selection import Selection
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.report.news import BrokerNews
+from bucketpull.report.news import STOPPING, BrokerNews, WorkerLines, answered, joined, left
 from bucketpull.report.systemd import WorkerNotices
-from bucketpull.report.worker_lines import STOPPING, WorkerLines, answered, joined, left
 from bucketpull.sources.registry import pack, unpack
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.transport.envelope import Session

@@ -15,9 +15,8 @@ from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import ENDED, RUNNING, JobState, Note, Snapshot, StageProgress
 from bucketpull.domain.rates import SpeedMeter, StageMeter
 from bucketpull.ports import Clock, Reporter
-from bucketpull.report.endpoint_news import EndpointNews
 from bucketpull.report.figures import duration
-from bucketpull.report.news import MachineNews, RoomNews, StallNews, Told, VolumeNews
+from bucketpull.report.news import EndpointNews, MachineNews, RoomNews, StallNews, Told, VolumeNews
 from bucketpull.report.reasons import explain
 from bucketpull.wiring.absent_volumes import place
 

@@ -1,10 +1,14 @@
 """Notifies of how a job does where nobody watches it: `--ping`, `--on-end`, `--log-file`, systemd. None changes how it ends."""
 
 import os
+import signal
+import subprocess
+import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -15,7 +19,6 @@ from bucketpull.domain.progress import Snapshot
 from bucketpull.ports import Reporter
 from bucketpull.report.document import summary_dict
 from bucketpull.report.log_file import LogFile, LogReporter
-from bucketpull.report.on_end import BOUND_SECONDS, check_command, run_on_end
 from bucketpull.report.reasons import explain
 from bucketpull.report.systemd import SystemdReporter
 from bucketpull.sources.registry import credentials_of
@@ -31,6 +34,7 @@ TROUBLE: Final = frozenset(
 )
 QUIET_SECONDS: Final = 600.0  # between two pings of the same kind of trouble
 _SHORTEST_SECRET: Final = 4  # shorter ones are part of too many words
+_ON_END_SECONDS: Final = 60.0
 
 
 class Notifier:
@@ -47,8 +51,8 @@ class Notifier:
         self._ping: Ping | None = None
         if settings.ping is not None:
             self._ping = Ping(settings.ping, self._failed.put, settings.ca_file)
-        if settings.on_end is not None:
-            check_command(settings.on_end)
+        if settings.on_end is not None and not settings.on_end.strip():
+            raise ConfigError("--on-end '': write a command for the shell")
         self.log = _log_of(settings)
         self._others: list[Reporter] = [SystemdReporter(words_for_file())]
         if self.log is not None:
@@ -98,7 +102,7 @@ class Notifier:
         command = self._settings.on_end
         if command is not None:
             body = msgspec.json.encode(document)
-            run_on_end(command, self._variables(), int(code), body, self._failed.put, BOUND_SECONDS)
+            run_on_end(command, self._variables(), int(code), body, self._failed.put)
         if self._ping is not None:
             self._ping.drain()
         self.note_to = None  # nobody shows notes any more
@@ -199,3 +203,45 @@ def _known(name: Callable[[], str]) -> str:
     with suppress(ConfigError):  # which the job itself will tell
         return name()
     return ""
+
+
+def run_on_end(
+    command: str,
+    names: Mapping[str, str],
+    code: int,
+    document: bytes,
+    failed: Callable[[str], None],
+    bound_seconds: float = _ON_END_SECONDS,
+) -> None:
+    """Run the command of `--on-end` in the shell, with how the job ended in its environment and in a file; `failed` is told in words.
+
+    `names` are variables by which bucketpull's other commands find the job. What it prints goes to standard error: standard output
+    may be a program's. It and what it started are killed after `bound_seconds`.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="bucketpull-") as folder:
+            summary = Path(folder, "summary.json")
+            summary.write_bytes(document)
+            given = {"BUCKETPULL_EXIT_CODE": str(code), "BUCKETPULL_SUMMARY_FILE": str(summary), **names}
+            error = _run(command, os.environ | given, bound_seconds)
+    except OSError as problem:
+        error = f"not run: {problem.strerror}"
+    if error:
+        failed(f"--on-end: {error}")
+
+
+def _run(command: str, environment: dict[str, str], bound_seconds: float) -> str:
+    """Run it; return what went wrong, in words, or nothing."""
+    process = subprocess.Popen(  # noqa: S602 - it is the operator's, for the shell
+        command, shell=True, env=environment, stdin=subprocess.DEVNULL, stdout=2, start_new_session=True
+    )
+    try:
+        code = process.wait(bound_seconds)
+    except subprocess.TimeoutExpired:
+        return f"did not end within {bound_seconds:g} s, and was killed"
+    finally:
+        if process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return f"ended with exit code {code}" if code else ""
