@@ -16,7 +16,7 @@ from bucketpull.cli import export
 from bucketpull.domain.model import VolumeState
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.volumes.live_objects import Stored
-from bucketpull.volumes.location import Location
+from bucketpull.volumes.reader import Location
 
 SYNC = ("sync", "upyun://photos", "disk1", "disk2", "--quiet")
 

@@ -37,9 +37,8 @@ from bucketpull.transport.wire import answer, down, up
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.key_index import KeyIndex, Segment
 from bucketpull.volumes.ledger import Damage, Entry, Kind, Ledger, _framed
-from bucketpull.volumes.location import location_of
 from bucketpull.volumes.packs.sealing import TarWalk
-from bucketpull.volumes.reader import open_reader
+from bucketpull.volumes.reader import location_of, open_reader
 from bucketpull.volumes.verification import Verification
 from bucketpull.volumes.volume import open_volume
 

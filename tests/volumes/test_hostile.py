@@ -450,12 +450,7 @@ def test_the_umask_is_heeded(tmp_path, mask, folder, file):
 
 
 ROOMS = {"beneath.py", "system.py"}
-ELSEWHERE = {
-    "key_index.py",
-    "partitions.py",
-    "checking.py",
-    "scratch.py",
-}  # in folders that are not on a volume
+ELSEWHERE = {"key_index.py", "checking.py", "scratch.py"}  # in folders that are not on a volume
 FORBIDDEN = {
     "open",
     "mkdir",

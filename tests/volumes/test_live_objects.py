@@ -11,8 +11,8 @@ from bucketpull.volumes import partitions
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.ledger import Damage
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.partitions import Partitions, digest_of
 from bucketpull.volumes.reader import open_reader
+from bucketpull.volumes.scratch import Partitions, digest_of
 from bucketpull.volumes.volume import open_volume
 
 JOURNAL = "0123456789ab"

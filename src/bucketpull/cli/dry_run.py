@@ -13,16 +13,14 @@ from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line
 from bucketpull.volumes.identity import identify
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.partitions import DIGEST_BYTES, Partitions, digest_of
-from bucketpull.volumes.scratch import scratch_folder
+from bucketpull.volumes.scratch import DIGEST_BYTES, Partitions, digest_of, scratch_folder
 from bucketpull.wiring.adapters import machine_name, source_config
 from bucketpull.wiring.full_listing import list_all
 from bucketpull.wiring.job import check_job
 from bucketpull.wiring.output import inform, say, tell
 from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volume_opening import check_paths, opened_to_read, with_known
-from bucketpull.wiring.volume_owners import check_owners
+from bucketpull.wiring.volume_opening import check_owners, check_paths, opened_to_read, with_known
 
 
 def check_flags(flags: Mapping[str, Any]) -> None:

@@ -14,9 +14,8 @@ from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.record import Record
-from bucketpull.journal.database import LOCK, MARKER
+from bucketpull.journal.database import LOCK, MARKER, Lock, check_ours
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.journal.state_folder import Lock, check_ours
 from bucketpull.journal.store import FILE
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.figures import count
@@ -31,8 +30,7 @@ from bucketpull.wiring.file_checks import check_folder, refuse_foreign_link
 from bucketpull.wiring.journals import job_folder
 from bucketpull.wiring.output import inform, say_on, tell
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volume_opening import check_paths, opened_to_read
-from bucketpull.wiring.volume_owners import name_of, owner_by
+from bucketpull.wiring.volume_opening import check_paths, name_of, opened_to_read, owner_by
 
 
 @click.command()

@@ -34,7 +34,7 @@ from bucketpull.wiring.volume_opening import check_copies, check_given, check_pa
 
 if TYPE_CHECKING:
     from bucketpull.reading.ledger_contents import FaultsPage
-    from bucketpull.wiring.remote_ledgers import RemoteLedgers
+    from bucketpull.wiring.ledgers import RemoteLedgers
 
 _FAULT_COLUMNS = 11
 
@@ -186,10 +186,9 @@ def _print_waste(settings: Settings, reader: VolumeReader, verification: Verific
 
 def _verify_far(settings: Settings, names: Sequence[str], *, hashed: bool) -> ExitCode:
     """Have each machine verify its own volumes, one after the other; exit 3 if something is wrong, or one is away."""
-    from bucketpull.wiring.remote_ledgers import RemoteLedgers
+    from bucketpull.wiring.ledgers import RemoteLedgers
 
-    machines = RemoteLedgers(settings)
-    try:
+    with closing(RemoteLedgers(settings)) as machines:
         known = [volume for volume in machines.volumes() if volume.state is not VolumeState.LOST]
         chosen = [
             volume for volume in known if not names or {volume.id, volume.path, volume.machine} & set(names)
@@ -200,8 +199,6 @@ def _verify_far(settings: Settings, names: Sequence[str], *, hashed: bool) -> Ex
                 f"volume {min(strange)}: no machine of the job has it; `bucketpull volumes --broker` lists them"
             )
         clean = [_verify_one_far(settings, machines, volume, hashed=hashed) for volume in chosen]
-    finally:
-        machines.close()
     return ExitCode.COMPLETE if all(clean) else ExitCode.INCOMPLETE
 
 

@@ -22,8 +22,7 @@ from bucketpull.wiring.job_status import job_status
 from bucketpull.wiring.journals import existing_folder, job_folder, journal_to_read, journal_to_write
 from bucketpull.wiring.output import say, say_on, tell, words
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volume_opening import check_copy_of, check_paths, open_one
-from bucketpull.wiring.volume_owners import owner_by
+from bucketpull.wiring.volume_opening import check_copy_of, check_paths, open_one, owner_by
 
 
 @click.group(invoke_without_command=True)

@@ -26,10 +26,10 @@ from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.domain.selection import EVERYTHING
 from bucketpull.domain.steering import Steering
 from bucketpull.journal import batch_receipts, database, maintenance, scan_receipts
+from bucketpull.journal.database import Lock, check_ours
 from bucketpull.journal.job_settings import adopt
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.journal_tables import NextPageTry, NextTry, Tables
-from bucketpull.journal.state_folder import Lock, check_ours
 from bucketpull.journal.store import FLOOR_BYTES, Store
 from bucketpull.journal.sums import check_outstanding
 from bucketpull.journal.volume_numbers import KnownVolume

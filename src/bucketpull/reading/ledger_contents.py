@@ -14,9 +14,8 @@ from bucketpull.domain.model import key_of, show
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.reading.volume_set import ReadableVolume
 from bucketpull.volumes.live_objects import LiveObjects, Stored
-from bucketpull.volumes.location import Location
 from bucketpull.volumes.packs.folder import path_of
-from bucketpull.volumes.reader import VolumeReader, open_reader
+from bucketpull.volumes.reader import Location, VolumeReader, open_reader
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.verification import Finding, Verification
 

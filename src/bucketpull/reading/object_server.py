@@ -23,8 +23,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from bucketpull.domain.values import shown_value
 from bucketpull.reading import http_object
-from bucketpull.reading.access_log import AccessLog
 from bucketpull.reading.volume_set import LOOK_SECONDS, Away, Found, OpenVolumes, read_now
+from bucketpull.report.printable import printable
 
 T = TypeVar("T")
 
@@ -34,6 +34,8 @@ _THREADS: Final = 32
 _RETRY_SECONDS: Final = "5"
 _REFUSAL_SECONDS: Final = 5.0
 _TOLD_SECONDS: Final = 60.0
+_LOG_DELAY_SECONDS: Final = 0.1
+_MOST_LOG_LINES: Final = 1000
 _IDLE_SECONDS: Final = 75.0  # between two requests
 _METHODS: Final = frozenset({"GET", "HEAD"})
 _REFUSAL: Final = (
@@ -56,6 +58,54 @@ class Options(NamedTuple):
     request_seconds: float = 10.0
     stall_seconds: float = 60.0
     host_names: Collection[str] | None = None
+
+
+class AccessLog:
+    """A line a request, in the combined format of web servers, and the seconds that its answer took.
+
+    Lines are written together, some moments after the answers: a write of each costs as much as a small object. It belongs to one event
+    loop; `close` writes what is left.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: list[str] = []
+        self._due: asyncio.TimerHandle | None = None
+        self._second = -1
+        self._date = ""
+
+    def add(self, request: web.BaseRequest, response: web.StreamResponse, seconds: float) -> None:
+        """Note an answer."""
+        length = response.content_length if response.content_length is not None else "-"
+        line = f"{request.method} {request.raw_path} HTTP/{request.version.major}.{request.version.minor}"
+        headers = request.headers
+        agent, referer = headers.get(hdrs.USER_AGENT, "-"), headers.get(hdrs.REFERER, "-")
+        text = printable(
+            f'{request.remote} - - [{self._now()}] "{_quoted(line)}" {response.status} {length} '
+            f'"{_quoted(referer)}" "{_quoted(agent)}" {seconds:.6f}'
+        )
+        self._lines.append(f"{text}\n")
+        if len(self._lines) >= _MOST_LOG_LINES:
+            self.close()
+        elif self._due is None:
+            self._due = asyncio.get_running_loop().call_later(_LOG_DELAY_SECONDS, self.close)
+
+    def close(self) -> None:
+        """Write what was noted; a full disk under the log stops no answer."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        lines, self._lines = self._lines, []
+        with suppress(OSError, ValueError):
+            self._stream.write("".join(lines))
+            self._stream.flush()
+
+    def _now(self) -> str:
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._date = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(second))
+        return self._date
 
 
 class ObjectServer:
@@ -348,3 +398,7 @@ def refused_host(request: web.BaseRequest, names: Collection[str] | None) -> web
 
 def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(status=status, text=text + "\n", headers=headers)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')

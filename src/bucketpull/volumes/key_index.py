@@ -30,7 +30,7 @@ from typing import BinaryIO, Final, NamedTuple, Self
 from bucketpull.domain.model import key_of
 from bucketpull.volumes.ledger import Damage, Frame, Kind, Ledger
 from bucketpull.volumes.packs import tar
-from bucketpull.volumes.partitions import DIGEST_BYTES, digest_of
+from bucketpull.volumes.scratch import DIGEST_BYTES, digest_of
 
 _MAGIC: Final = b"bpK2"
 _HEADER: Final = struct.Struct("<4sIQQQI")

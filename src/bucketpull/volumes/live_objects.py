@@ -12,9 +12,8 @@ from typing import NamedTuple
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes.ledger import Damage, Frame, Kind
-from bucketpull.volumes.location import Location
-from bucketpull.volumes.partitions import DIGEST_BYTES, Partitions, digest_of
-from bucketpull.volumes.reader import VolumeReader
+from bucketpull.volumes.reader import Location, VolumeReader
+from bucketpull.volumes.scratch import DIGEST_BYTES, Partitions, digest_of
 
 
 class Stored(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from bucketpull.domain.model import Part, key_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.partitions import DIGEST_BYTES, Partitions, digest_of
+from bucketpull.volumes.scratch import DIGEST_BYTES, Partitions, digest_of
 
 PRUNING: Final = "prune"
 """What stands in the ledger as the journal of what was removed because the source no longer has it."""

@@ -1,17 +1,103 @@
-"""A volume opened only for reading: for verification, export, rebuilding, `where`. Nothing is locked or changed."""
+"""A volume opened only for reading: for verification, export, rebuilding, `where`. Nothing is locked or changed.
+
+Where the bytes of an object are, a whole file or a stretch of a pack, and how they are read, is the same for both.
+"""
 
 import fcntl
 import os
+import stat
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from typing import Final, NamedTuple
 
 from bucketpull.domain.record import Record
+from bucketpull.volumes.beneath import closing_fd, open_path
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.identity import LEDGER, LOCK, Entered, enter
+from bucketpull.volumes.identity import LEDGER, LOCK, Entered, Identity, enter
 from bucketpull.volumes.ledger import Damage, Frame, Ledger
-from bucketpull.volumes.location import Bodies, Location, location_of
+from bucketpull.volumes.packs import folder, tar
 from bucketpull.volumes.partial_blocks import PartialBlocks
 from bucketpull.volumes.scratch import scratch_folder
+
+_OPEN_PACKS: Final = 128
+
+
+class Location(NamedTuple):
+    """A file, or the stretch of a pack, below a volume: from byte `offset` on, `length` bytes. `pack` is "" for a file."""
+
+    path: bytes
+    offset: int
+    length: int
+    pack: str
+
+
+def location_of(record: Record, index: int, identity: Identity) -> Location:
+    """Return where an object of a record lies."""
+    length = (record.stored or record.sizes)[index]
+    if record.pack:
+        path = folder.path_of(record.pack).encode()
+        return Location(path, record.offsets[index] * tar.BLOCK, length, record.pack)
+    path = record.paths.get(index) or identity.path_of(record.directory, record.names[index])
+    return Location(path, 0, length, "")
+
+
+class Bodies:
+    """Reads objects of one volume; a few packs are kept open. `root` and `tree` stay the caller's. Not for several threads at once."""
+
+    def __init__(self, root: int, tree: Tree) -> None:
+        self._root = root
+        self._tree = tree
+        self._packs: OrderedDict[str, int] = OrderedDict()
+
+    def size(self, location: Location) -> int | None:
+        """Return how many bytes of an object are there; None where nothing is, or no regular file.
+
+        Raises OSError where the disk does not say.
+        """
+        if not location.pack:
+            found = self._tree.stat(location.path)
+            return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
+        try:
+            end = os.fstat(self.pack(location.pack)).st_size
+        except FileNotFoundError:
+            return None
+        return max(0, min(location.length, end - location.offset))
+
+    def read(self, location: Location, start: int = 0, length: int | None = None) -> bytes:
+        """Return the bytes of an object from `start` on, at most `length` of them. Raises OSError where they cannot be read."""
+        wanted = max(0, location.length - start)
+        wanted = wanted if length is None else min(wanted, length)
+        if location.pack:
+            return _read(self.pack(location.pack), location.offset + start, wanted)
+        with closing_fd(self._tree.open_file(location.path)) as fd:
+            return _read(fd, start, wanted)
+
+    def pack(self, name: str) -> int:
+        """Return the descriptor of a pack, which stays ours. Raises OSError where it cannot be opened."""
+        fd = self._packs.get(name)
+        if fd is None:
+            fd = self._packs[name] = open_path(self._root, folder.path_of(name))
+            if len(self._packs) > _OPEN_PACKS:
+                os.close(self._packs.popitem(last=False)[1])
+        return fd
+
+    def close(self) -> None:
+        """Close what is open."""
+        while self._packs:
+            os.close(self._packs.popitem()[1])
+
+
+def _read(fd: int, at: int, length: int) -> bytes:
+    data = os.pread(fd, length, at)
+    if len(data) == length:
+        return data
+    pieces = [data]
+    while data and (length := length - len(data)):
+        at += len(data)
+        data = os.pread(fd, length, at)
+        pieces.append(data)
+    return b"".join(pieces)
 
 
 class VolumeReader:

@@ -25,10 +25,10 @@ from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_begun, read_intent
-from bucketpull.volumes.location import location_of
 from bucketpull.volumes.os_errors import Culprit
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.pruning import PRUNING
+from bucketpull.volumes.reader import location_of
 from bucketpull.volumes.room import try_writing
 from bucketpull.volumes.trash import TrashFolder, trash_of
 

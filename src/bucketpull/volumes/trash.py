@@ -9,7 +9,7 @@ from typing import Final
 from bucketpull.volumes import beneath, os_errors, system
 from bucketpull.volumes.beneath import OwnDirectory, closing_fd, write_all
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.location import Location
+from bucketpull.volumes.reader import Location
 
 TRASH: Final = "trash"
 _UNTIL: Final = re.compile(r"until-(\d{8}T\d{6}Z)")

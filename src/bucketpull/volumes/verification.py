@@ -18,9 +18,8 @@ from bucketpull.volumes.live_objects import LiveObjects, Stored
 from bucketpull.volumes.packs.checking import PackChecks
 from bucketpull.volumes.packs.compacting import LiveBodies, Waste
 from bucketpull.volumes.packs.folder import path_of
-from bucketpull.volumes.partitions import Partitions, digest_of
 from bucketpull.volumes.reader import VolumeReader
-from bucketpull.volumes.scratch import scratch_folder
+from bucketpull.volumes.scratch import Partitions, digest_of, scratch_folder
 
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _LOST_AND_FOUND: Final = b"lost+found"  # root's own, on ext4

@@ -50,8 +50,7 @@ from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell, words_for_file
 from bucketpull.wiring.selected_source import selection_digest
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volume_opening import check_paths, known_paths, open_all
-from bucketpull.wiring.volume_owners import owner_of
+from bucketpull.wiring.volume_opening import check_paths, known_paths, open_all, owner_of
 
 _ALIVE_SECONDS = 10.0  # between two signs of life for systemd
 # Of the ten that a worker has to leave: a sync, the receipts and the goodbye follow.

@@ -22,8 +22,7 @@ from bucketpull.wiring.journals import journal_to_read, journal_to_write
 from bucketpull.wiring.local_job import run_sync
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volume_opening import opened_to_read, with_known
-from bucketpull.wiring.volume_owners import check_owners
+from bucketpull.wiring.volume_opening import check_owners, opened_to_read, with_known
 
 
 class DamagedLedger(NamedTuple):

@@ -21,8 +21,8 @@ from bucketpull.domain.parameters import AgentParameters, CoordinatorParameters
 from bucketpull.domain.progress import JobState
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.loop import FetchLoop
+from bucketpull.journal.database import check_ours
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.journal.state_folder import check_ours
 from bucketpull.ports import Inbox, Transport
 from bucketpull.report.document import exit_code_of, summary_dict
 from bucketpull.report.nonblocking_stream import flush_all
@@ -36,11 +36,11 @@ from bucketpull.web.api import Api
 from bucketpull.web.history import load_history, record_history
 from bucketpull.web.panel import JobView
 from bucketpull.web.server import Answer, Server
-from bucketpull.wiring.absent_volumes import absent_volumes
 from bucketpull.wiring.adapters import SystemClock, fetch_options, open_journal, source_config
 from bucketpull.wiring.descriptors import check_limit
 from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.file_checks import check_apart, check_file, check_folder, refuse_foreign_link
+from bucketpull.wiring.job_status import absent_volumes
 from bucketpull.wiring.limits import Bandwidth, budget_of
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.notifier import Notifier
@@ -49,8 +49,7 @@ from bucketpull.wiring.remote_control import JobControl
 from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Findings, Patience, SourceClient, probe
-from bucketpull.wiring.volume_opening import check_pack_folders, open_again
-from bucketpull.wiring.volume_owners import owner_of
+from bucketpull.wiring.volume_opening import check_pack_folders, open_again, owner_of
 
 _LEAVE_SECONDS: Final = 40.0  # an agent that was told to stop closes its volumes; longer than it allows them
 

@@ -1,11 +1,15 @@
-"""Where a job stands: as its coordinator says if one runs, else as its journal and its disks say."""
+"""Where a job stands: as its coordinator says if one runs, else as its journal and its disks say; and its volumes that no worker has.
+
+The journal knows those; what they held is what the last session told at its end.
+"""
 
 import os
 import socket
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 
@@ -13,7 +17,7 @@ from bucketpull.domain.budget import Prices
 from bucketpull.domain.errors import BucketpullError, VolumeError
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Limits
-from bucketpull.domain.model import Outstanding, VolumeStatus
+from bucketpull.domain.model import Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import CUT_SHORT, JobState, Rates, Snapshot
 from bucketpull.domain.values import parse_reserve
 from bucketpull.journal.job_settings import PRICE
@@ -22,10 +26,10 @@ from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.volumes.packs.folder import usage
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.room import measured
-from bucketpull.wiring.absent_volumes import Held, as_absent, held_last, place
 from bucketpull.wiring.coordinator_client import local_client
 
-_ANSWER_SECONDS = 3.0
+_ANSWER_SECONDS: Final = 3.0
+_UNUSED: Final = "no worker uses it: it is not there, or was not named to one"
 
 
 class JobStatus(msgspec.Struct):
@@ -34,6 +38,25 @@ class JobStatus(msgspec.Struct):
     snapshot: Snapshot
     running: bool
     last_run: RunNote | None
+
+
+class Held(msgspec.Struct):
+    """What a volume held, as a summary has it. Sizes in bytes; all is 0 where nobody ever told."""
+
+    id: str = ""
+    free_bytes: int = 0
+    total_bytes: int = 0
+    free_inodes: int = 0
+    total_inodes: int = 0
+    stored_objects: int = 0
+    stored_bytes: int = 0
+    packs: int = 0
+    open_packs: int = 0
+    pack_bytes: int = 0
+
+
+class _Summary(msgspec.Struct):
+    volumes: list[Held] = []
 
 
 def job_status(reader: JournalReader, folder: Path, reserve: str) -> JobStatus:
@@ -52,23 +75,18 @@ def measure(volume: KnownVolume, held: Mapping[str, Held], reserve: str) -> Volu
     try:
         reader = open_reader(volume.path or ".", volume.id)
     except VolumeError as error:
-        here = volume.machine == socket.gethostname()
-        return as_absent(
-            volume,
-            held,
-            error.detail if here else f"it is on {volume.machine or 'a machine that is not known'}",
-        )
+        elsewhere = f"it is on {volume.machine or 'a machine that is not known'}"
+        is_here = volume.machine == socket.gethostname()
+        return as_absent(volume, held, error.detail if is_here else elsewhere)
     status = as_absent(volume, {}, "")
     status.state = volume.state
-    try:
+    with closing(reader):
         free = os.fstatvfs(reader.root)
         kept = parse_reserve(reserve, free.f_blocks * free.f_frsize)
         status.total_bytes, status.free_bytes, _ = measured(free, kept)
         status.free_inodes, status.total_inodes = free.f_favail, free.f_files
         status.stored_objects, status.stored_bytes = reader.ledger.objects, reader.ledger.size
         status.packs, status.open_packs, status.pack_bytes = usage(reader.root, reader.id)
-    finally:
-        reader.close()
     return status
 
 
@@ -80,7 +98,7 @@ def _snapshot(reader: JournalReader, last: RunNote | None, reserve: str) -> Snap
     ended = last.ended if last and last.ended else now
     configuration = reader.configuration()
     source, prefix = configuration.get("source", ""), configuration.get("prefix", "")
-    seconds = _seconds(last)
+    summary = msgspec.json.decode(last.summary) if last and last.summary else {}
     listing_done = outstanding.scans == 0 and last is not None
     held = held_last(reader)
     return Snapshot(
@@ -89,11 +107,11 @@ def _snapshot(reader: JournalReader, last: RunNote | None, reserve: str) -> Snap
         state=_state(last, outstanding),
         at=ended,
         started=started,
-        seconds=seconds,
+        seconds=float(summary.get("seconds", 0.0)),
         listing_done=listing_done,
         counters=counters,
         outstanding=outstanding,
-        rates=_rates(last),
+        rates=_rates(summary),
         estimate=Forecast(None).estimate(counters, outstanding, listing_done),
         machines=[],
         volumes=sorted((measure(volume, held, reserve) for volume in reader.volumes()), key=place),
@@ -122,16 +140,45 @@ def _state(last: RunNote | None, outstanding: Outstanding) -> JobState:
     return state if not left or state in CUT_SHORT else JobState.INTERRUPTED
 
 
-def _rates(last: RunNote | None) -> Rates:
-    """Return the mean speeds of the last session, as its summary says: the books are those of all sessions."""
-    if last is None or not last.summary:
-        return Rates()
-    rates = msgspec.json.decode(last.summary).get("rates", {})
+def _rates(summary: Mapping[str, Any]) -> Rates:
+    """Return the mean speeds of the last session: the books are those of all sessions."""
+    rates = summary.get("rates", {})
     return Rates(objects_mean=rates.get("objects_mean", 0.0), bytes_mean=rates.get("bytes_mean", 0.0))
 
 
-def _seconds(last: RunNote | None) -> float:
-    """Return how long the last session took, as its summary says."""
-    if last is None or not last.summary:
-        return 0.0
-    return float(msgspec.json.decode(last.summary).get("seconds", 0.0))
+# --- volumes that no worker has
+
+
+def place(volume: VolumeStatus) -> tuple[str, str]:
+    """Return by what volumes are put in order: machine and path."""
+    return volume.machine, volume.path
+
+
+def absent_volumes(reader: JournalReader) -> list[VolumeStatus]:
+    """Return all volumes of a job, each as it is shown while no worker has it."""
+    held = held_last(reader)
+    return [as_absent(volume, held, _UNUSED) for volume in reader.volumes()]
+
+
+def held_last(reader: JournalReader) -> dict[str, Held]:
+    """Return what the volumes held, by id, as the last session that ended in order told."""
+    summary = next((run.summary for run in reader.runs() if run.summary), "{}")
+    try:
+        return {held.id: held for held in msgspec.json.decode(summary, type=_Summary).volumes}
+    except msgspec.MsgspecError:  # damaged: then nothing is known
+        return {}
+
+
+def as_absent(volume: KnownVolume, held: Mapping[str, Held], detail: str) -> VolumeStatus:
+    """Return a volume as away, unless it is lost or was sick, with what it held; `detail` says why nobody has it."""
+    stays = volume.state in {VolumeState.LOST, VolumeState.SICK}
+    return VolumeStatus(
+        **msgspec.structs.asdict(held.get(volume.id) or Held(volume.id)),
+        machine=volume.machine,
+        path=volume.path,
+        state=volume.state if stays else VolumeState.AWAY,
+        reserved_bytes=0,
+        queued_bytes=0,
+        written_per_second=0.0,
+        detail="" if volume.state is VolumeState.LOST else detail,
+    )

@@ -13,11 +13,10 @@ from bucketpull import __version__
 from bucketpull.domain.errors import ConfigError, JournalError, Reason, VolumeError
 from bucketpull.domain.model import Extent, Failure
 from bucketpull.domain.progress import DirectoryState
-from bucketpull.journal.database import exists
+from bucketpull.journal.database import check_ours, exists
 from bucketpull.journal.job_settings import OPTION
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.journal.state_folder import check_ours
 from bucketpull.volumes.identity import identify
 from bucketpull.web.panel import JobRecord
 from bucketpull.wiring.file_checks import refuse_foreign_link

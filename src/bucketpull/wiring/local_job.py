@@ -22,8 +22,14 @@ from bucketpull.wiring.job import (
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.selected_source import selection_digest
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volume_opening import check_paths, known_paths, open_all, with_known
-from bucketpull.wiring.volume_owners import check_owners, owner_of
+from bucketpull.wiring.volume_opening import (
+    check_owners,
+    check_paths,
+    known_paths,
+    open_all,
+    owner_of,
+    with_known,
+)
 
 
 def run_sync(

@@ -18,7 +18,7 @@ from bucketpull.ports import Clock, Reporter
 from bucketpull.report.figures import duration
 from bucketpull.report.news import EndpointNews, MachineNews, RoomNews, StallNews, Told, VolumeNews
 from bucketpull.report.reasons import explain
-from bucketpull.wiring.absent_volumes import place
+from bucketpull.wiring.job_status import place
 
 NOTES_KEPT = 50
 INTERVAL_SECONDS = 0.5

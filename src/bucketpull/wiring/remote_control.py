@@ -18,8 +18,7 @@ from bucketpull.wiring.journals import JournalPanel
 from bucketpull.wiring.limits import Bandwidth, limit_options, limits_now
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volume_opening import check_copy_of, check_paths, open_one
-from bucketpull.wiring.volume_owners import owner_by
+from bucketpull.wiring.volume_opening import check_copy_of, check_paths, open_one, owner_by
 
 _ANSWER_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.1

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from bucketpull.domain.record import Sealed
-from bucketpull.volumes.location import Bodies, Location
 from bucketpull.volumes.packs import tar
+from bucketpull.volumes.reader import Bodies, Location
 
 _ENTRY: Final = struct.Struct("<QQQ16s?")
 _BUFFER_BYTES: Final = 1 << 16
