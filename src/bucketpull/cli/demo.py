@@ -86,9 +86,9 @@ def _run(flags: Mapping[str, Any], folder: str, spec: str, *, fast: bool, stays:
     place.mkdir(parents=True, exist_ok=True)
     with Simulator(spec, bucket=BUCKET, bandwidth=0 if fast else _BYTES_A_SECOND) as simulator:
         settings = _settings(settings, place, simulator)
-        if not settings.quiet and not settings.json:
-            _introduce(settings, place)
         talks = not settings.quiet and not settings.json
+        if talks:
+            _introduce(settings, place)
         visit = _Visit(settings) if settings.dashboard is not None and stays and talks else None
         opener = view_opener(settings) if visit is None else visit.open
         try:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 from bucketpull.domain.errors import ConfigError, ExitCode
@@ -15,11 +15,11 @@ from bucketpull.volumes.identity import identify
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.scratch import DIGEST_BYTES, Partitions, digest_of, scratch_folder
 from bucketpull.wiring.adapters import machine_name, source_config
-from bucketpull.wiring.full_listing import list_all
 from bucketpull.wiring.job import check_job
 from bucketpull.wiring.output import inform, say, tell
 from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.source_client import list_all
 from bucketpull.wiring.volume_opening import check_owners, check_paths, opened_to_read, with_known
 
 
@@ -56,11 +56,8 @@ def _all_volumes(settings: Settings, paths: list[str]) -> list[str]:
     folder = settings.state_folder()
     if not exists(folder):
         return paths
-    reader = JournalReader.open_to_read(folder)
-    try:
+    with closing(JournalReader.open_to_read(folder)) as reader:
         return with_known(paths, reader.volumes(), machine_name(settings))[0]
-    finally:
-        reader.close()
 
 
 class _Forecast:

@@ -17,12 +17,11 @@ from bucketpull.cli.doctor.machine import mounts
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.report.figures import size
 from bucketpull.report.printable import json_line
-from bucketpull.sources.registry import options_by_name
 from bucketpull.wiring.adapters import source_config
 from bucketpull.wiring.configuration import variable_of
 from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.output import said, say, tell, tell_error
-from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.settings import Settings, secret_options
 from bucketpull.wiring.volume_opening import check_paths
 
 
@@ -146,12 +145,9 @@ class Interview:
         return path
 
     def _ask_for_source(self) -> None:
-        def check(text: str) -> None:
-            options.settings(self._known | {"source": text}).source_settings().check_values()
-
         if not options.settings(self._known).source:
             question = "source, such as upyun://BUCKET, s3://BUCKET or urls:FILE"
-            self._known["source"] = self._answer("source", question, check)
+            self._known["source"] = self._answer("source", question, self._checks("source"))
 
     def _ask_for_access(self) -> None:
         """Ask for credentials if there are none, and for what else the source would like to know."""
@@ -311,7 +307,7 @@ def _toml(value: object) -> str:
 
 def secrets_elsewhere(settings: Settings) -> list[str]:
     """Return the secrets that come from the environment."""
-    secret = {name for name, option in options_by_name().items() if option.secret}
+    secret = secret_options()
     return [name for name in settings.options if name in secret and os.environ.get(variable_of(name))]
 
 

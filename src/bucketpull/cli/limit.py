@@ -9,7 +9,7 @@ from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.values import Concurrency, Rate, converted
 from bucketpull.wiring.coordinator_client import client_of
-from bucketpull.wiring.output import say_on, words
+from bucketpull.wiring.output import inform
 
 
 @click.command()
@@ -42,5 +42,5 @@ def limit(rate: str | None, bandwidth: str | None, concurrency: str | None, **fl
     settings, by_broker = options.asking(flags)
     text = client_of(settings, by_broker=by_broker).post("/api/limits", changes)["text"]
     if not settings.quiet:
-        say_on(words().message(str(text)))
+        inform(str(text))
     return ExitCode.COMPLETE

@@ -31,11 +31,10 @@ from bucketpull.report.list_output import (
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.trusted_path import make_folder
 from bucketpull.wiring.adapters import SystemClock, fetch_options, source_config
-from bucketpull.wiring.full_listing import turn
 from bucketpull.wiring.output import result_stream, tell
 from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.source_client import Patience, SourceClient, reach
+from bucketpull.wiring.source_client import Patience, SourceClient, reach, turn
 
 _MARK_SECONDS = 2.0
 _MARK_SHARE = 20  # of the time goes to marks, at most one part
@@ -137,10 +136,10 @@ class _Opened:
         """Read how far the list came before. Raises ConfigError where it was another one."""
         if self._path is None:
             return None
-        mark = read_state(state_of(self._path, self._is_folder))
+        place = state_of(self._path, self._is_folder)
+        mark = read_state(place)
         if mark is None:
             return None
-        place = state_of(self._path, self._is_folder)
         try:
             state = _decode_state(bytes(mark.more))
         except msgspec.DecodeError as error:

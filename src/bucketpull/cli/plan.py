@@ -4,6 +4,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any, Final
 
@@ -96,18 +97,15 @@ def _run(settings: Settings, pages: int) -> ExitCode:
     """Print what the job would take; exit 5 if the volumes have no room for it."""
     rooms = [_room(path, settings) for path in _distinct(check_paths(settings.volumes))]
     config = source_config(settings)
-    fetcher = FetchLoop(fetch_options(settings))
     patience = Patience(settings.source)
-    client = SourceClient(selected(config.open(), selection_of(settings)), fetcher, patience)
-    try:
+    with closing(FetchLoop(fetch_options(settings))) as fetcher:
+        client = SourceClient(selected(config.open(), selection_of(settings)), fetcher, patience)
         findings, first_page = reach(client, settings.source)
         sample = take_sample(client, pages, first_page)
         needed = demand(
             sample.pages, sample.whole, None if config.identity()["prefix"] else findings.usage_bytes
         )
         measured = measure(client, fetcher, sample.parts, settings.fixed_concurrency()) if needed else None
-    finally:
-        fetcher.close()
     if needed is None and sample.lost:
         raise SourceSilent(
             f"plan: {sample.lost} folders could not be listed: {patience.trouble}; run it again"

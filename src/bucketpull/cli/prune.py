@@ -31,10 +31,10 @@ from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.trash import trash_until
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.adapters import source_config
-from bucketpull.wiring.full_listing import list_all
 from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write, with_configuration
 from bucketpull.wiring.output import say, tell
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.source_client import list_all
 from bucketpull.wiring.volume_opening import check_paths, opened_to_read
 
 _GROUP: Final = 1000
@@ -217,7 +217,9 @@ class _Pruning:
         for group in groups(gone, _GROUP):
             self._show(volume, group)
             if removes:
-                volume.prune(group, self._trash())
+                volume.prune(
+                    group, trash_until(time.time(), self._keep_seconds) if self._keep_seconds else ""
+                )
             self._objects += len(group)
             self._freed += sum(each.size for each in group)
             self._packed += sum(1 for each in group if each.record.pack)
@@ -236,9 +238,6 @@ class _Pruning:
             short = books.stored + books.skipped - held if known == {volume.id for volume in volumes} else 0
             journal.forget_pruned(max(0, min(short, self._objects)), left.has)
 
-    def _trash(self) -> str:
-        return trash_until(time.time(), self._keep_seconds) if self._keep_seconds else ""
-
     def _empty_trash(self, volume: DiskVolume) -> None:
         for name in volume.trash.expired():
             volume.trash.empty(name)
@@ -248,16 +247,8 @@ class _Pruning:
     def _show(self, volume: DiskVolume, group: Sequence[Gone]) -> None:
         for each in group:
             if self._settings.json:
-                say(
-                    json_line(
-                        {
-                            "volume": volume.id,
-                            "key": show(each.key),
-                            "size": each.size,
-                            "pack": each.record.pack,
-                        }
-                    )
-                )
+                found = {"volume": volume.id, "key": show(each.key), "size": each.size}
+                say(json_line(found | {"pack": each.record.pack}))
             elif not self._settings.quiet:
                 say(f"{volume.path}: {printable(show(each.key))}")
 

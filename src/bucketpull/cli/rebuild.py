@@ -56,7 +56,9 @@ _FOLDER = "rebuild"
 def _rebuild(settings: Settings) -> ExitCode:
     """Make the journal; exit 3 if a ledger is damaged, for then something will be fetched again."""
     paths = check_paths(settings.volumes)
-    folder = job_folder(settings) if settings.state or settings.job or settings.source else _unnamed()
+    if not (settings.state or settings.job or settings.source):
+        raise ConfigError("which job? Name it by SOURCE (upyun://BUCKET), --job or --state")
+    folder = job_folder(settings)
     refuse_foreign_link(f"--state {folder}", folder)
     check_folder(f"--state {folder}", os.path.realpath(folder))
     if folder.is_dir():
@@ -79,10 +81,6 @@ def _rebuild(settings: Settings) -> ExitCode:
         inform(f"journal {folder}: knows {count(objects)} ledger entries on {len(readers)} volumes now")
         inform("run `bucketpull sync` to list the bucket and fetch what is missing")
     return ExitCode.INCOMPLETE if damaged else ExitCode.COMPLETE
-
-
-def _unnamed() -> Path:
-    raise ConfigError("which job? Name it by SOURCE (upyun://BUCKET), --job or --state")
 
 
 def _check(settings: Settings, folder: Path, readers: Sequence[VolumeReader]) -> None:
@@ -112,9 +110,8 @@ def _build(settings: Settings, folder: Path, readers: Sequence[VolumeReader]) ->
     place = folder / _FOLDER
     shutil.rmtree(place, ignore_errors=True)
     damaged: list[str] = []
-    journal = SqliteJournal.open(
-        place, _job_name(settings, folder), _configuration(settings, readers), now=time.time()
-    )
+    name = settings.job_name() if settings.source or settings.job else folder.name
+    journal = SqliteJournal.open(place, name, _configuration(settings, readers), now=time.time())
     try:
         objects = sum(journal.learn(_blocks(reader, damaged)) for reader in readers)
         machine = machine_name(settings)
@@ -132,10 +129,6 @@ def _build(settings: Settings, folder: Path, readers: Sequence[VolumeReader]) ->
     (place / MARKER).replace(folder / MARKER)
     shutil.rmtree(place)
     return damaged, objects
-
-
-def _job_name(settings: Settings, folder: Path) -> str:
-    return settings.job_name() if settings.source or settings.job else folder.name
 
 
 def _configuration(settings: Settings, readers: Sequence[VolumeReader]) -> dict[str, str]:

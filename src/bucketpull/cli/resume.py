@@ -7,7 +7,7 @@ import click
 from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode
 from bucketpull.wiring.coordinator_client import client_of
-from bucketpull.wiring.output import say_on, words
+from bucketpull.wiring.output import inform
 
 
 @click.command()
@@ -23,5 +23,5 @@ def resume(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     settings, by_broker = options.asking(flags)
     text = client_of(settings, by_broker=by_broker).post("/api/resume")["text"]
     if not settings.quiet:
-        say_on(words().message(str(text)))
+        inform(str(text))
     return ExitCode.COMPLETE

@@ -11,7 +11,6 @@ from bucketpull.report.printable import json_line
 from bucketpull.wiring.coordinator_client import broker_client, local_client
 from bucketpull.wiring.journals import existing_folder, journal_to_write
 from bucketpull.wiring.output import inform, say_on
-from bucketpull.wiring.settings import Settings
 
 
 @click.command()
@@ -31,15 +30,11 @@ def retry(reason: str | None, match: str | None, **flags: Any) -> int:  # noqa: 
     if client is not None:
         number = int(str(client.post("/api/retry", {"reason": reason, "match": match})["objects"]))
     else:
-        number = _make_work(settings, reason, match)
+        with journal_to_write(settings) as journal:
+            number = journal.retry(Reason(reason) if reason else None, match)
     if settings.json:
         say_on(json_line({"retried": number}))
     elif not settings.quiet:
         text = "1 failure is work again" if number == 1 else f"{count(number)} failures are work again"
         inform(f"{text}; run `bucketpull sync` again to do it" if number and client is None else text)
     return ExitCode.COMPLETE
-
-
-def _make_work(settings: Settings, reason: str | None, pattern: str | None) -> int:
-    with journal_to_write(settings) as journal:
-        return journal.retry(Reason(reason) if reason else None, pattern)

@@ -20,7 +20,7 @@ from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.coordinator_client import broker_client, local_client
 from bucketpull.wiring.job_status import job_status
 from bucketpull.wiring.journals import existing_folder, job_folder, journal_to_read, journal_to_write
-from bucketpull.wiring.output import say, say_on, tell, words
+from bucketpull.wiring.output import inform, say, tell, words
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_copy_of, check_paths, open_one, owner_by
 
@@ -127,7 +127,7 @@ def _change(
         with journal_to_write(settings) as journal:
             text = change(journal)
     if not settings.quiet:
-        say_on(words().message(text))
+        inform(text)
     return ExitCode.COMPLETE
 
 

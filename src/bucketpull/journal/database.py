@@ -36,12 +36,12 @@ _SETTINGS = (
 def exists(folder: Path) -> bool:
     """Tell whether there is a journal. Raises JournalDamaged where there was one, and its file is gone or empty."""
     file, marker = folder / FILE, folder / MARKER
-    if file.exists() and file.stat().st_size > 0:
-        return True
-    if marker.exists():
-        raise damaged(folder, "the file is empty" if file.exists() else "the file is gone")
     if file.exists():
+        if file.stat().st_size:
+            return True
         raise damaged(folder, "the file is empty")
+    if marker.exists():
+        raise damaged(folder, "the file is gone")
     return False
 
 

@@ -27,11 +27,6 @@ class Volumes:
         self._store = store
         self._numbers: dict[str, int] = {}
         self._volumes: dict[int, KnownVolume] = {}
-        self.reload()
-
-    def reload(self) -> None:
-        """Read all volumes again."""
-        self._numbers, self._volumes = {}, {}
         for number, name, machine, path, state in self._store.rows("volumes"):
             if state not in _STATES:
                 raise ImpossibleRow(f"volume {name} is {state!r}")

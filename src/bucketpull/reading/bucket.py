@@ -4,7 +4,6 @@ import io
 import os
 import time
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from bucketpull.domain.errors import VolumeError
@@ -134,12 +133,7 @@ class Bucket:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close."""
         self.close()
 

@@ -33,7 +33,8 @@ class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc]
             if next(self._bucket.keys(below), None) is None:
                 raise FileNotFoundError(path) from None
             return _directory(path.rstrip("/"))
-        return _file(path, found.size, found.mtime, found.etag)
+        known = {"size": found.size, "mtime": found.mtime, "etag": found.etag}
+        return {"name": path, "type": "file"} | known
 
     def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:  # noqa: ANN401
         """Return what lies directly in a directory."""
@@ -81,10 +82,6 @@ class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc]
             return self._bucket.open(path)
         except KeyError:
             raise FileNotFoundError(path) from None
-
-
-def _file(path: str, size: int, mtime: int, etag: str) -> dict[str, Any]:
-    return {"name": path, "size": size, "type": "file", "mtime": mtime, "etag": etag}
 
 
 def _directory(path: str) -> dict[str, Any]:

@@ -42,23 +42,18 @@ class ListOutput(Protocol):
     @property
     def can_mark(self) -> bool:
         """Whether a mark can be set now."""
-        ...
 
     def write(self, columns: Columns) -> list[bytes]:
         """Write objects; return the keys that have no place in the form."""
-        ...
 
     def mark(self, more: bytes) -> None:
         """Sync what is written, and say so beside it."""
-        ...
 
     def finish(self) -> None:
         """Give the output its final form and name; forget the mark."""
-        ...
 
     def close(self) -> None:
         """Close it; what is marked is kept."""
-        ...
 
 
 class _Encoded:

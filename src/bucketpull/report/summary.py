@@ -140,7 +140,9 @@ def time_left(snapshot: Snapshot, words: Words) -> str:
     if snapshot.state in ENDED:
         return words("left.ending")
     if snapshot.state in STANDING:
-        return _standing(snapshot, words)
+        if snapshot.state is JobState.NO_BROKER:
+            return words("left.no_broker", figures.duration(snapshot.unheard_seconds, words.language))
+        return words("left.standing")
     if snapshot.outstanding.again_at > snapshot.at:
         wait = snapshot.outstanding.again_at - snapshot.at
         return words("left.again", figures.duration(wait, words.language))
@@ -157,12 +159,6 @@ def _estimated(estimate: Estimate, words: Words) -> str:
         return words("left", text)
     low, high = (figures.duration(value, words.language) for value in (estimate.low, estimate.high))
     return words("left", f"{text} ({words('left.band', low, high)})" if low != high else text)
-
-
-def _standing(snapshot: Snapshot, words: Words) -> str:
-    if snapshot.state is JobState.NO_BROKER:
-        return words("left.no_broker", figures.duration(snapshot.unheard_seconds, words.language))
-    return words("left.standing")
 
 
 def status_lines(snapshot: Snapshot, words: Words, *, running: bool) -> list[str]:

@@ -194,14 +194,11 @@ def _overall(snapshot: Snapshot) -> RenderableType:
     row.add_column(no_wrap=True, justify="right")
     if estimate.knows_share:
         done = Text(figures.percent(estimate.share), "bold")
-        row.add_row(Bar(estimate.share, _bar_style(snapshot)), done)
+        style = _STATES.get(snapshot.state, "cyan").removeprefix("bold ")
+        row.add_row(Bar(estimate.share, style), done)
     else:
         row.add_row(Bar(None), Text(figures.size(snapshot.counters.bytes), "bold"))
     return row
-
-
-def _bar_style(snapshot: Snapshot) -> str:
-    return _STATES.get(snapshot.state, "cyan").removeprefix("bold ")
 
 
 def _when(snapshot: Snapshot, words: Words) -> RenderableType:

@@ -21,6 +21,7 @@ from bucketpull.domain.model import Part, key_of, show
 from bucketpull.domain.record import Claim, Inspection, Record
 from bucketpull.volumes.as_stored import (
     has_date,
+    has_length,
     has_our_date,
     has_whole_seconds,
     is_as_stored,
@@ -71,9 +72,11 @@ class ForeignFiles:
         seen, by_date = Inspection([], []), adopts == "date"
         for part in parts:
             md5s: dict[int, bytes] = {}
-            for index, (name, size) in enumerate(zip(part.names, part.sizes, strict=True)):
+            for index in range(len(part.names)):
                 with suppress(OSError):  # what cannot be read is no object
-                    self._inspect(part, index, name, size, md5s, seen.claims, by_date=by_date)
+                    md5 = self._inspect(part, index, seen.claims, by_date=by_date)
+                    if md5 is not None:
+                        md5s[index] = md5
             if md5s:
                 record = Record.of(part).take(list(md5s))
                 record.md5s = [] if by_date else list(md5s.values())
@@ -140,36 +143,27 @@ class ForeignFiles:
             elif not self._is_ours(found, path, *version):
                 set_aside(self._tree, self._home, path)
 
-    def _inspect(
-        self,
-        part: Part,
-        index: int,
-        name: bytes,
-        size: int,
-        md5s: dict[int, bytes],
-        claims: list[Claim],
-        *,
-        by_date: bool,
-    ) -> None:
+    def _inspect(self, part: Part, index: int, claims: list[Claim], *, by_date: bool) -> bytes | None:
+        """Return the MD5 of a file that is an object, b"" where it is by its date; None where it is not, or is a claim."""
+        name, mtime = part.names[index], part.mtimes[index]
         path = self._identity.path_of(part.directory, name)
         with self._lock:
             found = self._look(path)
-            if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != size:
-                return
+            if found is None or not has_length(found, part.sizes[index]):
+                return None
             if by_date:
-                if part.mtimes[index] >= 0 and has_date(found, part.mtimes[index]):
-                    md5s[index] = b""
-                return
+                return b"" if mtime >= 0 and has_date(found, mtime) else None
             fd = self._tree.open_file(path)
         md5 = md5_of(fd)
         stated = part.stated_md5(index)
+        if stated == md5.hex():
+            return md5
         if not stated:
             claims.append(Claim(part.directory, name, md5))
-        elif stated == md5.hex():
-            md5s[index] = md5
         else:
             with self._lock:
                 self._put_aside(part.directory, name, path)
+        return None
 
     def _note_obstacle(self, directory: bytes) -> None:
         """Note what lies where a folder of objects belongs, and is neither a directory nor an object."""

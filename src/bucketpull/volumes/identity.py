@@ -205,27 +205,25 @@ def _read(home: OwnDirectory, path: str) -> Identity | None:
 
 def mark_packs(home: OwnDirectory, identity: Identity) -> Identity:
     """Say durably that the volume has packs, and return its new identity."""
-    if identity.format == PACKS_FORMAT:
-        return identity
-    marked = msgspec.structs.replace(identity, format=PACKS_FORMAT)
-    home.replace(_NAME, msgspec.json.encode(marked) + b"\n")
-    return marked
+    return _noted(home, identity, msgspec.structs.replace(identity, format=PACKS_FORMAT))
 
 
 def mark_owner(home: OwnDirectory, identity: Identity, owner: Owner) -> Identity:
     """Say durably whose a volume is, and return its new identity."""
-    if identity.owner == owner:
-        return identity
-    marked = msgspec.structs.replace(identity, owner=owner)
-    home.replace(_NAME, msgspec.json.encode(marked) + b"\n")
-    return marked
+    return _noted(home, identity, msgspec.structs.replace(identity, owner=owner))
+
+
+def _noted(home: OwnDirectory, before: Identity | None, identity: Identity) -> Identity:
+    if identity != before:
+        home.replace(_NAME, msgspec.json.encode(identity) + b"\n")
+    return identity
 
 
 def _write(home: OwnDirectory, layout: str) -> Identity:
     made = Identity(secrets.token_hex(6), layout, _folds_case(home.fd))
     # A volume without a ledger is damaged, so a new one has it from its first moment.
     os.close(home.open_file(LEDGER, os.O_WRONLY | os.O_CREAT))
-    home.replace(_NAME, msgspec.json.encode(made) + b"\n")
+    _noted(home, None, made)
     system.sync_file_system(home.fd)
     return made
 

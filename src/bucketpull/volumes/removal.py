@@ -109,7 +109,11 @@ class Removal:
         files newer than their batch's note that no block describes. `noted` is the ledger's end when each batch was noted.
         """
         gone = [frame for each in conclusions for frame in self._blocks_of(journal, each)]
-        spared = {key for at in {at for each in conclusions for at in each.kept} for key in self._keys_at(at)}
+        spared = {
+            key
+            for at in {at for each in conclusions for at in each.kept}
+            for key in keys_of(self._ledger.read(at))
+        }
         begun = [
             self._begun(intent(journal, each.work, noted[each.work]), noted[each.work])
             for each in conclusions
@@ -126,9 +130,6 @@ class Removal:
         frames = map(self._ledger.read, conclusion.gone)
         mine = journal, conclusion.work, Kind.BLOCK
         return [frame for frame in frames if (frame.journal, frame.work, frame.kind) == mine]
-
-    def _keys_at(self, offset: int) -> set[Key]:
-        return keys_of(self._ledger.read(offset))
 
     def _take_blocks(
         self, gone: Iterable[Frame], spared: AbstractSet[Key], latest: Mapping[Key, Latest]

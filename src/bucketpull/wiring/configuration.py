@@ -11,7 +11,7 @@ from bucketpull.domain.values import check_text, converted, parse_reserve, shown
 from bucketpull.sources.registry import options_by_name, settings_of
 from bucketpull.wiring.file_checks import read_settings_file, warn_of_owner, warn_of_writers
 from bucketpull.wiring.output import tell
-from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.settings import Settings, secret_options
 
 PREFIX: Final = "BUCKETPULL_"
 _OTHER_VARIABLES: Final = frozenset(
@@ -101,12 +101,7 @@ def _from_file(path: str) -> dict[str, _Given]:
 
 def _warn_of_readers(path: str, mode: int, values: Mapping[str, object]) -> None:
     """Say so where others can read a password."""
-    secret = {name for name, option in options_by_name().items() if option.secret} | {
-        "broker",
-        "job_key",
-        "dashboard_token",
-        "ping",
-    }
+    secret = secret_options() | {"broker", "job_key", "dashboard_token", "ping"}
     names = secret & {name.replace("-", "_") for name in values}
     if names and mode & 0o077:
         tell(f"--config {path}: others can read the {min(names)} in it; chmod 600 {path}")

@@ -52,11 +52,13 @@ from bucketpull.wiring.source_client import Findings, Patience, SourceClient, pr
 from bucketpull.wiring.volume_opening import check_pack_folders, open_again, owner_of
 
 _LEAVE_SECONDS: Final = 40.0  # an agent that was told to stop closes its volumes; longer than it allows them
-
-
 _LAST_WORDS_SECONDS: Final = 1.0  # for a terminal or a pipe that does not read, at a second Ctrl-C
 # What a second Ctrl-C may take in all: the last lines, the ping, the command of --on-end.
 LEAVE_AT_ONCE_SECONDS: Final = 10.0
+_ABANDONED: Final = (
+    "the unfinished run chose other objects (--include, --exclude, sizes, dates): it ends here, and the source is listed anew; "
+    "what is stored stays"
+)
 
 
 class View(Protocol):
@@ -64,7 +66,6 @@ class View(Protocol):
 
     async def close(self) -> None:
         """Stop looking."""
-        ...
 
 
 ViewOpener = Callable[[Answer, JobView], Awaitable[View]]
@@ -188,7 +189,7 @@ class Job:
         if notifier is not None:
             notifier.note_to = self.monitor.note
         if opening.journal.abandons(parameters.selection):
-            self._tell_abandoned()
+            self.monitor.note("warning", "selection.changed", _ABANDONED)
         self._bandwidth = Bandwidth(settings)
         self.control = JobControl(
             settings, opening.journal, self.shell, self.monitor, self._bandwidth, machine
@@ -213,13 +214,6 @@ class Job:
         self.monitor.close(snapshot)
         self.coordinator.raise_refusal()
         return exit_code_of(snapshot)
-
-    def _tell_abandoned(self) -> None:
-        text = (
-            "the unfinished run chose other objects (--include, --exclude, sizes, dates): it ends here, and the source is listed anew; "
-            "what is stored stays"
-        )
-        self.monitor.note("warning", "selection.changed", text)
 
     def _write_summary(self, summary: bytes) -> None:
         """Write the summary for `--summary`; if that fails, say so without changing how the job ended."""

@@ -1,8 +1,8 @@
 """Finds and opens the journal that a command is about: by --state, --job, or SOURCE, or because there is only one; and what it says of the job."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -67,25 +67,15 @@ def existing_folder(settings: Settings) -> Path:
     return folder
 
 
-@contextmanager
-def journal_to_read(settings: Settings) -> Iterator[JournalReader]:
+def journal_to_read(settings: Settings) -> AbstractContextManager[JournalReader]:
     """Open the job's journal to read, also while its coordinator writes."""
-    reader = JournalReader.open_to_read(existing_folder(settings))
-    try:
-        yield reader
-    finally:
-        reader.close()
+    return closing(JournalReader.open_to_read(existing_folder(settings)))
 
 
-@contextmanager
-def journal_to_write(settings: Settings) -> Iterator[SqliteJournal]:
+def journal_to_write(settings: Settings) -> AbstractContextManager[SqliteJournal]:
     """Open the job's journal, which must exist, to write; see `SqliteJournal.open` for what it raises."""
     folder = existing_folder(settings)
-    journal = SqliteJournal.open(folder, folder.name, None)
-    try:
-        yield journal
-    finally:
-        journal.close()
+    return closing(SqliteJournal.open(folder, folder.name, None))
 
 
 def with_configuration(settings: Settings, reader: JournalReader, folder: str) -> Settings:

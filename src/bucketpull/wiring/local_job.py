@@ -1,7 +1,8 @@
 """`sync`: coordinator, worker and reporters in one process, with downloaders beside it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Final
 
 from bucketpull.domain.errors import ExitCode, VolumeSick
 from bucketpull.journal.volume_numbers import KnownVolume
@@ -31,6 +32,10 @@ from bucketpull.wiring.volume_opening import (
     with_known,
 )
 
+_UNCOMPARED: Final = (
+    "files that are there already are taken over by size and date alone: nobody has compared their content"
+)
+
 
 def run_sync(
     settings: Settings,
@@ -56,11 +61,11 @@ def run_sync(
         owner = owner_of(opening.journal.id, opening.source)
         volumes = open_all(paths, known_paths(known, machine), settings, sick.append, owner)
         warnings = [
-            *map(_of_sick, sick),
-            *map(_of_missing, away),
+            *_of_absent(sick, away),
             *_of_new(volumes, known, opening.journal.counters().stored),
-            *_of_adopting(settings),
         ]
+        if settings.adopt == "date":
+            warnings.append(("adopt.date", _UNCOMPARED))
         # What was lost is wanted, whatever was chosen.
         selection = None if alone else selection_digest(settings)
         return asyncio.run(
@@ -95,11 +100,6 @@ async def _sync(
     return code
 
 
-def _of_adopting(settings: Settings) -> list[tuple[str, str]]:
-    text = "files that are there already are taken over by size and date alone: nobody has compared their content"
-    return [("adopt.date", text)] if settings.adopt == "date" else []
-
-
 def _of_new(
     volumes: Sequence[DiskVolume], known: Sequence[KnownVolume], stored: int
 ) -> list[tuple[str, str]]:
@@ -114,14 +114,12 @@ def _of_new(
     ]
 
 
-def _of_sick(error: VolumeSick) -> tuple[str, str]:
-    return "volume.sick", f"{error}; until then what it holds counts as stored"
-
-
-def _of_missing(volume: KnownVolume) -> tuple[str, str]:
-    text = (
-        f"volume {volume.id} is not at {volume.path}: what it holds counts as stored, and is fetched again where listed pages "
-        f"changed; mount it, name its new path, "
-        f"or give it up with `bucketpull volumes lost {volume.id}`"
-    )
-    return "volume.away", text
+def _of_absent(sick: Sequence[VolumeSick], away: Sequence[KnownVolume]) -> Iterator[tuple[str, str]]:
+    for error in sick:
+        yield "volume.sick", f"{error}; until then what it holds counts as stored"
+    for volume in away:
+        text = (
+            f"volume {volume.id} is not at {volume.path}: what it holds counts as stored, and is fetched again where listed pages "
+            f"changed; mount it, name its new path, or give it up with `bucketpull volumes lost {volume.id}`"
+        )
+        yield "volume.away", text

@@ -115,18 +115,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
 
     def secrets(self) -> list[str]:
         """Return the values that nobody else may see."""
-        hidden = [str(self.options[name]) for name in _secret_options() & self.options.keys()]
-        return [
-            value
-            for value in (
-                *hidden,
-                _password_of(self.broker or ""),
-                self.job_key,
-                self.dashboard_token,
-                self.ping or "",
-            )
-            if value
-        ]
+        hidden = [str(self.options[name]) for name in secret_options() & self.options.keys()]
+        own = (_password_of(self.broker or ""), self.job_key, self.dashboard_token, self.ping or "")
+        return [value for value in (*hidden, *own) if value]
 
     def process_count(self) -> int:
         """Return how many downloaders to run: one a core unless told."""
@@ -151,7 +142,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         return int(self.concurrency)
 
 
-def _secret_options() -> set[str]:
+def secret_options() -> set[str]:
+    """Return the names of those options of sources that nobody else may see."""
     return {name for name, option in options_by_name().items() if option.secret}
 
 

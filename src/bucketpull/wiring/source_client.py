@@ -1,8 +1,9 @@
-"""A source asked one question at a time, before a job begins: does it exist, are we allowed, how large is it; and how long an answer is waited for."""
+"""A source asked by a command, or before a job begins: one question at a time, or listed to its end; and how long an answer is waited for."""
 
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Final, TypeVar
 
 import msgspec
@@ -10,13 +11,17 @@ import msgspec
 from bucketpull.domain.endpoints import OUTAGE, EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason, Remedy, SourceRefused, SourceSilent
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
-from bucketpull.domain.model import Page, Part, Position
+from bucketpull.domain.model import Page, Part, Position, show
 from bucketpull.domain.retry import REMEDIES
+from bucketpull.downloader.walk import ListingWalk
+from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Fetcher, Source
-from bucketpull.report.figures import duration
+from bucketpull.report.figures import count, duration
 from bucketpull.report.reasons import explain
 from bucketpull.sources.registry import credentials_of
+from bucketpull.wiring.adapters import SystemClock, fetch_options
 from bucketpull.wiring.output import tell
+from bucketpull.wiring.settings import Settings
 
 T = TypeVar("T")
 FIRST_SECONDS: Final = 8.0
@@ -25,6 +30,8 @@ SILENT_SECONDS: Final = 5.0  # of an address, before another is asked
 TRIES: Final = 4
 PAUSE_SECONDS: Final = 0.5
 LONGEST_QUESTION_SECONDS: Final = 10.0  # after which a question is not asked again
+_NEWS_SECONDS: Final = 10.0
+_SHOWN: Final = 5
 
 
 class Patience:
@@ -235,3 +242,50 @@ def _asked(question: Callable[[], T], client: SourceClient, name: str) -> T | No
                 break
             time.sleep(PAUSE_SECONDS * attempt)
     return None
+
+
+# --- to its end
+
+
+def turn(walk: ListingWalk, patience: Patience) -> None:
+    """Go on with a walk; what keeps it is told. Raises as `reach`."""
+    walk.turn()
+    if walk.trouble is None:
+        patience.came()
+    else:
+        patience.blame(*walk.trouble)
+        patience.wait()
+
+
+def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -> ListingWalk:
+    """List a source; `take` is called with the objects of each page. What could not be listed is told. Raises as `reach`."""
+    objects = 0
+
+    def taken(part: Part) -> None:
+        nonlocal objects
+        objects += len(part.names)
+        take(part)
+
+    patience = Patience(settings.source)
+    with closing(FetchLoop(fetch_options(settings))) as fetcher:
+        reach(SourceClient(source, fetcher, patience), settings.source)
+        walk = ListingWalk(source, fetcher, SystemClock(), taken, rate=settings.rate)
+        due = time.monotonic() + _NEWS_SECONDS
+        while not walk.is_over:
+            turn(walk, patience)
+            if time.monotonic() >= due and not settings.quiet:
+                due = time.monotonic() + _NEWS_SECONDS
+                tell(f"{count(objects)} objects, {count(walk.pages)} pages listed so far")
+                _tell_resting(walk)
+    for failure in walk.failures[:_SHOWN]:
+        tell(f"not listed: {show(failure.directory) or '/'}: {failure.reason}: {failure.detail}")
+    return walk
+
+
+def _tell_resting(walk: ListingWalk) -> None:
+    """Say what keeps a listing from its end, as it may for minutes."""
+    if walk.resting is None:
+        return
+    pages, position, reason = walk.resting
+    others = f" (and {count(pages - 1)} pages more)" if pages > 1 else ""
+    tell(f"{show(position.directory) or '/'}{others}: {reason}: tried again until it is given up")

@@ -6,7 +6,7 @@ A volume belongs to one job: two on one would fetch the same objects twice, or o
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from threading import Timer
@@ -150,8 +150,7 @@ def _checked(path: str) -> str:
 
 def _check_outside(path: str, full: str) -> None:
     """Keep a new volume out of one that is there: its files would be extra there, and keys of both might meet."""
-    around = volume_around(full)
-    if around is not None:
+    if (around := volume_around(full)) is not None:
         raise ConfigError(f"volume {path}: lies inside of the volume {around}; name a folder outside of it")
 
 
@@ -268,8 +267,7 @@ def open_all(
     return opened
 
 
-@contextmanager
-def opened_to_read(path: str, expected: str | None = None) -> Iterator[VolumeReader]:
+def opened_to_read(path: str, expected: str | None = None) -> AbstractContextManager[VolumeReader]:
     """Open a volume to look at it, which must be the expected one (None: any).
 
     Raises:
@@ -281,11 +279,7 @@ def opened_to_read(path: str, expected: str | None = None) -> Iterator[VolumeRea
         raise ConfigError("volume '': name a folder with a volume")
     if not os.path.isdir(path) or identify(path) is None:
         raise ConfigError(f"volume {path}: not found; is the disk mounted?")
-    reader = open_reader(path, expected)
-    try:
-        yield reader
-    finally:
-        reader.close()
+    return closing(open_reader(path, expected))
 
 
 def open_one(path: str, expected: str | None, settings: Settings, owner: Owner | None = None) -> DiskVolume:

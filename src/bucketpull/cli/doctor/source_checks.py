@@ -5,6 +5,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from email.utils import parsedate_to_datetime
 from itertools import islice
 from typing import Final
@@ -49,13 +50,10 @@ class SourceChecks:
         except ConfigError as error:
             yield failed("configuration", str(error), "see `bucketpull sync --help`")
             return
-        fetcher = FetchLoop(fetch_options(self._settings))
-        client = SourceClient(config.open(), fetcher)
-        yield from [check_name(f"{shown(spec)} host", url) for spec, url in _hosts(client)]
-        try:
+        with closing(FetchLoop(fetch_options(self._settings))) as fetcher:
+            client = SourceClient(config.open(), fetcher)
+            yield from [check_name(f"{shown(spec)} host", url) for spec, url in _hosts(client)]
             yield from self._ask(client)
-        finally:
-            fetcher.close()
 
     def _ask(self, client: SourceClient) -> Iterator[Check]:
         try:

@@ -35,11 +35,9 @@ class Publisher(Protocol):
 
     def publish(self, source: str, source_fd: int, directory: bytes, name: bytes, token: object) -> Written:
         """Make a finished file the object."""
-        ...
 
     def failed(self, what: str, error: OSError, token: object) -> Written:
         """Return who is to blame for an error with our own files."""
-        ...
 
 
 class StreamFile:
