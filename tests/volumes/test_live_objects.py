@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bucketpull.domain.record import Block, Conclusion, Record
-from bucketpull.volumes import partitions
+from bucketpull.volumes import scratch
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.ledger import Damage
 from bucketpull.volumes.live_objects import LiveObjects
@@ -35,7 +35,7 @@ def block(work, names, size):
 def test_the_last_entry_of_each_object_counts_and_discarded_ones_do_not(
     tmp_path_factory, monkeypatch, history
 ):
-    monkeypatch.setattr(partitions, "_ENTRIES_A_FILE", 3)
+    monkeypatch.setattr(scratch, "_ENTRIES_A_FILE", 3)
     path = str(tmp_path_factory.mktemp("volume"))
     initialise(path)
     volume = open_volume(path)
@@ -60,7 +60,7 @@ def test_the_last_entry_of_each_object_counts_and_discarded_ones_do_not(
 
 
 def test_a_deal_of_any_number_of_files_keeps_none_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(partitions, "_ENTRIES_A_FILE", 1)
+    monkeypatch.setattr(scratch, "_ENTRIES_A_FILE", 1)
     before = len(os.listdir("/proc/self/fd"))
     dealt = Partitions(str(tmp_path), "keys", expected=700, tail_bytes=2)
     entries = [(digest_of(b"%d" % number), number.to_bytes(2, "big")) for number in range(2000)]
@@ -93,7 +93,7 @@ def test_a_damaged_block_is_named_and_the_others_are_read(tmp_path):
 
 def test_entries_that_take_few_bytes_are_dealt_out_over_enough_files(tmp_path, monkeypatch):
     """Without MD5s, and with names that are alike, they take four bytes."""
-    monkeypatch.setattr(partitions, "_ENTRIES_A_FILE", 100)
+    monkeypatch.setattr(scratch, "_ENTRIES_A_FILE", 100)
     initialise(str(tmp_path))
     volume = open_volume(str(tmp_path))
     volume.settle([block(1, [b"img-%06d.jpg" % number for number in range(5000)], 9)])
