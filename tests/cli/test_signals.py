@@ -36,6 +36,7 @@ def test_a_signal_stops_a_job_in_order(user, running, number):
     output = said(running)
 
     assert running.returncode == 130
+    assert "finishing what has begun; Ctrl-C once more leaves at once, and what is stored stays" in output
     assert "interrupted; run the same command again to go on" in output
     assert "left at least" not in output.partition("job.interrupted")[2]
     (status,) = user.json("status")

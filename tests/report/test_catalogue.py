@@ -9,7 +9,7 @@ from babel.messages.pofile import read_po
 from scripts import translations
 
 from bucketpull.domain.retry import REMEDIES
-from bucketpull.report.reasons import explain
+from bucketpull.report.reasons import explain, remedy_while_running
 from bucketpull.report.words import translated
 
 
@@ -38,15 +38,14 @@ def test_names_and_values_stay_as_they_are_in_both_languages():
 
 
 def test_what_is_said_inside_of_a_message_is_said_in_chinese_too():
-    meaning, remedy = explain("connect")
+    meaning, remedy = explain("connect").meaning, remedy_while_running("connect")
 
     said = translated(
         f"nothing has come for 20 s: {meaning} (connect, 7 times; asked: http://h:1); {remedy}", "zh"
     )
 
     assert (
-        said
-        == "已有 20 s 没有任何进展：无法建立连接（connect，7 次；请求的是 http://h:1）；检查网络和防火墙后重试"
+        said == "已有 20 s 没有任何进展：无法建立连接（connect，7 次；请求的是 http://h:1）；检查网络和防火墙"
     )
 
 

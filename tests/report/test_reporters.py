@@ -9,7 +9,7 @@ from tests.report.conftest import volume
 
 from bucketpull.domain.progress import JobState
 from bucketpull.report.reporters import EventReporter, LineReporter, QuietReporter
-from bucketpull.report.summary import progress_line, summary_lines, time_left
+from bucketpull.report.summary import progress_line, summary_lines, time_left, volume_lines
 from bucketpull.report.words import Words
 
 
@@ -208,3 +208,12 @@ def test_the_summary_of_several_machines_says_where_each_volume_is(ended):
     assert "beta:/mnt/disk1" in text
     ended.volumes = [volume(1, "alpha")]
     assert "alpha:" not in "\n".join(summary_lines(ended, Words()))
+
+
+def test_what_is_not_known_of_a_volume_is_said_in_words():
+    known, unknown = volume(1), volume(2)
+    unknown.total_bytes = 0
+    legend = "  ?: not known until a worker that has the volume joins the running job"
+
+    assert volume_lines([known, unknown], Words())[-1] == legend
+    assert legend not in volume_lines([known], Words())

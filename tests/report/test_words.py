@@ -4,7 +4,7 @@ import pytest
 
 from bucketpull.domain.errors import ExitCode, Reason
 from bucketpull.domain.model import VolumeState
-from bucketpull.report.reasons import explain
+from bucketpull.report.reasons import explain, remedy_while_running
 from bucketpull.report.words import TEXTS, Words, catalogue, language_of
 
 STATES = (
@@ -52,3 +52,27 @@ def test_the_locale_chooses_the_language_in_the_order_of_posix(environ, language
 
 def test_an_unknown_state_is_shown_by_its_own_name():
     assert Words("zh")("state.dozing") == "dozing"
+
+
+def test_one_thing_is_said_otherwise_than_several():
+    words = Words()
+
+    assert [words("directories", number) for number in ("0", "1", "2")] == [
+        "0 directories",
+        "1 directory",
+        "2 directories",
+    ]
+    assert words("pages", "1") == "1 page"
+    assert words("packs", "1", "4.00 GB", "1") == "1 pack, 4.00 GB; 1 of them open"
+    assert Words("zh")("directories", "1") == "1 个目录"
+
+
+def test_what_to_do_about_a_running_job_is_not_to_have_it_tried_again():
+    remedies = {reason: remedy_while_running(reason) for reason in Reason}
+
+    assert not [
+        remedy for remedy in remedies.values() if remedy.endswith("retry") or remedy.startswith("retry")
+    ]
+    assert remedies[Reason.RESET] == "nothing to do: it is tried again"
+    assert remedies[Reason.CONNECT] == "check the network and the firewall"
+    assert remedies[Reason.TIMEOUT] == "lower --concurrency if there are many"

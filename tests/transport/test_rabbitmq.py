@@ -13,6 +13,7 @@ from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Control, Goodbye, Limits, Poison, Pulse
 from bucketpull.transport import inbox as inbox_module
 from bucketpull.transport import rabbitmq
+from bucketpull.transport.amqp import unreachable
 from bucketpull.transport.envelope import Session
 from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.remote_query import Asker, check_alone
@@ -236,11 +237,45 @@ def test_no_broker_at_all_is_told_within_seconds(monkeypatch):
     async def scenario():
         begun = time.monotonic()
         async with Job("amqp://guest:guest@127.0.0.1:1/") as job:
-            with pytest.raises(TransportError, match="cannot be reached"):
+            with pytest.raises(TransportError, match="cannot be reached") as told:
                 await job.coordinator()
         assert time.monotonic() - begun < 30
+        assert "the broker at 127.0.0.1:1 cannot be reached: Connection refused; check --broker" in str(
+            told.value
+        )
 
     run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(111, "Connect call failed ('127.0.0.1', 5672)"), "Connection refused"),
+        (
+            OSError(
+                "Multiple exceptions: [Errno 111] Connect call failed ('::1', 5672, 0, 0), "
+                "[Errno 113] Connect call failed ('127.0.0.1', 5672)"
+            ),
+            "Connection refused, No route to host",
+        ),
+        (aiormq.exceptions.AMQPConnectionError(-2, "Name or service not known"), "Name or service not known"),
+        (
+            aiormq.exceptions.AMQPConnectionError(1, "[SSL] certificate verify failed"),
+            "[SSL] certificate verify failed",
+        ),
+        (TimeoutError(), "no answer"),
+    ],
+)
+def test_a_broker_that_is_not_reached_is_named_without_its_password(error, said):
+    for url, place in (
+        ("amqp://user:secret@host/", "host:5672"),
+        ("amqps://user:secret@host/", "host:5671"),
+        ("amqp://user:secret@[::1]:7000/v?name=x", "[::1]:7000"),
+    ):
+        assert str(unreachable(url, error)) == (
+            f"the broker at {place} cannot be reached: {said}; "
+            "check --broker, whether it runs there, and the network and firewall between"
+        )
 
 
 @pytest.mark.parametrize("url", ["http://host/", "amqp://", "amqp://user:secret@host:port/", "rabbit"])

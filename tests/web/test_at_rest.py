@@ -59,8 +59,8 @@ class Page:
 
 
 @contextmanager
-def page(simulator, folder):
-    process = command(simulator, "dashboard", "--state", folder / "state", "--listen", "127.0.0.1:0")
+def page(simulator, folder, *where):
+    process = command(simulator, "dashboard", "--state", folder / "state", *where or ("127.0.0.1:0",))
     try:
         line = process.stderr.readline()
         found = re.fullmatch(r"dashboard: (http://127\.0\.0\.1:[1-9]\d*/#\S+)\n", line)
@@ -112,6 +112,15 @@ def test_a_job_that_runs_is_steered_and_its_end_is_seen(simulator, tmp_path):
         job.stderr.close()
         until(lambda: not now()["running"], "the end")
         until(lambda: now()["state"] == "complete", "the last state")
+
+
+@pytest.mark.parametrize("option", ["--listen", "--dashboard"])
+def test_the_address_may_be_an_option_too(simulator, tmp_path, option):
+    job = sync(simulator, tmp_path)
+    assert job.wait(60) == 0, job.stderr.read()
+    job.stderr.close()
+    with page(simulator, tmp_path, option, "127.0.0.1:0") as served:
+        assert served.ask("GET", "/api/snapshot")[0] == 200
 
 
 def test_without_a_job_it_says_so(simulator, tmp_path):

@@ -1,4 +1,4 @@
-"""What is shown of a job while its coordinator hears nobody: that, and no time left."""
+"""What is shown of a job while its coordinator hears nobody: that, and no time left; and what is told while nothing comes."""
 
 import pytest
 

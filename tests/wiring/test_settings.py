@@ -1,7 +1,13 @@
+import json
+from types import NoneType, UnionType
+from typing import Literal, Union, get_args, get_origin, get_type_hints
+
 import pytest
 
+from bucketpull.sources.registry import options_by_name
 from bucketpull.wiring.adapters import source_config
-from bucketpull.wiring.configuration import resolve
+from bucketpull.wiring.configuration import resolve, variable_of
+from bucketpull.wiring.settings import Settings
 
 
 def test_headers_in_the_environment_are_separated_by_line_breaks_and_volumes_by_blanks():
@@ -21,3 +27,76 @@ def test_etags_are_listed_where_somebody_compares_them(given, listed):
     settings = resolve({"source": "s3://bucket", "anonymous": True, **given}, {})
 
     assert source_config(settings).lists_versions is listed
+
+
+CHOSEN = {
+    "source": ("upyun://a", "upyun://b", "upyun://c"),
+    "concurrency": ("1", "2", "3"),
+    "bandwidth": ("1M", "2M", "3M"),
+    "reserve": ("1G", "2G", "3%"),
+    "job": ("a", "b", "c"),
+    "machine": ("a", "b", "c"),
+}
+EVERY = [name for name in Settings.__struct_fields__ if name != "options"]
+
+
+def values_of(name):
+    """Return three values of a setting as they stand in a file, in the environment and on the command line, and what each becomes."""
+    kind = get_type_hints(Settings)[name]
+    options = (
+        [each for each in get_args(kind) if each is not NoneType]
+        if get_origin(kind) in {Union, UnionType}
+        else [kind]
+    )
+    kind = options[0]
+    if name in CHOSEN:
+        return CHOSEN[name], CHOSEN[name]
+    if get_origin(kind) is Literal:
+        one, two, *more = get_args(kind)
+        three = more[0] if more else one
+        return (one, two, three), (one, two, three)
+    if kind is bool:
+        return (False, "true", False), (False, True, False)
+    if kind in {int, float}:
+        return (5, "6", "7"), (kind(5), kind(6), kind(7))
+    if get_origin(kind) is list:
+        return (["/file"], "/environment", ("/flag",)), (["/file"], ["/environment"], ["/flag"])
+    return ("file", "environment", "flag"), ("file", "environment", "flag")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_flag_counts_before_the_environment_and_that_before_the_file(tmp_path, name):
+    (in_file, in_environment, on_line), became = values_of(name)
+    file = tmp_path / "job.toml"
+    file.write_text(f"{name} = {json.dumps(in_file)}\n")
+    file.chmod(0o600)
+    config, environment = {"config": str(file)}, {variable_of(name): in_environment}
+
+    assert getattr(resolve(config, {}), name) == became[0]
+    assert getattr(resolve(config, environment), name) == became[1]
+    assert getattr(resolve({**config, name: on_line}, environment), name) == became[2]
+    assert getattr(resolve({}, environment), name) == became[1]
+
+
+@pytest.mark.parametrize("name", list(options_by_name()))
+def test_so_it_is_for_the_settings_of_a_source(tmp_path, name):
+    option = options_by_name()[name]
+    in_file = ["file"] if option.many in {"blanks", "lines"} else True if option.switch else "file"
+    file = tmp_path / "job.toml"
+    file.write_text(f"{name} = {json.dumps(in_file)}\n")
+    file.chmod(0o600)
+    config, environment = {"config": str(file)}, {variable_of(name): "environment"}
+
+    assert resolve(config, {}).options[name] == in_file
+    assert resolve(config, environment).options[name] == "environment"
+    assert resolve({**config, name: "flag"}, environment).options[name] == "flag"
+
+
+def test_rules_on_the_command_line_take_the_place_of_those_of_their_kind_elsewhere(tmp_path):
+    file = tmp_path / "job.toml"
+    file.write_text('include = ["*.jpg"]\nexclude = ["*.tmp"]\n')
+    file.chmod(0o600)
+
+    settings = resolve({"config": str(file), "rules": ("+ *.png",)}, {})
+
+    assert (settings.include, settings.exclude, settings.rules) == ([], ["*.tmp"], ["+ *.png"])

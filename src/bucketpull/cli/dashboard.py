@@ -22,37 +22,44 @@ from bucketpull.wiring.settings import Settings
 if TYPE_CHECKING:
     from bucketpull.wiring.job import ViewOpener
 
+_DEFAULT_ADDRESS: Final = "127.0.0.1:8377"
 _ANSWER_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 1.0
 
 
 @click.command()
-@click.argument("source", required=False)
+@click.argument("arguments", metavar="[SOURCE] [HOST:PORT]", nargs=-1)
 @click.option(
     "--listen",
+    "--dashboard",
     "address",
     metavar="HOST:PORT",
-    default="127.0.0.1:8377",
-    show_default=True,
-    help="Where to serve it.",
+    help="Where to serve it (default: 127.0.0.1:8377); the argument HOST:PORT says the same.",
 )
 @options.dashboard_access
 @options.volumes_below
 @options.prices
 @options.common
-def dashboard(address: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def dashboard(arguments: tuple[str, ...], address: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Serve the page of a job, until Ctrl-C: from its coordinator while one runs, else from its journal.
 
     The job is named by SOURCE, --job or --state; if you have only one, by nothing.
 
     \b
     bucketpull dashboard --job photos
-    bucketpull dashboard --state /mnt/ssd/photos --listen 127.0.0.1:9000
+    bucketpull dashboard 127.0.0.1:9000 --state /mnt/ssd/photos
     """  # noqa: D301
-    settings = options.settings(flags)
+    places = [argument for argument in arguments if options.is_address(argument)]
+    sources = [argument for argument in arguments if argument not in places]
+    if len(sources) > 1 or len(places) + (address is not None) > 1:
+        raise ConfigError(f"dashboard {' '.join(arguments)}: name one SOURCE and one HOST:PORT at most")
+    settings = options.settings({**flags, "source": next(iter(sources), None)})
+    name = "--listen" if address is not None else "HOST:PORT"
+    if address is None:
+        address = next(iter(places), _DEFAULT_ADDRESS)
     panel = JobAtRest(settings)
     outside = JobApi(settings, panel)
-    return asyncio.run(_serve(panel, outside, dashboard_at(address, "--listen", settings)))
+    return asyncio.run(_serve(panel, outside, dashboard_at(address, name, settings)))
 
 
 class JobAtRest(JournalPanel):

@@ -336,7 +336,17 @@ def split(places: tuple[str, ...]) -> dict[str, Any]:
             raise ConfigError(
                 f"{place}: a configuration is no volume; `--config {place}` reads it, and `init` writes one to `--output {place}`"
             )
-    scheme, colon, rest = places[0].partition(":") if places else ("", "", "")
-    if colon and (scheme in SOURCES or rest.startswith("//")):
+    if places and _is_source(places[0]):
         return {"source": places[0], "volumes": places[1:]}
     return {"volumes": places}
+
+
+def _is_source(text: str) -> bool:
+    """Tell a SOURCE by its scheme, also by one that there is not: then it is meant to be one."""
+    scheme, colon, rest = text.partition(":")
+    return bool(colon) and (scheme in SOURCES or rest.startswith("//"))
+
+
+def is_address(text: str) -> bool:
+    """Tell HOST:PORT, or a port alone, from a SOURCE and from a VOLUME: it ends with a port, and has no slash."""
+    return "/" not in text and text.rpartition(":")[2].isdigit() and not _is_source(text)

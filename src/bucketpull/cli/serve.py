@@ -24,11 +24,17 @@ if TYPE_CHECKING:
     from bucketpull.reading.object_server import Options
     from bucketpull.reading.volume_set import OpenVolumes
 
-_DEFAULT_PORT = "8378"
+_DEFAULT_PORT = 8378
 
 
 @click.command()
 @click.argument("arguments", metavar="[HOST:PORT] [VOLUME...]", nargs=-1)
+@click.option(
+    "--listen",
+    "address",
+    metavar="HOST:PORT",
+    help="Where to serve them (default: 127.0.0.1:8378); the argument HOST:PORT says the same.",
+)
 @click.option(
     "--cache-control",
     metavar="TEXT",
@@ -65,6 +71,7 @@ _DEFAULT_PORT = "8378"
 @options.common
 def serve(
     arguments: tuple[str, ...],
+    address: str | None,
     cache_control: str,
     types: str | None,
     host_names: tuple[str, ...],
@@ -82,7 +89,7 @@ def serve(
     bucketpull serve 127.0.0.1:8378 /mnt/d1 /mnt/d2 --cache-control 'public, max-age=86400'
     curl http://127.0.0.1:8378/2024/img-000.jpg
     """  # noqa: D301
-    address, volumes = _split(arguments)
+    place, volumes = _place(arguments, address)
     settings = options.settings({**flags, "volumes": volumes})
     check_copies(settings.volumes)
     from bucketpull.reading.http_object import Types, parse_types
@@ -90,7 +97,6 @@ def serve(
     from bucketpull.reading.volume_set import OpenVolumes
 
     more = parse_types(_text_of(types), types) if types is not None else {}
-    place = address_of(address, "HOST:PORT")
     names = _names(host_names)
     measured = address_of(metrics, "--metrics") if metrics is not None else None
     with ExitStack() as stack:
@@ -138,7 +144,12 @@ async def _serve(
             f"{host}:{port}: not listened on: {error.strerror}; give another address or port"
         ) from error
     if not settings.quiet:
-        tell(f"serving {len(volumes.paths)} volumes at http://{host}:{port}/")
+        volume_count = len(volumes.paths)
+        tell(
+            f"serving 1 volume at http://{host}:{port}/"
+            if volume_count == 1
+            else f"serving {volume_count} volumes at http://{host}:{port}/"
+        )
     await stop.wait()
     await server.close()
     if runner is not None:
@@ -146,11 +157,13 @@ async def _serve(
     return ExitCode.COMPLETE
 
 
-def _split(arguments: tuple[str, ...]) -> tuple[str, list[str]]:
-    """Tell the address from the volumes: it has a port, and no slash."""
-    if arguments and "/" not in arguments[0] and arguments[0].rpartition(":")[2].isdigit():
-        return arguments[0], list(arguments[1:])
-    return f"127.0.0.1:{_DEFAULT_PORT}", list(arguments)
+def _place(arguments: tuple[str, ...], listen: str | None) -> tuple[tuple[str, int], list[str]]:
+    """Return the address, which the option or the first argument says, and the volumes."""
+    if listen is not None:
+        return address_of(listen, "--listen"), list(arguments)
+    if arguments and options.is_address(arguments[0]):
+        return address_of(arguments[0], "HOST:PORT"), list(arguments[1:])
+    return ("127.0.0.1", _DEFAULT_PORT), list(arguments)
 
 
 def _names(given: Collection[str]) -> Collection[str]:

@@ -125,5 +125,6 @@ def _balance_line(balance: Balance) -> str:
         balance.vanished,
         balance.outstanding,
     )
-    unlisted = f"  {balance.unlisted} pages not listed" if balance.unlisted else ""
+    pages = "1 page" if balance.unlisted == 1 else f"{balance.unlisted} pages"
+    unlisted = f"  {pages} not listed" if balance.unlisted else ""
     return name + "".join(f"{number:>9}" for number in numbers) + unlisted

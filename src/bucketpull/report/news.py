@@ -26,7 +26,9 @@ _NAMED: Final = 4  # machines, of those that are in trouble
 _WORKER_LINE_SECONDS: Final = 30.0
 # A coordinator reminds each machine of its limits four times in so long.
 _SILENT_SECONDS: Final = 60.0
-STOPPING: Final = "stopping: finishing what has begun"
+STOPPING: Final = (
+    "stopping: finishing what has begun; Ctrl-C once more leaves at once, and what is stored stays"
+)
 
 
 class MachineNews:

@@ -1,5 +1,6 @@
 """What a failure's reason means and what to do about it: one table for CLI and dashboard."""
 
+import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -92,6 +93,8 @@ EXPLANATIONS: dict[Reason, Explanation] = {
 
 CHECK_CREDENTIALS: Final = "check {}"
 AND: Final = " and "
+TRIED_AGAIN: Final = "nothing to do: it is tried again"
+_RETRYING: Final = re.compile(r", then retry$|^retry(?: later)?(?:; |$)")
 
 
 def explain(reason: str, language: str = "en", credentials: Sequence[str] = ()) -> Explanation:
@@ -104,3 +107,13 @@ def explain(reason: str, language: str = "en", credentials: Sequence[str] = ()) 
     if reason == Reason.CREDENTIALS and credentials:
         remedy = say("reason", CHECK_CREDENTIALS).format(say("reason", AND).join(credentials))
     return Explanation(say("reason", english.meaning), remedy)
+
+
+def remedy_while_running(reason: str) -> str:
+    """Say in English what to do about a reason while the job runs, which tries again by itself.
+
+    Raises:
+        ValueError: There is no such reason.
+
+    """
+    return _RETRYING.sub("", EXPLANATIONS[Reason(reason)].remedy) or TRIED_AGAIN

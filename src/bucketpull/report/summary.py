@@ -223,6 +223,8 @@ def volume_lines(volumes: Sequence[VolumeStatus], words: Words) -> list[str]:
         )
     lines = table(rows, numbers={2, 3, 4, 5})
     details = [f"  {volume.id}: {words.message(volume.detail)}" for volume in volumes if volume.detail]
+    if not all(volume.total_bytes for volume in volumes):
+        details.append(f"  {words('volumes.unknown')}")
     return [*lines, *(_packs(volume, words) for volume in volumes if volume.packs), *details]
 
 

@@ -73,13 +73,16 @@ TEXTS: dict[str, str] = {
     "duplicates": "listed twice",
     "outstanding": "outstanding",
     "directories": "{} directories",
+    "directories.1": "{} directory",
     "pages": "{} pages",
+    "pages.1": "{} page",
     "comma": ", ",
     "objects": "objects",
     "bytes": "bytes",
     "volume": "volume",
     "volumes": "volumes",
     "packs": "{} packs, {}; {} of them open",
+    "packs.1": "{} pack, {}; {} of them open",
     "fetched": "fetched",
     "stages": "stages",
     "stage.listed": "listed",
@@ -178,6 +181,7 @@ TEXTS: dict[str, str] = {
     "id": "id",
     "inodes": "inodes",
     "never_run": "it has not run yet",
+    "volumes.unknown": "?: not known until a worker that has the volume joins the running job",
     "unbalanced": "the books do not balance: {} listed, {} accounted for",
 }
 
@@ -190,7 +194,13 @@ class Words:
         self._catalogue = catalogue(language)
 
     def __call__(self, key: str, *values: object) -> str:
-        """Return a text with its values filled in; a key without a text is its own text."""
+        """Return a text with its values filled in, the first a count in digits where one thing is said otherwise than several (`KEY.1`).
+
+        A key without a text is its own text.
+        """
+        one = f"{key}.1"
+        if values[:1] == ("1",) and one in TEXTS:
+            key = one
         text = TEXTS.get(key)
         if text is None:
             return key.rpartition(".")[2]

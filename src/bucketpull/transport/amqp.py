@@ -19,6 +19,7 @@ import asyncio
 import logging
 import os
 import random
+import re
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -27,7 +28,7 @@ import aiormq
 import msgspec
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
-from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport.amqp_stream import FilteredTransport
 from bucketpull.transport.mailbox import Mailbox
 
@@ -48,6 +49,7 @@ REFUSED: Final = (
 )
 
 _LONG_BYTES: Final = 256 << 10
+_REFUSED_AT: Final = re.compile(r"\[Errno (\d+)\] Connect call failed")
 _BEGINNING_BYTES: Final = 4 << 10  # an envelope's header is shorter, and says whose message it claims to be
 
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it has to say, `Link.lost` says in our words
@@ -245,7 +247,7 @@ class Link:
                 "if it died, the broker lets go of it within a minute"
             )
         else:
-            self.lost(f"the broker cannot be reached: {_words(error)}; check --broker, and whether it runs")
+            self.lost(str(unreachable(self._url, error)))
 
     async def _connect(self, connections: list[AbstractConnection]) -> None:
         self._generation += 1
@@ -373,8 +375,26 @@ def _cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def unreachable(url: str, error: BaseException) -> TransportError:
+    """Return the error that says where no broker is reached, and why; what else is in the URL stays untold."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
+    return TransportError(
+        f"the broker at {host}:{port} cannot be reached: {_words(error)}; "
+        "check --broker, whether it runs there, and the network and firewall between"
+    )
+
+
 def _words(error: BaseException) -> str:
-    return str(error).replace("\n", " ").strip() or type(error).__name__
+    """Say what went wrong as the system does, once for all addresses of a host."""
+    text = str(error).replace("\n", " ").strip()
+    if isinstance(error, TimeoutError) and not text:
+        return "no answer"
+    numbers = dict.fromkeys(_REFUSED_AT.findall(text))
+    if numbers:
+        return ", ".join(os.strerror(int(number)) for number in numbers)
+    return re.sub(r"\[Errno -?\d+\] ", "", text) or type(error).__name__
 
 
 def with_heartbeat(url: str) -> str:

@@ -18,7 +18,7 @@ from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.messages import Control, Fatal, FromWorker, Goodbye, Pulse, Refusal, Welcome
 from bucketpull.domain.model import Value, Work
 from bucketpull.transport.admission import MOST_FALSE_CLAIMS, Admission, claims_of, poison_of
-from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refused
+from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refused, unreachable
 from bucketpull.transport.envelope import Direction, Header, Rejected, RejectionLog, Session
 from bucketpull.transport.job_key import COORDINATOR, JobKey
 from bucketpull.transport.mailbox import Mailbox
@@ -73,6 +73,7 @@ class RabbitTransport:
     ) -> None:
         self._names = names = QueueNames(job, kind)
         self._job = job
+        self._url = url
         self._welcome = welcome
         self._me = Session(key, version, job, secrets.token_hex(8), welcome.journal)
         self._admission = Admission(names, self._me)
@@ -117,8 +118,8 @@ class RabbitTransport:
             await self.close()
             if self.link.taken:
                 raise ConfigError(taken(self._job)) from None
-            raise TransportError(
-                reasons[-1] if reasons else "the broker does not answer; check --broker, and whether it runs"
+            raise (
+                TransportError(reasons[-1]) if reasons else unreachable(self._url, TimeoutError())
             ) from None
         except ConfigError:
             await self.close()

@@ -10,7 +10,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport import wire
-from bucketpull.transport.amqp import REFUSED, Link, connected, login_refused, with_heartbeat
+from bucketpull.transport.amqp import REFUSED, Link, connected, login_refused, unreachable, with_heartbeat
 from bucketpull.transport.envelope import Direction, Header, Rejected, Sealer, Session
 from bucketpull.transport.wire import Query, QueryAnswer, QueueNames, encode
 
@@ -98,14 +98,14 @@ class Asker:
             ) from error
         except aiormq.exceptions.PublishError:
             raise
-        except TimeoutError:
+        except TimeoutError as error:
+            if self._line is None:
+                raise unreachable(self._url, error) from error
             await self.close()  # a connection that is gone silently is one of the causes
             raise
         except (OSError, aiormq.exceptions.AMQPError, RuntimeError) as error:
             self._line = None
-            raise TransportError(
-                f"the broker cannot be reached: {error}; check --broker, and whether it runs"
-            ) from error
+            raise unreachable(self._url, error) from error
         return answer.status, answer.body
 
     async def _exchange(self, question: Query, name: str, queue: str) -> bytes:
@@ -213,12 +213,8 @@ async def check_alone(url: str, job: str) -> None:
         raise ConfigError(taken(job)) from None
     except REFUSED as error:
         raise login_refused(error) from None
-    except TimeoutError:
-        raise TransportError("the broker does not answer; check --broker, and whether it runs") from None
     except (OSError, aiormq.exceptions.AMQPError, RuntimeError) as error:
-        raise TransportError(
-            f"the broker cannot be reached: {error}; check --broker, and whether it runs"
-        ) from error
+        raise unreachable(url, error) from error
 
 
 def taken(job: str) -> str:

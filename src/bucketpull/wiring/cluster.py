@@ -199,7 +199,11 @@ def _stop_on_signals(worker: AgentShell, settings: Settings, leave: Callable[[],
         _say(settings, "info", STOPPING)
         stopping.append(loop.create_task(worker.stop(), name="stop"))
 
-    on_signals(loop, stop, leave)
+    def leave_at_once() -> None:
+        _say(settings, "info", left(settings.job_name(), has_ended=False))
+        leave()
+
+    on_signals(loop, stop, leave_at_once)
 
 
 def _remote_parameters(

@@ -32,6 +32,8 @@ _SPLIT: Final[dict[str, Callable[[str], list[str]]]] = {
     "volumes_below": str.split,
     **dict.fromkeys(("rules", "include", "exclude"), str.splitlines),
 }
+# The flags of these names come as `rules`, for their order counts.
+_SIGNS: Final = {"include": "+", "exclude": "-"}
 _ARGUMENTS: Final = {"source": "SOURCE", "volumes": "VOLUME"}
 
 
@@ -53,6 +55,9 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     given = {} if file is None else _from_file(str(file))
     _settings(given)  # what is overridden must be right too
     given |= _from_environment(environ)
+    for name, sign in _SIGNS.items():
+        if any(rule.startswith(sign) for rule in flags.get("rules", ())):
+            given.pop(name, None)
     given |= {name: _Given(value, _ARGUMENTS.get(name) or _flag(name)) for name, value in flags.items()}
     settings = _settings(given)
     _check(settings)

@@ -25,6 +25,7 @@ from bucketpull.journal.database import check_ours
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Inbox, Transport
 from bucketpull.report.document import exit_code_of, summary_dict
+from bucketpull.report.news import STOPPING
 from bucketpull.report.nonblocking_stream import flush_all
 from bucketpull.report.own_file import replacing
 from bucketpull.report.reporters import open_reporter
@@ -247,7 +248,7 @@ class Job:
         stopping: list[asyncio.Task[None]] = []
 
         def interrupt() -> None:
-            self.monitor.note("info", "job.interrupted", "stopping; once more to leave at once")
+            self.monitor.note("info", "job.interrupted", STOPPING)
             stopping.append(loop.create_task(self.shell.stop(), name="stop"))
 
         def leave() -> None:

@@ -17,7 +17,7 @@ from bucketpull.domain.rates import SpeedMeter, StageMeter
 from bucketpull.ports import Clock, Reporter
 from bucketpull.report.figures import duration
 from bucketpull.report.news import EndpointNews, MachineNews, RoomNews, StallNews, Told, VolumeNews
-from bucketpull.report.reasons import explain
+from bucketpull.report.reasons import explain, remedy_while_running
 from bucketpull.wiring.job_status import place
 
 NOTES_KEPT = 50
@@ -228,7 +228,7 @@ class Monitor:
         gain = books.pages + books.listed + sum(pulse.bytes + pulse.objects for pulse in pulses)
         silence = self._stall_news.look(self._clock.monotonic(), gain, retries)
         if silence is not None:
-            meaning, remedy = explain(silence.reason)
+            meaning, remedy = explain(silence.reason).meaning, remedy_while_running(silence.reason)
             self.note(
                 "warning",
                 "source.silent",

@@ -121,6 +121,8 @@ class JobControl(JournalPanel):
         number = await self._shell.change(self._journal.retry, chosen, pattern)
         if number:
             text = f"{figures.count(number)} failures are work again, asked for by {client}"
+            if number == 1:
+                text = f"1 failure is work again, asked for by {client}"
             self._monitor.note("info", "failures.retried", text)
         return number
 

@@ -131,6 +131,7 @@ export function showVolumes(job) {
       h("div", { class: "facts" }, h("span", {}, h("b", {}, known(size(volume.free_bytes))), ` ${t("free")}`), h("span", {}, `${t("of")} ${known(size(volume.total_bytes))}`)),
       h("div", { class: "facts" }, h("span", {}, h("b", {}, known(count(volume.stored_objects))), ` ${t("objects").toLowerCase()}`), h("span", {}, `${t("writing")} `, h("b", {}, `${size(volume.written_per_second)}/s`))),
       volume.detail || volume.warning ? h("p", {}, volume.detail || volume.warning) : null,
+      volume.total_bytes ? null : h("p", {}, t("volume_unknown")),
       volumeActions(job, volume));
   }));
   if (!job.volumes.length) $("volumes").replaceChildren(h("p", { class: "empty" }, t("none_yet")));

@@ -39,6 +39,7 @@ const TEXTS = {
   volume_add: ["Add a volume", "添加磁盘"],
   volume_text: ["A folder below {0} on the machine where the job runs, best one a disk.", "任务所在机器上 {0} 之下的文件夹，最好每块磁盘一个。"],
   volume_path: ["Folder", "文件夹"],
+  volume_unknown: ["?: not known until a worker that has the volume joins.", "?：未知，拥有该磁盘的工作机加入后才会显示。"],
   drain: ["Drain", "停用"],
   drain_why: ["Put nothing more on it; what it holds stays", "不再写入；已有内容保留"],
   add: ["Use again", "重新启用"],
