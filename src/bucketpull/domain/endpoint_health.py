@@ -5,7 +5,6 @@ be of different objects, and go on for some time. Times are monotonic seconds. W
 """
 
 import math
-from collections.abc import Mapping, Sequence
 
 from bucketpull.domain.endpoints import (
     OUTAGE,
@@ -65,93 +64,6 @@ ELSEWHERE = "so the other machines say"
 def trial_seconds(trials: int) -> float:
     """Return the seconds until the next trial of what others can stand in for, after so many."""
     return FIRST_TRIALS_SECONDS[trials] if trials < len(FIRST_TRIALS_SECONDS) else TRIAL_SECONDS
-
-
-class SourceHealth:
-    """All endpoints of a source, as one machine sees them."""
-
-    def __init__(self, specs: Sequence[EndpointSpec], processes: int) -> None:
-        self.endpoints = {spec.name: EndpointHealth(spec, processes) for spec in specs}
-
-    def see(self, process: int, symptoms: Mapping[str, Symptoms], now: float) -> None:
-        """Take a process's report on each endpoint."""
-        for name, seen in symptoms.items():
-            if name in self.endpoints:
-                self.endpoints[name].see(process, seen, now)
-
-    def forget(self, process: int) -> None:
-        """Forget a process that ended."""
-        for health in self.endpoints.values():
-            health.forget(process)
-
-    def judge(self, now: float) -> bool:
-        """Decide on all states; tell whether one has changed."""
-        changed = [health.judge(now, self._has_others(health)) for health in self.endpoints.values()]
-        return any(changed)
-
-    def trials(self, now: float) -> list[tuple[int, str]]:
-        """Return which process is to try which endpoint now, to find out whether it is up again."""
-        found = (
-            (health.trial(now, self._has_others(health)), name) for name, health in self.endpoints.items()
-        )
-        tries = [(process, name) for process, name in found if process is not None]
-        return tries + [
-            (process, each.spec.name)
-            for each in self._listing()
-            for process in self._listing_trials(each, now)
-        ]
-
-    def _listing_trials(self, listing: "EndpointHealth", now: float) -> list[int]:
-        """Return which process is to ask for the listing, to learn whether the service answers at all."""
-        is_needed = any(each.is_missed and not each.was_good for each in self._fetching())
-        return listing.trial_although_up(now) if is_needed and listing.spec.sites and listing.is_up else []
-
-    def paces(self, now: float) -> dict[str, float]:
-        """Return, by endpoint, how many requests a second each process is to make, if their rates differ much."""
-        found = {name: health.pace(now) for name, health in self.endpoints.items()}
-        return {name: round(pace, 2) for name, pace in found.items() if pace is not None}
-
-    def cleared(self, now: float) -> list[str]:
-        """Return the endpoints that are not to blame for what fails there.
-
-        Either other processes succeed there repeatedly, or nothing ever came from there, but the listing has answered for long.
-        """
-        return [
-            each.spec.name
-            for each in self._fetching()
-            if each.is_contradicted or all(each.is_cleared(now, listing) for listing in self._listing())
-        ]
-
-    def _listing(self) -> list["EndpointHealth"]:
-        return [each for each in self.endpoints.values() if each.spec.purpose is Purpose.LIST]
-
-    def _fetching(self) -> list["EndpointHealth"]:
-        return [each for each in self.endpoints.values() if each.spec.purpose is Purpose.FETCH]
-
-    def refusal(self, now: float) -> tuple[Reason, str] | None:
-        """Return why the source refuses us as a whole, and in what words; None if it does not, or may do so only for now."""
-        for group in (self._listing(), self._fetching()):
-            tried = [each for each in group if not each.is_untried]
-            if tried and all(each.refuses(now) for each in tried):
-                worst = tried[0].worst()
-                assert worst.reason is not None
-                return worst.reason, "; ".join(map(_refusal_text, tried))
-        return None
-
-    def _has_others(self, health: "EndpointHealth") -> bool:
-        return health.spec.purpose is Purpose.FETCH and any(
-            other.is_up and other is not health and other.spec.purpose is Purpose.FETCH
-            for other in self.endpoints.values()
-        )
-
-
-def _refusal_text(health: "EndpointHealth") -> str:
-    objects, spec = sum(seen.failing for seen in health.seen), health.spec
-    what = "directories" if spec.purpose is Purpose.LIST else "objects"
-    check = f" (check {spec.hint})" if spec.hint else ""
-    return (
-        f"{spec.title or spec.name} refused {objects} {what}, and gave none: {health.worst().detail}{check}"
-    )
 
 
 class EndpointHealth:
