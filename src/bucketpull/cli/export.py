@@ -263,20 +263,9 @@ _WRITERS: dict[str, Callable[[BinaryIO], AbstractContextManager[Write]]] = {
 
 
 def _write_list(name: str, file: str, base: str, stored: Iterable[list[Held]]) -> tuple[int, int]:
-    """Write objects in a form of `list`, or the map of nginx.
+    """Write objects in a form of `NAMES`; return how many were written, and how many have no place in the form.
 
-    Args:
-        name: The form, one of `NAMES`.
-        file: Where to; "-" is standard output.
-        base: What the objects' URLs begin with, "" if that is not known.
-        stored: Volume and object.
-
-    Returns:
-        How many objects were written, and how many have no place in the form.
-
-    Raises:
-        ConfigError: The form cannot be written there, or without URLs.
-
+    `base` is what their URLs begin with, "" if that is not known. Raises ConfigError where the form cannot be written there, or without URLs.
     """
     form = FORMS.get(name) or Form(NginxMap().encode, ".map")
     if form.needs_urls and not base:

@@ -247,14 +247,12 @@ chosen = _group(
     click.option("--match", metavar="PATTERN", help="Only keys like this; * is anything, slashes too."),
 )
 
-dashboard = _group(
-    click.option(
-        "--dashboard",
-        is_flag=False,
-        flag_value="127.0.0.1:8377",
-        metavar="[HOST:PORT]",
-        help="Serve the dashboard, at 127.0.0.1:8377 if no address is given.",
-    ),
+dashboard = click.option(
+    "--dashboard",
+    is_flag=False,
+    flag_value="127.0.0.1:8377",
+    metavar="[HOST:PORT]",
+    help="Serve the dashboard, at 127.0.0.1:8377 if no address is given.",
 )
 
 dashboard_access = _group(

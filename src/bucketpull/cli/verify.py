@@ -211,7 +211,9 @@ def _verify_one_far(
         for page in machines.faults(volume, hashed=hashed, told=news.look):
             for finding in page.findings:
                 faults[finding.fault] += 1
-                _print_finding(settings, _far_dict(volume, finding), f"{where}/{finding.path}")
+                found = _finding_dict(volume.id, volume.path, finding)
+                found |= {"machine": volume.machine, "mount": volume.path}
+                _print_finding(settings, found, f"{where}/{finding.path}")
     except VolumeError as error:
         tell(f"volume {where}: {error.detail}; it was not verified")
         return False
@@ -219,11 +221,6 @@ def _verify_one_far(
         tell(f"volume {where}: its worker writes to it now, so extra files are not looked for")
     _print_end(settings, f"{where} ({volume.id})", page, faults, hashed=hashed)
     return not faults
-
-
-def _far_dict(volume: KnownVolume, finding: Finding) -> dict[str, object]:
-    found = _finding_dict(volume.id, volume.path, finding)
-    return found | {"machine": volume.machine, "mount": volume.path}
 
 
 # --- repair
@@ -294,13 +291,8 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
         wanted = _make_work(journal, _packs_noted(_printed(settings, reader, verification), packs))
     _print_end(settings, f"{reader.path} ({reader.id})", verification, verification.faults, hashed=hashed)
     _print_waste(settings, reader, verification)
-    left.update(
-        {
-            fault: verification.faults[fault]
-            for fault in (Fault.EXTRA, Fault.LEDGER)
-            if verification.faults[fault]
-        }
-    )
+    for fault in {Fault.EXTRA, Fault.LEDGER} & verification.faults.keys():
+        left[fault] += verification.faults[fault]
     _correct(reader, verification.objects - wanted, verification.bytes - verification.damaged_bytes)
     code, gone = ExitCode.COMPLETE, 0
     if packs:

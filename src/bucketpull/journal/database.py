@@ -207,10 +207,7 @@ def _sync(path: Path) -> None:
 def check_ours(folder: Path) -> None:
     """Make sure that nobody but this user and root may change what lies in a folder that is there. A group may, if it was let.
 
-    Raises:
-        ConfigError: Somebody else may.
-        OSError: It cannot be looked at.
-
+    Raises ConfigError where somebody else may, and OSError where it cannot be looked at.
     """
     found = folder.stat()
     if found.st_uid not in {os.geteuid(), 0}:

@@ -28,13 +28,7 @@ def pack_entries(entries: Iterable[Entry]) -> bytes:
 
 
 def unpack_entries(blob: bytes | None) -> list[Entry]:
-    """Read the blocks of a page.
-
-    Raises:
-        ImpossibleRow: It has others than these.
-        msgspec.DecodeError: It has none.
-
-    """
+    """Read the blocks of a page. Raises ImpossibleRow where it has others than these, and msgspec.DecodeError where it has none."""
     if not blob:
         return []
     entries: list[Entry] = [tuple(entry) for entry in _entries(blob)]

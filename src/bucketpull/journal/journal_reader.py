@@ -46,13 +46,7 @@ class JournalReader:
 
     @classmethod
     def open_to_read(cls, folder: Path) -> Self:
-        """Open a journal that exists.
-
-        Raises:
-            JournalError: There is none.
-            JournalDamaged: It is corrupt or lost.
-
-        """
+        """Open a journal that exists. Raises JournalError where there is none, and JournalDamaged where it is corrupt or lost."""
         if not exists(folder):
             raise JournalError(f"journal {folder}: not found; see --state and --job")
         return cls(Tables.load(connect_to_read(folder), _never, _never, Order()))

@@ -50,10 +50,7 @@ class Bucket:
     def read(self, key: Key, start: int = 0, length: int | None = None) -> bytes:
         """Return an object, or a part of it: at most `length` bytes from byte `start` on.
 
-        Raises:
-            KeyError: There is no such object.
-            OSError: Its disk does not answer, or does not hold what its ledger says.
-
+        Raises KeyError where there is no such object, and OSError where its disk does not answer, or does not hold what its ledger says.
         """
         if self._only is not None and start == 0 and length is None:
             data = self._only.read(_bytes(key))
@@ -65,33 +62,18 @@ class Bucket:
         return os.pread(found.file.fd, wanted, found.offset + start)
 
     def open(self, key: Key) -> io.BufferedReader:
-        """Return an object as a file to read, which can be sought.
-
-        Raises:
-            KeyError: There is no such object.
-            OSError: See `read`.
-
-        """
+        """Return an object as a file to read, which can be sought. Raises as `read`."""
         found = self._found(key)
         return io.BufferedReader(_Stretch(found.file, found.offset, found.size), _BUFFER_BYTES)
 
     def stat(self, key: Key) -> Stat:
-        """Return what is known of an object.
-
-        Raises:
-            KeyError: There is no such object.
-            OSError: See `read`.
-
-        """
+        """Return what is known of an object. Raises as `read`."""
         return _stat(key, *self._find(key))
 
     def copies(self, key: Key) -> list[Stat]:
         """Return what is known of an object's copies, that which is read first; there are several until a `sync` removes others.
 
-        Raises:
-            KeyError: There is no such object.
-            OSError: See `read`.
-
+        Raises as `read`.
         """
         return [_stat(key, volume, found) for volume, found in self._find_all(key)]
 

@@ -47,10 +47,7 @@ class Place(msgspec.Struct):
 def look(volume: KnownVolume, offset: int, directory: bytes, name: bytes) -> Place | None:
     """Read one block of one ledger; None where it does not have the object, or not any more.
 
-    Raises:
-        VolumeError: The volume is not here.
-        LedgerError: Its ledger is damaged there.
-
+    Raises VolumeError where the volume is not here, and LedgerError where its ledger is damaged there.
     """
     with closing(open_reader(volume.path or ".", volume.id)) as opened:
         return _look_up(opened, volume, offset, directory, name)

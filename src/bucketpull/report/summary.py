@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from bucketpull.domain.model import VolumeStatus
-from bucketpull.domain.progress import ENDED, STANDING, Estimate, JobState, Snapshot
+from bucketpull.domain.progress import ENDED, STANDING, Estimate, JobState, Rates, Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import endpoints_of, exit_code_of, exit_words_of, waited_for
 from bucketpull.report.news import state_of
@@ -35,7 +35,7 @@ def progress_line(snapshot: Snapshot, words: Words) -> str:
     if not snapshot.listing_done:
         parts.append(words("more", figures.count(books.listed)))
     if snapshot.limited_by:
-        parts.append(words("limited", words("limit." + snapshot.limited_by)))
+        parts.append(limit_text(snapshot, words))
     if any(snapshot.retries.values()):
         parts.append(f"{words('retries')} {by_reason(snapshot.retries)}")
     while len(parts) > 2 and columns("; ".join(parts)) > WIDEST:
@@ -178,11 +178,19 @@ def status_lines(snapshot: Snapshot, words: Words, *, running: bool) -> list[str
     return lines
 
 
-def _speeds(snapshot: Snapshot, words: Words) -> list[str]:
-    rates = snapshot.rates
+def speed_texts(rates: Rates, words: Words) -> tuple[str, str]:
+    """Return the speeds now, and the mean ones."""
     now = f"{figures.speed(rates.objects_now)}  {figures.size(rates.bytes_now)}/s"
-    mean = f"{words('mean')} {figures.speed(rates.objects_mean)}  {figures.size(rates.bytes_mean)}/s"
-    lines = [f"  {label(words('speed'))}{now}  {mean}"]
+    return now, f"{words('mean')} {figures.speed(rates.objects_mean)}  {figures.size(rates.bytes_mean)}/s"
+
+
+def limit_text(snapshot: Snapshot, words: Words) -> str:
+    """Say what holds the job back; "" where nothing does."""
+    return words("limited", words("limit." + snapshot.limited_by)) if snapshot.limited_by else ""
+
+
+def _speeds(snapshot: Snapshot, words: Words) -> list[str]:
+    lines = [f"  {label(words('speed'))}{'  '.join(speed_texts(snapshot.rates, words))}"]
     if snapshot.stages:
         rows = [
             tuple(words(f"stage.{name}") for name in snapshot.stages),
@@ -195,9 +203,8 @@ def _speeds(snapshot: Snapshot, words: Words) -> list[str]:
         f"{name} {endpoint.in_flight}{state_of(name, endpoint, snapshot.machines, words)}"
         for name, endpoint in sorted(endpoints_of(snapshot).items())
     )
-    limit = words("limited", words("limit." + snapshot.limited_by)) if snapshot.limited_by else ""
     if endpoints:
-        lines.append(f"  {label(words('in_flight'))}{endpoints}  {limit}".rstrip())
+        lines.append(f"  {label(words('in_flight'))}{endpoints}  {limit_text(snapshot, words)}".rstrip())
     share = f"{figures.percent(snapshot.estimate.share)}  " if snapshot.estimate.total_bytes else ""
     return [*lines, f"  {label(words('time'))}{share}{time_left(snapshot, words)}"]
 

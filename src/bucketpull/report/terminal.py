@@ -34,7 +34,7 @@ from bucketpull.report import figures
 from bucketpull.report.document import endpoints_of, lists_only, waited_for
 from bucketpull.report.news import state_of
 from bucketpull.report.printable import printable
-from bucketpull.report.summary import by_reason, summary_lines, time_left
+from bucketpull.report.summary import by_reason, limit_text, speed_texts, summary_lines, time_left
 from bucketpull.report.words import Words
 
 WIDE = 150
@@ -210,21 +210,13 @@ def _when(snapshot: Snapshot, words: Words) -> RenderableType:
 
 def _facts(snapshot: Snapshot, words: Words) -> Table:
     """The books, speeds, endpoints, retries and failures, one a line."""
-    books, rates = snapshot.counters, snapshot.rates
+    books = snapshot.counters
+    now, mean = speed_texts(snapshot.rates, words)
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
     facts.add_row(words("objects"), _books(snapshot, words))
-    facts.add_row(
-        words("speed"),
-        Text.assemble(
-            (f"{figures.speed(rates.objects_now)}  {figures.size(rates.bytes_now)}/s", "bold"),
-            (
-                f"  {words('mean')} {figures.speed(rates.objects_mean)}  {figures.size(rates.bytes_mean)}/s",
-                "dim",
-            ),
-        ),
-    )
+    facts.add_row(words("speed"), Text.assemble((now, "bold"), (f"  {mean}", "dim")))
     if snapshot.stages:
         facts.add_row(words("stages"), _stages(snapshot, words))
     if endpoints_of(snapshot):
@@ -255,8 +247,7 @@ def _in_flight(snapshot: Snapshot, words: Words) -> Text:
         f"{name} {endpoint.in_flight}/{endpoint.level:.0f}{state_of(name, endpoint, snapshot.machines, words)}"
         for name, endpoint in sorted(endpoints_of(snapshot).items())
     )
-    limit = words("limited", words("limit." + snapshot.limited_by)) if snapshot.limited_by else ""
-    return Text.assemble(printable(transfers), "  ", (printable(limit), "yellow"))
+    return Text.assemble(printable(transfers), "  ", (printable(limit_text(snapshot, words)), "yellow"))
 
 
 def _notes(snapshot: Snapshot, words: Words) -> list[Text]:

@@ -90,13 +90,7 @@ class Segment:
     """One segment. It tells of the ledger from byte `start` to byte `end`. Read, not mapped: a disk that goes must not end the process."""
 
     def __init__(self, path: str, start: int, end: int) -> None:
-        """Open a segment.
-
-        Raises:
-            ValueError: It is not whole.
-            OSError: It cannot be read.
-
-        """
+        """Open a segment. Raises ValueError where it is not whole, and OSError where it cannot be read."""
         self.path, self.start, self.end = path, start, end
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._read_head()

@@ -127,10 +127,7 @@ class Ledger:
     def open(cls, home: OwnDirectory, name: str, volume: str, writable: bool) -> "Ledger":
         """Open (or, writable, begin) a ledger.
 
-        Raises:
-            LedgerError: It is damaged near its end by more than a torn append.
-            VolumeError: It cannot be opened.
-
+        Raises LedgerError where it is damaged near its end by more than a torn append, and VolumeError where it cannot be opened.
         """
         flags = os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
         with os_errors.volume_errors(volume, "ledger not opened"):

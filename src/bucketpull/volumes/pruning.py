@@ -105,7 +105,7 @@ class Comparison:
                     self._doubtful.add(digest_of(folder))
                 if len(recent) > _MOST_RECENT:
                     recent.clear()
-        return {digest for digest, _ in _missing(self._doubtful, self._folders)}
+        return _missing(self._doubtful, self._folders)
 
     def _doubted(self, directory: bytes) -> set[bytes]:
         """Return those of a directory and its parents that lie right in one with odd entries."""
@@ -142,19 +142,14 @@ def _chain(directory: bytes) -> list[bytes]:
     return [b"", *(b"/".join(steps[: count + 1]) for count in range(len(steps)))]
 
 
-def _missing(asked: Partitions, known: Partitions) -> Iterator[tuple[bytes, bytes]]:
-    """Give the digests and tails of those asked about that are not known."""
+def _missing(asked: Partitions, known: Partitions) -> set[bytes]:
+    """Return the digests that are asked about and not known."""
     asked.finish()
     known.finish()
+    found: set[bytes] = set()
     for file in range(asked.count):
-        entries = asked.take(file)
-        missing = {entry[:DIGEST_BYTES] for entry in entries}
-        missing.difference_update(known.stream(file))
-        yield from (
-            (entry[:DIGEST_BYTES], entry[DIGEST_BYTES:])
-            for entry in entries
-            if entry[:DIGEST_BYTES] in missing
-        )
+        found |= set(asked.take(file)).difference(known.stream(file))
+    return found
 
 
 def _dispensable(held: Partitions, listed: Partitions) -> Iterator[tuple[int, bool]]:

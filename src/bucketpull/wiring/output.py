@@ -22,10 +22,7 @@ _listener: Callable[[str, str], None] | None = None
 def say(text: str) -> None:
     """Write one line to standard output; what cannot be printed, and what its encoding does not have, is escaped.
 
-    Raises:
-        ReaderGone: Nobody reads it.
-        OutputFailed: It cannot be written.
-
+    Raises ReaderGone where nobody reads it, and OutputFailed where it cannot be written.
     """
     _write(sys.stdout, text)
 

@@ -210,10 +210,7 @@ def probe(client: SourceClient, name: str) -> Findings:
 def reach(client: SourceClient, name: str) -> tuple[Findings, Page]:
     """Probe until the first page comes; the client's patience says why it does not.
 
-    Raises:
-        SourceRefused: As `probe`.
-        SourceSilent: It does not come.
-
+    Raises as `probe`, and SourceSilent where it does not come.
     """
     while True:
         findings = probe(client, name)

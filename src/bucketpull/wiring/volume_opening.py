@@ -270,10 +270,7 @@ def open_all(
 def opened_to_read(path: str, expected: str | None = None) -> AbstractContextManager[VolumeReader]:
     """Open a volume to look at it, which must be the expected one (None: any).
 
-    Raises:
-        ConfigError: There is none.
-        VolumeSick: It is another one.
-
+    Raises ConfigError where there is none, and VolumeSick where it is another one.
     """
     if not path:
         raise ConfigError("volume '': name a folder with a volume")
