@@ -69,8 +69,9 @@ def test_volumes_are_shown_and_drained_and_none_can_be_forced_upon_a_machine(clu
     (volume,) = [json.loads(line) for line in cluster.command("volumes", "--broker", "--json").splitlines()]
 
     assert volume["machine"] == "m1"
-    assert "takes no new objects" in cluster.command("volumes", "drain", volume["id"], "--broker")
     shown = f"m1:{volume['path']}"
+    told = cluster.command("volumes", "drain", volume["id"], "--broker")
+    assert f"volume {shown} ({volume['id']}) takes no new objects" in told
     assert "is in use" in cluster.command("volumes", "add", shown, "--broker")
     assert "takes no new objects" in cluster.command("volumes", "drain", shown, "--broker")
     told = refused(cluster, "volumes", "add", "/tmp", "--broker")

@@ -94,7 +94,9 @@ def test_a_broker_is_lost_once_however_often_it_is_tried():
 
     news.reached()
     assert news.seconds() == 0.0
-    news.lost("the connection to the broker was lost")
+    news.lost(
+        "the connection to the broker at b:5672 was lost; it is made again as soon as the broker answers"
+    )
     news.lost("the broker cannot be reached: refused; check --broker, and whether it runs")
     assert news.seconds() == 30.0
     news.reached()

@@ -211,3 +211,17 @@ def test_no_answer_bears_the_token(serve):
     for path in ("/", "/static/api.js", "/api/snapshot", "/api/failures", "/metrics"):
         body = served.ask("GET", path)[2]
         assert served.token not in (body.decode() if isinstance(body, bytes) else json.dumps(body))
+
+
+def test_what_was_changed_and_what_is_refused_is_said_in_the_language_of_the_page(serve):
+    served = serve()
+
+    def said(path, body="{}"):
+        return served.ask("POST", path, body, **bearer(served))[2]
+
+    assert said("/api/resume") == {"text": "the job goes on"}
+    assert said("/api/resume?language=zh") == {"text": "任务继续"}
+    refused = said("/api/volumes/lost?language=zh", '{"volume": "none"}')
+    assert refused["error"] == "磁盘 none：任务中没有这个编号；`bucketpull volumes` 可列出"
+    elsewhere = said("/api/volumes/add?language=zh", '{"volume": "/elsewhere"}')
+    assert elsewhere["error"].startswith("磁盘 /elsewhere：")

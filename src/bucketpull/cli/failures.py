@@ -70,7 +70,8 @@ def _ask_for_failures(
     found = client.get("/api/failed", list[Failure], limit=most, reason=reason, match=pattern)
     shown = _print(iter(found), json=settings.json)
     if not settings.quiet and shown in {0, MOST_FAILED}:
-        tell(f"the first {shown:,}; choose others with --reason or --match" if shown else "no such failure")
+        none = "no such failure" if reason or pattern else "nothing has failed"
+        tell(f"the first {shown:,}; choose others with --reason or --match" if shown else none)
     return ExitCode.COMPLETE
 
 

@@ -36,5 +36,5 @@ def retry(reason: str | None, match: str | None, **flags: Any) -> int:  # noqa: 
         say_on(json_line({"retried": number}))
     elif not settings.quiet:
         text = "1 failure is work again" if number == 1 else f"{count(number)} failures are work again"
-        inform(f"{text}; run `bucketpull sync` again to do it" if number and client is None else text)
+        inform(f"{text}; run the job's command again to do it" if number and client is None else text)
     return ExitCode.COMPLETE

@@ -141,11 +141,11 @@ class Link:
                 delay = RETRY_SECONDS[0]
                 self.reached()
                 await self._broken.wait()
-                self.lost("the connection to the broker was lost")
+                self.lost(_lost_at(self._url))
             except asyncio.CancelledError:
                 if _cancelled():
                     raise
-                self.lost("the broker broke off")
+                self.lost(_lost_at(self._url))
             except _LOST as error:
                 self._explain(error)
             finally:
@@ -377,13 +377,22 @@ def _cancelled() -> bool:
 
 def unreachable(url: str, error: BaseException) -> TransportError:
     """Return the error that says where no broker is reached, and why; what else is in the URL stays untold."""
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
     return TransportError(
-        f"the broker at {host}:{port} cannot be reached: {_words(error)}; "
+        f"the broker at {_place(url)} cannot be reached: {_words(error)}; "
         "check --broker, whether it runs there, and the network and firewall between"
     )
+
+
+def _lost_at(url: str) -> str:
+    """Say that there is no connection any more, to what, and what becomes of it."""
+    return f"the connection to the broker at {_place(url)} was lost; it is made again as soon as the broker answers"
+
+
+def _place(url: str) -> str:
+    """Return host and port of a broker's URL."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{host}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
 
 
 def _words(error: BaseException) -> str:

@@ -92,9 +92,9 @@ class Api:
         try:
             return await route(request)
         except ConfigError as error:
-            return failed(400, str(error))
+            return failed(400, in_words(str(error), request))
         except BucketpullError as error:
-            return failed(409, str(error), error.exit_code)
+            return failed(409, in_words(str(error), request), error.exit_code)
         except (ValueError, RecursionError) as error:  # of msgspec too
             return failed(400, str(error), ExitCode.USAGE)
 
@@ -147,7 +147,7 @@ def _changes(panel: Panel) -> dict[str, Callable[[ApiRequest], Awaitable[ApiResp
 
     def saying(change: Callable[[str], Awaitable[str]]) -> Callable[[ApiRequest], Awaitable[ApiResponse]]:
         async def answer(request: ApiRequest) -> ApiResponse:
-            return told(await change(request.client))
+            return told(await change(request.client), request)
 
         return answer
 
@@ -155,12 +155,12 @@ def _changes(panel: Panel) -> dict[str, Callable[[ApiRequest], Awaitable[ApiResp
         change: Callable[[str, str], Awaitable[str]],
     ) -> Callable[[ApiRequest], Awaitable[ApiResponse]]:
         async def answer(request: ApiRequest) -> ApiResponse:
-            return told(await change(volume_in(request.body), request.client))
+            return told(await change(volume_in(request.body), request.client), request)
 
         return answer
 
     async def set_limits(request: ApiRequest) -> ApiResponse:
-        return told(await panel.set_limits(_decode_limits(request.body), request.client))
+        return told(await panel.set_limits(_decode_limits(request.body), request.client), request)
 
     async def retry(request: ApiRequest) -> ApiResponse:
         chosen = _decode_retry(request.body or b"{}")
@@ -183,9 +183,14 @@ def json_response(value: object, status: int = 200) -> ApiResponse:
     return ApiResponse(status, _encoder.encode(value))
 
 
-def told(text: str) -> ApiResponse:
+def told(text: str, request: ApiRequest) -> ApiResponse:
     """Say what was done."""
-    return json_response({"text": text})
+    return json_response({"text": in_words(text, request)})
+
+
+def in_words(text: str, request: ApiRequest) -> str:
+    """Return a text in the language that a request asks for, as the page does; commands translate by themselves."""
+    return Words(_language(request)).message(text)
 
 
 def failed(status: int, text: str, code: ExitCode = ExitCode.USAGE) -> ApiResponse:

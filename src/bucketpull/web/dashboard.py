@@ -13,7 +13,7 @@ from importlib.resources import files
 
 from bucketpull.domain.progress import Snapshot
 from bucketpull.extras import adding
-from bucketpull.web.api import failed, json_response, volume_body, volume_in
+from bucketpull.web.api import failed, in_words, json_response, volume_body, volume_in
 from bucketpull.web.guard import HEADERS, Guard, is_loopback
 from bucketpull.web.request import ApiRequest, ApiResponse
 from bucketpull.web.server import Answer, Server
@@ -133,11 +133,11 @@ class Dashboard:
             return request
         if any(_is_below(place, folder) for folder in self._volumes_below):
             return request._replace(body=volume_body(place))
-        return failed(
-            403,
+        text = (
             f"volume {path}: the dashboard adds volumes only below a folder that --volumes-below names; "
-            "use `bucketpull volumes add` on that machine",
+            "use `bucketpull volumes add` on that machine"
         )
+        return failed(403, in_words(text, request))
 
     def _metrics(self) -> ApiResponse:
         try:

@@ -241,7 +241,7 @@ async def _tell_of(
 
 def _say(settings: Settings, level: str, line: str) -> None:
     if not settings.quiet:
-        tell(line, level=level)
+        tell(line, level=level, timed=True)
 
 
 async def _answer(api: Api, ask: Query, machine: str) -> QueryAnswer:

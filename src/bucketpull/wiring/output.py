@@ -5,6 +5,7 @@ What goes to standard error never stops anything. A running job writes through `
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, TextIO, cast
@@ -61,17 +62,19 @@ def heard_by(listener: Callable[[str, str], None] | None) -> Iterator[None]:
         _listener = None
 
 
-def tell(text: str, *, level: str = "info", private: bool = False) -> None:
+def tell(text: str, *, level: str = "info", private: bool = False, timed: bool = False) -> None:
     """Write a line to standard error, for people, in the language of the locale, beside what goes to a program.
 
     A log has its `level`, "info", "warning" or "error", beside it. What is `private`, as the dashboard's token, does not go into a log.
+    What is `timed` has its local time before it, as what a program says that runs for weeks.
     """
     if _listener is not None and not private:
         _listener(level, words_for_file().message(text))
     with suppress(OSError, ReaderGone, OutputFailed):
         sys.stdout.flush()  # so that both come in order where they are read together
     with suppress(OSError):
-        _write(sys.stderr, _words(sys.stderr).message(text))
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S ") if timed else ""
+        _write(sys.stderr, stamp + _words(sys.stderr).message(text))
 
 
 def tell_error(error: BucketpullError) -> None:

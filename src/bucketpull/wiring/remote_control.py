@@ -147,6 +147,7 @@ class JobControl(JournalPanel):
             raise ConfigError(f"volume {path}: was given up as lost ({identity}); empty it to use it again")
         self._coordinator.asked.pop(identity, None)
         await self._shell.add_volume(path, machine)
+        path = self._shown(path, machine)
         await self._until(identity, VolumeState.DRAINING, wanted=False)
         self._monitor.note("info", "volume.added", f"volume {path} ({identity}) was added by {client}")
         return f"volume {path} ({identity}) is in use"
@@ -162,10 +163,9 @@ class JobControl(JournalPanel):
             raise ConfigError(f"volume {volume}: was given up as lost; add another one")
         self._coordinator.asked[found.id] = VolumeState.DRAINING
         await self._until(found.id, VolumeState.OPEN, wanted=False)
-        self._monitor.note(
-            "info", "volume.drained", f"volume {found.path} ({found.id}) was drained by {client}"
-        )
-        return f"volume {found.path} ({found.id}) takes no new objects; what it holds stays"
+        path = self._shown(found.path, found.machine)
+        self._monitor.note("info", "volume.drained", f"volume {path} ({found.id}) was drained by {client}")
+        return f"volume {path} ({found.id}) takes no new objects; what it holds stays"
 
     async def lose_volume(self, volume: str, client: str) -> str:
         """See `Panel`."""
@@ -195,6 +195,10 @@ class JobControl(JournalPanel):
         """Return where the job's volumes on this machine are, by their ids."""
         volumes = self._coordinator.fleet.volumes.values()
         return {volume.id: volume.path for volume in volumes if volume.machine == self._machine}
+
+    def _shown(self, path: str, machine: str) -> str:
+        """Name a volume with its machine where that is another one: several often mount their disks alike."""
+        return path if machine == self._machine else f"{machine}:{path}"
 
     def _volume(self, name: str) -> VolumeStatus | None:
         volumes = self._coordinator.fleet.volumes.values()

@@ -135,7 +135,7 @@ function askToken(then) {
 
 async function change(path, body, message) {
   try {
-    const answer = await post(path, body);
+    const answer = await post(`${path}?language=${language()}`, body);
     toast(message(answer));
     job = await get(`api/snapshot?language=${language()}`);
     show();

@@ -155,7 +155,7 @@ export function showMachines(job) {
         h("span", {}, h("b", {}, count(machine.objects)), ` ${t("fetched")}`),
         h("span", {}, h("b", {}, size(machine.bytes))),
         h("span", {}, h("b", {}, count(flying)), ` ${t("in_flight").toLowerCase()}`),
-        h("span", {}, h("b", {}, String(machine.processes)), ` ${t("processes")}`),
+        h("span", {}, h("b", {}, String(machine.processes)), ` ${t(machine.processes === 1 ? "process" : "processes")}`),
         h("span", {}, h("b", {}, String(machine.holds)), ` ${t("holds")}`)),
       machine.waiting_for && job.state !== "paused" ? h("p", {}, t("waiting_for", machine.waiting_for, count(machine.still_seconds))) : null);
   }));

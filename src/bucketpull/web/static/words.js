@@ -99,7 +99,7 @@ const TEXTS = {
   free: ["free", "可用"],
   of: ["of", "共"],
   writing: ["writing", "写入"],
-  processes: ["processes", "进程"],
+  process: ["process", "进程"], processes: ["processes", "进程"],
   holds: ["batches in hand", "在手批次"],
   name: ["Name", "名称"],
   state: ["State", "状态"],
