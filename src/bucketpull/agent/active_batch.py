@@ -218,12 +218,7 @@ def _draft(parts: list[Part]) -> BatchDraft | None:
 
 
 def _parts_of(work: Work) -> list[Part]:
-    """Return the objects of a batch.
-
-    Raises:
-        JournalError: Nobody can read it: it was damaged where it was kept.
-
-    """
+    """Return the objects of a batch. Raises JournalError where they were damaged in the journal."""
     try:
         return decode_parts(work.body)
     except msgspec.DecodeError as error:

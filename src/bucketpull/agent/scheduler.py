@@ -361,12 +361,7 @@ class Deaths:
         self._at: list[float] = []
 
     def add(self, now: float, status: int) -> None:
-        """Note one, with its exit status.
-
-        Raises:
-            RuntimeError: There are too many.
-
-        """
+        """Note one, with its exit status. Raises RuntimeError where there are too many."""
         self._at = [at for at in self._at if now - at < DEATHS_SECONDS]
         self._at.append(now)
         if len(self._at) > self._most:

@@ -79,12 +79,7 @@ class AgentShell:
         return self._agent.refusal
 
     async def run(self) -> None:
-        """Work until told to stop; then finish or hand back what is held, and leave.
-
-        Raises:
-            TransportError: No process can be made any more.
-
-        """
+        """Work until told to stop; then finish or hand back what is held, and leave. Raises TransportError where no process can be made any more."""
         try:
             await self._run()
         except BaseExceptionGroup as group:
@@ -344,9 +339,7 @@ def opened_anew(volume: Volume, opener: Opener, journal: str) -> Volume:
 
     What was begun there for this journal and not settled is removed: it was given to others.
 
-    Raises:
-        VolumeError: It is not there, or still sick.
-
+    Raises VolumeError where it is not there, or still sick.
     """
     volume.close()
     try:

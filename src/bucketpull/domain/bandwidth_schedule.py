@@ -34,12 +34,7 @@ class BandwidthSchedule:
 
 
 def parse_bandwidth(text: str) -> BandwidthSchedule:
-    """Read a limit, or limits by time of day, separated by spaces.
-
-    Raises:
-        ConfigError: It is neither; a time comes twice; a limit is 0.
-
-    """
+    """Read a limit, or limits by time of day, separated by spaces. Raises ConfigError where it is neither, a time comes twice, or a limit is 0."""
     words = text.split()
     if len(words) == 1 and "," not in text:
         return BandwidthSchedule([(0, _limit(words[0]))])

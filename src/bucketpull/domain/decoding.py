@@ -32,12 +32,7 @@ def msgpack_decoder(kind: Any) -> Callable[[bytes], Any]:  # noqa: ANN401 - a ty
 
 
 def inflate(data: bytes, most_bytes: int) -> bytes:
-    """Undo `zlib.compress`.
-
-    Raises:
-        msgspec.DecodeError: The data are damaged, or more than so many bytes.
-
-    """
+    """Undo `zlib.compress`. Raises msgspec.DecodeError where the data are damaged, or more than so many bytes."""
     stream = zlib.decompressobj()
     try:
         found = stream.decompress(data, most_bytes)

@@ -91,9 +91,7 @@ ANY: Final = Order()
 def parse_order(text: str) -> Order:
     """Read `newest`, `2024/,2023/` or `2024/,newest`. A prefix has a slash, so that a misspelt word is not taken for one.
 
-    Raises:
-        ConfigError: Two words, an unknown one, or nothing between two commas.
-
+    Raises ConfigError at two words, an unknown one, or nothing between two commas.
     """
     items = [item.strip() for item in text.split(",")]
     words = [item for item in items if item in WORDS]

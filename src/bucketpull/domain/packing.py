@@ -31,12 +31,7 @@ _LARGEST_LIMIT: Final = 4 << 30
 
 
 def parse_packing(size: str, limit: str, names: str) -> Packing:
-    """Return what `--pack`, `--pack-limit` and `--pack-names` ask for.
-
-    Raises:
-        ConfigError: They cannot be had.
-
-    """
+    """Return what `--pack`, `--pack-limit` and `--pack-names` ask for. Raises ConfigError where they cannot be had."""
     try:
         pack_bytes = parse_size("--pack", size)
     except ConfigError as error:

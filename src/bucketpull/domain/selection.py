@@ -61,12 +61,7 @@ class Selection(msgspec.Struct, array_like=True, frozen=True):
         return self == _ALL
 
     def checked(self) -> "Selection":
-        """Return itself.
-
-        Raises:
-            ConfigError: A pattern is not a glob.
-
-        """
+        """Return itself. Raises ConfigError where a pattern is not a glob."""
         for rule in self.rules:
             rule.check()
         return self

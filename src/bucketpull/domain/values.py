@@ -35,9 +35,7 @@ _WORDS: Final[dict[type, str]] = {
 def converted(label: str, value: object, kind: Any, *, secret: bool = False) -> Any:  # noqa: ANN401 - any type
     """Return a value as a type of a setting. `label` names it for the user; a `secret` is not shown.
 
-    Raises:
-        ConfigError: It is none; says what to write.
-
+    Raises ConfigError, which says what to write, where it is none.
     """
     for text in [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []:
         check_text(label, text, secret=secret)
@@ -51,9 +49,7 @@ def converted(label: str, value: object, kind: Any, *, secret: bool = False) -> 
 def check_text(label: str, text: object, *, secret: bool = False) -> None:
     """Check that a text can be written, sent and used as a name.
 
-    Raises:
-        ConfigError: It has bytes that are no text in the locale's encoding, or control characters.
-
+    Raises ConfigError where it has bytes that are no text in the locale's encoding, or control characters.
     """
     if not isinstance(text, str):
         return
@@ -94,12 +90,7 @@ _MOST: Final = 1 << 63
 
 
 def parse_size(name: str, text: str) -> int:
-    """Return a number of bytes; `name` is the option's, for the error.
-
-    Raises:
-        ConfigError: It is no size.
-
-    """
+    """Return a number of bytes; `name` is the option's, for the error. Raises ConfigError where it is no size."""
     size = _amount(_SIZE.fullmatch(text.strip()), 1024)
     if size is None:
         raise ConfigError(
@@ -109,12 +100,7 @@ def parse_size(name: str, text: str) -> int:
 
 
 def parse_count(name: str, text: str) -> int:
-    """Return a number of things, such as 5M: here K, M and G are thousands, millions and billions (10^9).
-
-    Raises:
-        ConfigError: It is no number.
-
-    """
+    """Return a number of things, such as 5M: here K, M and G are thousands, millions and billions (10^9). Raises ConfigError where it is no number."""
     count = _amount(_COUNT.fullmatch(text.strip()), 1000)
     if count is None:
         raise ConfigError(
@@ -134,9 +120,7 @@ def _amount(match: re.Match[str] | None, unit: int) -> int | None:
 def parse_reserve(text: str, total_bytes: int) -> int:
     """Return the bytes to keep free on a volume of so many bytes: a size, or a share such as "5%".
 
-    Raises:
-        ConfigError: It is neither, or a share above 100%.
-
+    Raises ConfigError where it is neither, or a share above 100%.
     """
     share = re.fullmatch(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*%", text.strip())
     if share is None:
@@ -161,9 +145,7 @@ def parse_age(text: str) -> float | None:
 def parse_moment(name: str, text: str, now: datetime) -> int:
     """Return a date, or an age counted back from `now` (with a zone), as Unix seconds; `name` is the option's, for the error.
 
-    Raises:
-        ConfigError: It is neither.
-
+    Raises ConfigError where it is neither.
     """
     try:
         age = parse_age(text)

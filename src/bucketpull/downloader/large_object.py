@@ -75,9 +75,7 @@ class LargeObject:
     def begun(self, head: Verdict, changed: str) -> None:
         """Take the version of an answer, and its `Last-Modified` ("": none), before its first byte.
 
-        Raises:
-            Halted: The answer does not continue the part, which is begun anew.
-
+        Raises Halted where the answer does not continue the part, which is begun anew.
         """
         if not self.began:
             self._stream.note("" if head.version.startswith(DATED) else head.version, changed)
@@ -95,12 +93,7 @@ class LargeObject:
             raise Halted
 
     def take(self, chunk: bytes) -> bool:
-        """Pass bytes on to the disk; False if it has to catch up first.
-
-        Raises:
-            Halted: It refuses them, or there are more than there can be.
-
-        """
+        """Pass bytes on to the disk; False if it has to catch up first. Raises Halted where the disk refuses them, or there are more than there can be."""
         if self._stream.trouble is not None:
             raise Halted
         has_room = self._writer.queued_bytes <= self._most_queued

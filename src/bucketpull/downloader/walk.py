@@ -102,12 +102,7 @@ class ListingWalk:
         return len(self._resting), *next(iter(self._resting.values()))
 
     def turn(self) -> None:
-        """Wait for answers, and take them.
-
-        Raises:
-            SourceRefused: The source refuses us as a whole.
-
-        """
+        """Wait for answers, and take them. Raises SourceRefused where the source refuses us as a whole."""
         while self._pending and len(self._in_hand) < AT_ONCE:
             position = self._pending.pop()
             self._next += 1

@@ -21,9 +21,7 @@ _PLACES = (
 def authorities(ca_file: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the file of trusted authorities: the one asked for, the environment's, the system's; None is libcurl's own.
 
-    Raises:
-        ConfigError: The one asked for, or the environment's, cannot be read.
-
+    Raises ConfigError where the one asked for, or the environment's, cannot be read.
     """
     asked = ca_file or next((environment[name] for name in _NAMES if environment.get(name)), None)
     if asked is not None:

@@ -41,9 +41,7 @@ _MOST_SHAPES: Final = 4096  # names of days, months and caches make some hundred
 class Connection(RunningRequest):
     """One socket. `ready` is to be called when it is; `closes` tells that no more can be asked over it, `is_idle` that nothing should come.
 
-    Raises:
-        OSError: There is no way to the site's address.
-
+    Raises OSError where there is no way to the site's address.
     """
 
     def __init__(self, site: "Site", owner: "Direct", context: ssl.SSLContext | None) -> None:

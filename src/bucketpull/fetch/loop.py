@@ -33,9 +33,7 @@ _PROMPT_SECONDS: Final = 0.0002
 class FetchLoop:
     """See `ports.Fetcher`. Use it in the thread that made it; nothing may be submitted from inside a sink.
 
-    Raises:
-        ConfigError: The CA file cannot be read.
-
+    Raises ConfigError where the CA file cannot be read.
     """
 
     def __init__(self, options: FetchOptions) -> None:

@@ -136,12 +136,7 @@ class Journal(Protocol):
         ...
 
     def check_room(self) -> None:
-        """Make sure that the journal can go on growing.
-
-        Raises:
-            JournalError: Its own disk is nearly full.
-
-        """
+        """Make sure that the journal can go on growing. Raises JournalError where its own disk is nearly full."""
         ...
 
     def holding(self, spans: Sequence[Span]) -> set[Extent] | None:

@@ -32,12 +32,7 @@ class Source(Protocol):
         ...
 
     def page_here(self, position: Position) -> Page | None:
-        """Read a page that lies on this machine, in a file; None where it must be asked for by `list_request`.
-
-        Raises:
-            AnswerError: As `read_page`.
-
-        """
+        """Read a page that lies on this machine, in a file; None where it must be asked for by `list_request`. Raises AnswerError as `read_page` does."""
         ...
 
     def list_request(self, position: Position, site: str, now: float) -> Request:
@@ -47,18 +42,14 @@ class Source(Protocol):
     def read_page(self, position: Position, response: Response, now: float) -> Page:
         """Read the answer to a listing request.
 
-        Raises:
-            AnswerError: It is no listing; the reason's remedy says what to do. Never taken for an empty directory.
-
+        Raises AnswerError where it is no listing, which is never taken for an empty directory; the reason's remedy says what to do.
         """
         ...
 
     def routes(self, directory: bytes, name: bytes, size: int) -> tuple[str, ...]:
         """Name the endpoints that may have an object, in the order in which they are to be tried; at least one.
 
-        Raises:
-            AnswerError: None can have it; the reason is that of its failure.
-
+        Raises AnswerError where none can have it; the reason is that of its failure.
         """
         ...
 

@@ -18,12 +18,7 @@ class Volume(Protocol):
     path: str
 
     def status(self) -> VolumeStatus:
-        """Measure free space and return the state.
-
-        Raises:
-            VolumeSick: The volume no longer answers, or is another one.
-
-        """
+        """Measure free space and return the state. Raises VolumeSick where the volume no longer answers, or is another one."""
         ...
 
     def probe(self) -> None:
@@ -54,9 +49,7 @@ class Volume(Protocol):
         None after a restart of the machine or when the disk was away: then a file that looks whole may not be. They are not
         settled: a power cut may still lose them.
 
-        Raises:
-            VolumeSick: The disk refused.
-
+        Raises VolumeSick where the disk refuses.
         """
         ...
 
@@ -69,9 +62,7 @@ class Volume(Protocol):
 
         The ledger's blocks at these offsets may tell of some of them in an older version.
 
-        Raises:
-            VolumeError: Something cannot be.
-
+        Raises VolumeError where something cannot be put aside.
         """
         ...
 
@@ -95,9 +86,7 @@ class Volume(Protocol):
         These are the files that blocks which are gone describe, and those that were written and never settled. What a later block,
         or one of those kept, describes stays. The cost is that of one pass over the ledger, however many batches. May be called again.
 
-        Raises:
-            VolumeError: The disk refused; nothing is forgotten.
-
+        Raises VolumeError where the disk refuses; then nothing is forgotten.
         """
         ...
 
@@ -112,12 +101,7 @@ class Volume(Protocol):
         ...
 
     def read(self, offset: int) -> list[Record]:
-        """Return the objects of one ledger block.
-
-        Raises:
-            LedgerError: There is no whole block at that offset.
-
-        """
+        """Return the objects of one ledger block. Raises LedgerError where there is no whole block at that offset."""
         ...
 
     def close(self) -> None:
