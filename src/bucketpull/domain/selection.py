@@ -33,12 +33,7 @@ class Rule(msgspec.Struct, array_like=True, frozen=True):
     pattern: str
 
     def check(self) -> None:
-        """Raise if the pattern is not a glob.
-
-        Raises:
-            ConfigError: So it is.
-
-        """
+        """Raise ConfigError if the pattern is not a glob."""
         _expression(self.pattern)
 
 
