@@ -61,6 +61,19 @@ def test_what_a_killed_job_had_written_and_not_booked_is_known_after_a_rebuild(u
     assert list((user.folder / "disk1/.bucketpull/intents").iterdir()) == []
 
 
+def test_a_job_of_some_keys_goes_on_after_a_rebuild_that_is_told_of_them(user, bucket):
+    user.knows(bucket("2024=flat:70,size=1100"))
+    (user.folder / "keys").write_text("2024/img-01.jpg\n2024/img-05.jpg\n")
+    user.run(*SYNC, "--keys", "keys")
+    (user.folder / "state").rename(user.folder / "old")
+
+    user.run("rebuild", "upyun://photos", "disk1", "--keys", "keys", "--state", "state")
+    user.run(*SYNC, "--keys", "keys")
+
+    (shown,) = user.json("status", "--state", "state")
+    assert (shown["counters"]["skipped"], shown["counters"]["stored"]) == (2, 0)
+
+
 def photos(user, disk):
     return list((user.folder / disk).glob("20*/*.jpg"))
 

@@ -73,6 +73,7 @@ source = _group(*(_of_source(option) for option in options_by_name().values() if
 own_of_source = _group(
     *(_of_source(option) for option in options_by_name().values() if option.help and option.own)
 )
+keys_of_source = _group(*(_of_source(options_by_name()[name]) for name in ("keys", "keys0")))
 
 choosing = _group(
     click.option(

@@ -36,6 +36,7 @@ from bucketpull.wiring.volume_opening import check_paths, name_of, opened_to_rea
 @click.command()
 @options.places("[SOURCE] VOLUME...")
 @click.option("--style", metavar="SUFFIX", help="The job's image version, if it had one.")
+@options.keys_of_source
 @options.common
 def rebuild(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Make a journal from the ledgers on VOLUMEs, where it is lost or damaged; there must be none.
