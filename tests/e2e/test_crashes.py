@@ -129,6 +129,29 @@ def test_after_a_kill_what_lies_whole_on_disk_is_not_fetched_again(make_job):
     job.check_every_byte()
 
 
+def test_what_a_kill_left_of_a_changed_folder_on_a_disk_that_is_away_next_goes_when_it_is_back(make_job):
+    job = make_job("flat:200,size=2000", volumes=2)
+    first, second = job.volumes
+    job.volumes = [first]
+    job.sync()
+    new = [f"new-{number}" for number in range(50)]
+    changed = [f"img-{number:03}.jpg" for number in range(50)]
+    job.simulator.mutate(put=dict.fromkeys(new, 2000), touch=changed)
+    died = run(job, "synced")
+    assert died.returncode == -signal.SIGKILL
+    assert job.count() == 250  # before anything is in the ledger
+
+    job.volumes = [second]
+    first.rename(first.with_name("drawer"))
+    job.sync()
+    first.with_name("drawer").rename(first)
+    job.volumes = [first, second]
+    job.sync()
+
+    job.command("verify", str(first), str(second), "--hash")
+    assert len(job.files()) == 250
+
+
 @pytest.mark.soak
 def test_hundreds_of_kills_lose_nothing(make_job):
     job = make_job("flat:200000,size=2KiB", volumes=3)

@@ -11,6 +11,7 @@ from bucketpull.domain.batching import encode_parts
 from bucketpull.domain.model import Part
 from bucketpull.domain.record import Conclusion
 from bucketpull.volumes.identity import initialise
+from bucketpull.volumes.pruning import Gone
 from bucketpull.volumes.volume import open_volume
 
 WHEN = 1_600_000_000
@@ -94,6 +95,34 @@ def test_what_a_later_batch_has_settled_stays(root):
     again = killed_and_opened_again(volume)
     again.conclude(JOURNAL, [Conclusion(1)])
     assert files(root) == ["a/y"]
+    again.close()
+
+
+def test_what_a_begun_batch_wrote_over_an_older_version_is_removed_and_the_same_version_stays(root):
+    dated(root, "a/old", "a/same")
+    volume = open_volume(str(root))
+    volume.settle([block(1, record(b"a", b"old", b"same"))])
+    newer = part(b"a", b"old", b"same")
+    newer.mtimes = [WHEN + 9, WHEN]
+    volume.intend(JOURNAL, 2, encode_parts([newer]))
+    dated(root, "a/old", "a/same")
+    os.utime(root / "a/old", (WHEN + 9, WHEN + 9))
+    again = killed_and_opened_again(volume)
+    again.conclude(JOURNAL, [Conclusion(2)])
+    assert files(root) == ["a/same"]
+    again.close()
+
+
+def test_what_a_begun_batch_left_of_an_object_that_was_pruned_before_is_removed(root):
+    dated(root, "a/x")
+    volume = open_volume(str(root))
+    [extent] = volume.settle([block(1, record(b"a", b"x"))])
+    volume.prune([Gone(extent.offset, record(b"a", b"x"), 0)])
+    volume.intend(JOURNAL, 2, encode_parts([part(b"a", b"x")]))
+    dated(root, "a/x")
+    again = killed_and_opened_again(volume)
+    again.conclude(JOURNAL, [Conclusion(2)])
+    assert files(root) == []
     again.close()
 
 

@@ -136,10 +136,7 @@ class Tasks:
 
     def note(self, batch: ActiveBatch, volume: ManagedVolume) -> DiskRequest:
         """Ask a volume to note that a batch is begun there."""
-        work = batch.work
-        # Candidates may be here already: of such a batch nothing is ever removed by its name.
-        body = b"" if work.candidates else work.body
-        return volume.ask(Verb.INTEND, self._parameters.journal, work.id, body)
+        return volume.ask(Verb.INTEND, self._parameters.journal, batch.work.id, batch.work.body)
 
     def _found(self, batch: ActiveBatch, parts: list[Part], volume: ManagedVolume) -> Task:
         """Make a task of objects whose files lie on a volume."""

@@ -123,7 +123,7 @@ class Removal:
         since = min([*(frame.offset for frame in gone), *(each.since for each in begun)], default=0)
         latest = self._latest(keys, since)
         self._take_blocks(gone, spared, latest)
-        self._take_unsettled(journal, begun, latest)
+        self._take_unsettled(begun, latest)
 
     def _blocks_of(self, journal: str, conclusion: Conclusion) -> list[Frame]:
         """Return the blocks of a batch that are gone; a frame of anything else is none of its blocks."""
@@ -234,20 +234,34 @@ class Removal:
         }
         return Begun(since, made_at, dates)
 
-    def _take_unsettled(self, journal: str, begun: Sequence[Begun], latest: Mapping[Key, Latest]) -> None:
-        """Remove the files of batches that are newer than their notes and have the listed dates, and that no block describes: a former one may count."""
+    def _take_unsettled(self, begun: Sequence[Begun], latest: Mapping[Key, Latest]) -> None:
+        """Remove the files of batches that are newer than their notes and have the listed dates, but for those that a block describes: a former one may count."""
         written: dict[Key, list[bytes]] = {}
         for each in begun:
             for key, mtime in each.dates.items():
                 last = latest.get(key)
-                if last is None or last.remover == journal or last.offset < each.since:
+                if last is None or last.remover is not None or last.offset < each.since:
                     lie = self._written_since(self._identity.path_of(*key), each.made_at, mtime)
                     written.setdefault(key, []).extend(lie)
         latest = self._latest({key for key, paths in written.items() if paths}, 0)
         for key, paths in written.items():
-            if key not in latest or latest[key].remover == journal:
-                for path in paths:
+            last = latest.get(key)
+            recorded = None if last is None or last.remover is not None else self._recorded(key, last.offset)
+            for path in paths:
+                if path != recorded:
                     self._tree.remove(path)
+
+    def _recorded(self, key: Key, offset: int) -> bytes | None:
+        """Return the path of the file that a block tells of an object, if what lies there is that file."""
+        found = (
+            (record, at) for record in self._ledger.read(offset).records() for at in record.matching({key})
+        )
+        for record, index in found:
+            path = record.paths.get(index) or self._path(record, index)
+            file = None if record.pack else self._tree.stat(path)
+            if file is not None and is_as_stored(self._tree, self._home, path, file, record, index):
+                return path
+        return None
 
     def _written_since(self, path: bytes, made_at: int, mtime: int) -> list[bytes]:
         """Return where files lie of an object's path that were written after a time (ns since 1970), with a date as we give it; what cannot be looked at is left alone."""
