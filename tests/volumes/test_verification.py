@@ -4,15 +4,20 @@ import errno
 import hashlib
 import os
 import resource
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
+from tests.volumes.filling import ODD_KEYS, Filler
 
 from bucketpull.domain.model import Part
+from bucketpull.domain.packing import Packing, PackNames
 from bucketpull.domain.record import Block, Record
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.identity import initialise
+from bucketpull.volumes.live_objects import LiveObjects
+from bucketpull.volumes.packs import tar
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.verification import Fault, Verification, repairs, walk
 from bucketpull.volumes.volume import open_volume
@@ -99,6 +104,29 @@ def test_where_no_md5_was_recorded_reading_still_finds_what_cannot_be_read(tmp_p
     found, verification = verify(tmp_path, hashed=True)
     assert (found, verification.hashed_objects, verification.objects) == ([], 0, 30)
     assert verification.unhashed_objects == 30
+
+
+@pytest.mark.parametrize("names", PackNames)
+def test_every_header_of_every_member_of_a_pack_is_looked_at(tmp_path, names):
+    """Of what needs several, as long and odd names do, and samples: other programs would give it another name, or none."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    bodies = {key: b"body of %d bytes" % len(key[1]) for key in (*OBJECTS, *ODD_KEYS)}
+    with Filler(disk, Packing(names=names)) as filler:
+        filler.store(bodies)
+    (pack,) = (disk / "packs").glob("*.tar")
+    whole = pack.read_bytes()
+    assert verify(disk, hashed=True)[0] == []
+
+    with closing(open_reader(str(disk))) as reader:
+        members = sorted(LiveObjects(reader, str(tmp_path)).objects(), key=lambda each: each.location.offset)
+    start = 0
+    for each in members:
+        head = range(start, each.location.offset, 512)
+        for block in head if names is PackNames.KEY else {head[0], head[-1]}:
+            pack.write_bytes(whole[: block + 7] + b"\1" + whole[block + 8 :])
+            assert [finding.stored for finding in verify(disk, hashed=True)[0]] == [each]
+        start = each.location.offset + each.location.length + tar.padding(each.location.length)
 
 
 def test_a_replaced_object_is_measured_by_its_last_record(tmp_path):

@@ -54,7 +54,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Verification:
-    """Goes through a volume, and counts. `folder` takes 20 to 44 bytes an object for the while (default: TMPDIR).
+    """Goes through a volume, and counts. `folder` takes 20 to 52 bytes an object for the while (default: TMPDIR).
 
     With `hashed` every file is read and compared with its MD5 where one is recorded (`hashed_objects` counts those,
     `unhashed_objects` those without one, which are only read); with `extra` files are found that the ledger does not know.
@@ -116,7 +116,7 @@ class Verification:
             if self._hashed:
                 self.unhashed_objects += not stored.md5
                 if stored.location.pack:
-                    packs.add(number, stored.location, stored.md5)
+                    packs.add(number, stored.location, key_of(stored.directory, stored.name), stored.md5)
         with suppress(OSError):
             self.waste = living.waste()
         yield from self._read_packs(packs, live)

@@ -3,24 +3,32 @@
 import hashlib
 import os
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
+from bucketpull.domain import keys
 from bucketpull.domain.record import Sealed
 from bucketpull.volumes.packs import tar
 from bucketpull.volumes.reader import Bodies, Location
 
-_ENTRY: Final = struct.Struct("<QQQ16s?")
+_ENTRY: Final = struct.Struct("<QQQII16s?")
 _BUFFER_BYTES: Final = 1 << 16
 _PIECE_BYTES: Final = 4 << 20
+_LONGEST_HEAD: Final = 1 << 20  # a description of the longest keys is shorter
 
 
 class ToCheck(NamedTuple):
-    """One object of a pack: where it begins, its length, its number among all objects of the volume, its MD5 if there is one."""
+    """One object of a pack: where it begins, its length, its number among all objects of the volume, its MD5 if there is one.
+
+    `head` are the bytes of the headers before it, unless it is a sample, and `name` is the sum of the names that they tell.
+    """
 
     offset: int
     length: int
     number: int
+    head: int
+    name: int
     md5: bytes
     has_md5: bool
 
@@ -35,7 +43,7 @@ class PackDamage(NamedTuple):
 
 
 class PackChecks:
-    """Collects the objects of all packs in `folder`, 41 bytes each, then reads pack after pack. `compared` counts MD5s."""
+    """Collects the objects of all packs in `folder`, 49 bytes each, then reads pack after pack. `compared` counts MD5s."""
 
     def __init__(self, bodies: Bodies, folder: str, sealed: Mapping[str, Sealed]) -> None:
         self._bodies = bodies
@@ -44,10 +52,12 @@ class PackChecks:
         self._buffers: dict[str, bytearray] = {}
         self.compared = 0
 
-    def add(self, number: int, location: Location, md5: bytes) -> None:
+    def add(self, number: int, location: Location, key: bytes, md5: bytes) -> None:
         """Add an object, to be looked at by `run`."""
         buffer = self._buffers.setdefault(location.pack, bytearray())
-        buffer += _ENTRY.pack(location.offset, location.length, number, md5.ljust(16, b"\0"), bool(md5))
+        head = len(tar.header(key, location.length, 0))
+        place = (location.offset, location.length, number, head, _name_sum(keys.path_of(key), key))
+        buffer += _ENTRY.pack(*place, md5.ljust(16, b"\0"), bool(md5))
         if len(buffer) >= _BUFFER_BYTES:
             self._flush(location.pack, buffer)
 
@@ -122,7 +132,7 @@ class _Reading:
             last = entry.offset + entry.length
             header = entry.offset - tar.BLOCK - start
             if 0 <= header < len(piece):
-                self._has_header = _is_header(bytes(piece[header : header + tar.BLOCK]), entry)
+                self._has_header = self._is_headed(bytes(piece[header : header + tar.BLOCK]), entry)
             if entry.offset >= end:
                 return
             if entry.has_md5:
@@ -131,6 +141,35 @@ class _Reading:
                 return
             yield from self._compare(entry)
             self._step()
+
+    def _is_headed(self, block: bytes, entry: ToCheck) -> bool:
+        """Tell whether whoever reads the pack from its beginning finds an object of this name here; `block` is the last one before it."""
+        last = tar.read_header(block)
+        if last is None or last.size != entry.length:
+            return False
+        try:
+            found = last if entry.head == tar.BLOCK else tar.read_header(self._before(entry, entry.head))
+            if found is not None and (found.body, _name_sum(found.path, found.key)) == (
+                entry.head,
+                entry.name,
+            ):
+                return True
+            return self._is_described(last.path, entry)
+        except OSError:
+            return False
+
+    def _is_described(self, path: bytes, entry: ToCheck) -> bool:
+        """Tell whether this is the name of a sample, and its description stands before it."""
+        head = entry.offset - tar.sample_block(path) * tar.BLOCK
+        if not tar.BLOCK < head <= _LONGEST_HEAD:
+            return False
+        found = tar.read_header(self._before(entry, head))
+        if found is None or found.path != tar.description_of(path):
+            return False
+        return found.body + found.size + tar.padding(found.size) + tar.BLOCK == head
+
+    def _before(self, entry: ToCheck, length: int) -> bytes:
+        return os.pread(self._fd, length, entry.offset - length)
 
     def _compare(self, entry: ToCheck) -> Iterator[PackDamage]:
         self.compared += entry.has_md5
@@ -159,9 +198,8 @@ class _Reading:
         self._digest = hashlib.md5()
 
 
-def _is_header(block: bytes, entry: ToCheck) -> bool:
-    found = tar.read_header(block)
-    return found is not None and found.size == entry.length
+def _name_sum(path: bytes, key: bytes) -> int:
+    return zlib.crc32(key, zlib.crc32(path + b"\0"))
 
 
 def _other_sum(pack: str, entries: list[ToCheck], detail: str) -> Iterator[PackDamage]:

@@ -141,6 +141,16 @@ def sample(pack: int, block: int, key: bytes, size: int, mtime: int) -> bytes:
     )
 
 
+def sample_block(path: bytes) -> int:
+    """Return the block at which the sample of this name begins; -1 for what is no name of a sample."""
+    return int(path.partition(b".")[0].partition(b"-")[2]) if is_sample(path) else -1
+
+
+def description_of(path: bytes) -> bytes:
+    """Return the name of the JSON beside the sample of this name."""
+    return path.partition(b".")[0] + b".json"
+
+
 def is_sample(path: bytes) -> bool:
     """Tell whether a member has the name of a sample."""
     return _SAMPLE.match(path) is not None
