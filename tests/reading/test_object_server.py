@@ -21,7 +21,7 @@ from tests.volumes.filling import ODD_KEYS, SMALL_PACKS, Filler, bodies
 from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import Packing
 from bucketpull.reading.object_server import ObjectServer, Options
-from bucketpull.reading.volume_set import OpenVolumes
+from bucketpull.reading.volume_set import OpenVolumes, read_now
 
 BODY = bytes(range(256)) * 40
 LARGE = os.urandom(3_000_000)
@@ -353,3 +353,15 @@ def test_wrong_use_ends_with_2_and_one_line(tmp_path, arguments, words):
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert run.returncode == 2, run.stderr
     assert words in run.stderr
+
+
+def test_what_lies_in_a_file_system_of_memory_is_read_without_a_thread():
+    """It knows no reading without waiting, for it never waits."""
+    fd = os.memfd_create("objects")
+    try:
+        os.write(fd, BODY)
+        assert read_now(fd, 100, 50) == BODY[50:150]
+        with pytest.raises(BlockingIOError):
+            read_now(fd, 100, len(BODY) - 50)
+    finally:
+        os.close(fd)

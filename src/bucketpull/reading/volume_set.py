@@ -19,6 +19,7 @@ from bucketpull.volumes.ledger import Damage, Kind
 from bucketpull.volumes.packs import folder as pack_folder
 from bucketpull.volumes.packs import tar
 from bucketpull.volumes.reader import open_reader
+from bucketpull.volumes.system import is_in_memory
 
 _INDEX: Final = "keys"
 
@@ -202,9 +203,11 @@ def read_now(fd: int, length: int, at: int) -> bytes:
     try:
         count = os.preadv(fd, [buffer], at, os.RWF_NOWAIT)
     except OSError as error:
-        if error.errno == errno.EOPNOTSUPP:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        if not is_in_memory(fd):
             raise BlockingIOError from error
-        raise
+        count = os.preadv(fd, [buffer], at)
     if count != length:
         raise BlockingIOError
     return bytes(buffer)

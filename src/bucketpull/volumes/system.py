@@ -1,4 +1,4 @@
-"""What Linux offers and Python does not, syncfs and fallocate; and giving dates, which some file systems do not keep."""
+"""What Linux offers and Python does not, syncfs, fallocate and fstatfs; and giving dates, which some file systems do not keep."""
 
 import ctypes
 import os
@@ -16,6 +16,10 @@ _syncfs = _libc.syncfs
 _syncfs.argtypes = [ctypes.c_int]
 _fallocate = _libc.fallocate
 _fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+_fstatfs = _libc.fstatfs
+_fstatfs.argtypes = [ctypes.c_int, ctypes.c_void_p]
+_IN_MEMORY: Final = frozenset({0x01021994, 0x858458F6})  # TMPFS_MAGIC, RAMFS_MAGIC (linux/magic.h)
+_STATFS_LONGS: Final = 64  # more than any struct statfs has
 
 
 def sync_file_system(fd: int) -> None:
@@ -40,6 +44,12 @@ def attachment(fd: int) -> str:
         with suppress(OSError):
             sequence = sequence or (folder / "diskseq").read_text().strip()
     return f"{boot} {device} {sequence}" if boot else ""
+
+
+def is_in_memory(fd: int) -> bool:
+    """Tell whether the file system of an open file is memory, from which reading waits for no disk."""
+    found = (ctypes.c_long * _STATFS_LONGS)()
+    return not _fstatfs(fd, found) and found[0] in _IN_MEMORY
 
 
 def reserve_ahead(fd: int, offset: int, length: int) -> None:
