@@ -114,6 +114,7 @@ def test_a_list_that_changed_is_refused_and_one_written_anew_is_not(tmp_path, ma
     [
         ("absent", None, "No such file or directory"),
         ("list.csv", "http://h/1,1\n", "no column url"),
+        ("list.csv", "url,size,URL \nhttp://h/1,1,http://h/2\n", "2 columns url; leave one"),
         ("list.parquet", "PAR1", "is not Parquet"),
         ("list.csv", "PAR1", "is Parquet, not text; unpack or write it"),
     ],

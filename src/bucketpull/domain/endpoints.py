@@ -83,6 +83,7 @@ REFUSALS = frozenset(
         Reason.MISSING,
         Reason.REJECTED,
         Reason.NOT_A_FILE,
+        Reason.SKEW,
         Reason.CREDENTIALS,
         Reason.PERMISSION,
         Reason.NO_BUCKET,

@@ -82,6 +82,7 @@ class Reason(StrEnum):
     NOT_A_FILE = "not-a-file"
     ARCHIVED = "archived"
     NOT_FOUND = "not-found"
+    SKEW = "clock-skew"
     CREDENTIALS = "credentials"
     PERMISSION = "permission"
     NO_BUCKET = "no-bucket"

@@ -68,6 +68,7 @@ BOUNDS: Final[dict[Reason, Bound]] = {
     Reason.ARCHIVED: Bound(Remedy.FAIL, _O),
     Reason.NOT_FOUND: Bound(Remedy.FAIL, _O),
     # Not the object's fault: the job ends, and the object can be fetched when the cause is removed.
+    Reason.SKEW: Bound(Remedy.STOP, _S, passes=True),
     Reason.CREDENTIALS: Bound(Remedy.STOP, _S, passes=True),
     Reason.PERMISSION: Bound(Remedy.STOP, _S, passes=True),
     Reason.NO_BUCKET: Bound(Remedy.STOP, _S, passes=True),

@@ -62,6 +62,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.ARCHIVED: Explanation(
         "in an archive storage class (such as GLACIER)", "restore it at the source, then retry"
     ),
+    Reason.SKEW: Explanation(
+        "the source refuses this machine's time, and its answers do not tell the right one",
+        "set this machine's clock: timedatectl set-ntp true",
+    ),
     Reason.CREDENTIALS: Explanation(
         "the source refuses the credentials",
         "check the credentials of the source",

@@ -156,14 +156,14 @@ class ServerClock:
     def learn(self, response: Response, now: float, *, alone: bool = False) -> Reason:
         """Take the service's time from an answer that came at `now` (Unix seconds, ours), and say what the refusal means.
 
-        If our time, as corrected, is right already, the clock is not what is wrong, but for those on their way meanwhile;
-        `alone` tells that this request was not.
+        If our time, as corrected, is theirs already, or theirs is not told, nothing can be corrected: `skew`, but for those on their
+        way meanwhile; `alone` tells that this request was not.
         """
         stated = seconds_of(response.headers().get("date", ""))
         if stated is None:
-            return Reason.CREDENTIALS
+            return Reason.SKEW
         if abs(now + self.offset - stated) < _TOLERANCE_SECONDS:
             is_late = not alone and 0 <= now - self._learnt_at < _ON_THE_WAY_SECONDS
-            return Reason.CLOCK if is_late else Reason.CREDENTIALS
+            return Reason.CLOCK if is_late else Reason.SKEW
         self.offset, self._learnt_at = stated - now, now
         return Reason.CLOCK

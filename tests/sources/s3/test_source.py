@@ -4,9 +4,10 @@ from email.utils import formatdate
 
 import pytest
 
-from bucketpull.domain.errors import AnswerError, Reason
+from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.exchange import Response, Wanted
 from bucketpull.domain.model import Position
+from bucketpull.domain.retry import REMEDIES
 from bucketpull.sources.s3.config import S3Config
 from bucketpull.sources.s3.source import CDN, ORIGIN, S3Source
 
@@ -83,7 +84,16 @@ def test_a_clock_that_is_off_is_corrected_by_the_servers_date():
     skewed = _refusal(403, "RequestTimeTooSkewed", Date=formatdate(NOW + 3600, usegmt=True))
     assert _reason(source, skewed) is Reason.CLOCK
     assert _date(source.list_request(source.root(), SITE, NOW)) == "x-amz-date: 20231114T231320Z"
-    assert _reason(source, skewed) is Reason.CREDENTIALS
+    assert _reason(source, skewed) is Reason.SKEW
+
+
+@pytest.mark.parametrize("date", [{}, {"Date": "now"}, {"Date": formatdate(NOW, usegmt=True)}])
+def test_where_the_clock_cannot_be_corrected_it_is_the_clock_all_the_same_and_the_job_ends(date):
+    source = _source()
+    skewed = _refusal(403, "RequestTimeTooSkewed", **date)
+    assert _reason(source, skewed) is Reason.SKEW
+    assert source.judge(Wanted(b"a", b"b", 1, 0, "", ""), ORIGIN, skewed, NOW).reason is Reason.SKEW
+    assert REMEDIES[Reason.SKEW] is Remedy.STOP
 
 
 def test_an_expired_token_is_renewed_where_there_is_a_newer_one(monkeypatch, tmp_path):

@@ -166,7 +166,7 @@ def test_the_clock_is_corrected_once_and_then_it_is_not_the_clock():
     request = ask_for(bucket, b"", b"a.jpg", 1, "rest", 1478701618.0 + 3601)
     assert "Date: Wed, 09 Nov 2016 14:26:59 GMT" in request.headers
     later = misdated("14:36:58")
-    assert judge_of(bucket, b"a.jpg", 1, "rest", later, 1478701618.0 + 4200).reason is Reason.CREDENTIALS
+    assert judge_of(bucket, b"a.jpg", 1, "rest", later, 1478701618.0 + 4200).reason is Reason.SKEW
 
 
 def test_requests_that_were_on_their_way_when_the_clock_was_corrected_are_sent_again_too():

@@ -156,6 +156,8 @@ def _refused(error: AnswerError, source: str) -> Check:
         return failed("bucket", found, remedy)
     if error.reason is Reason.REGION:
         return failed("region", found, remedy)
+    if error.reason is Reason.SKEW:
+        return failed("clock", found, remedy)
     if error.reason in {Reason.CREDENTIALS, Reason.PERMISSION}:
         return failed("credentials", found, remedy)
     return failed("listing", found, remedy)

@@ -370,7 +370,11 @@ class _ParquetTable:
 
 
 def _columns_of(path: str, names: Sequence[str]) -> dict[str, int]:
-    places = {name.strip().lower(): place for place, name in enumerate(names)}
+    found = [name.strip().lower() for name in names]
+    places = {name: place for place, name in enumerate(found)}
+    for name in (*COLUMNS, _KEY_HEX):
+        if found.count(name) > 1:
+            raise ConfigError(f"list {path}: its head has {found.count(name)} columns {name}; leave one")
     if "url" not in places:
         shown = ", ".join(names)[:100]
         known = ", ".join(COLUMNS)
