@@ -9,9 +9,7 @@ from bucketpull.domain.values import shown_value
 def check_url(label: str, url: str) -> None:
     """Make sure that a URL names a host by http or https, and nothing that would be sent elsewhere or shown.
 
-    Raises:
-        ConfigError: It does not; `label` names it for the user.
-
+    Raises ConfigError where it does not; `label` names it for the user.
     """
     try:
         parts = urlsplit(url)
@@ -31,9 +29,7 @@ def check_url(label: str, url: str) -> None:
 def check_urls(label: str, urls: str) -> None:
     """Make sure of each of several URLs, with blanks between, as `check_url` does; they may differ in scheme, host and port only.
 
-    Raises:
-        ConfigError: One is none, or is somewhere else than the others; `label` names it for the user.
-
+    Raises ConfigError where one is none, or is somewhere else than the others; `label` names it for the user.
     """
     for url in urls.split() or [urls]:
         check_url(label, url)

@@ -64,12 +64,7 @@ class BucketSettings(SourceSettings, frozen=True, kw_only=True):
         return own | ({"keys": content_of(self.key_list or fingerprint(path))} if path else {})
 
     def prepared(self) -> Self:
-        """Return the same with the list's state.
-
-        Raises:
-            ConfigError: The list cannot be read, or does not go with the rest.
-
-        """
+        """Return the same with the list's state. Raises ConfigError where the list cannot be read, or does not go with the rest."""
         if self.keys and self.keys0:
             raise ConfigError("--keys and --keys0: name one list of keys")
         path = self.keys or self.keys0

@@ -48,12 +48,7 @@ class ListPosition(NamedTuple):
 
     @classmethod
     def of(cls, cursor: str) -> "ListPosition":
-        """Read a cursor.
-
-        Raises:
-            AnswerError: `cursor`, if it is none.
-
-        """
+        """Read a cursor. Raises AnswerError (`cursor`) where it is none."""
         if not cursor:
             return cls()
         offset, _, line = cursor.partition(":")
@@ -74,9 +69,7 @@ class Lines(NamedTuple):
 def check_text(path: str) -> None:
     """Make sure that a list does not begin as a file of another kind does: each of its lines would be a failure.
 
-    Raises:
-        ConfigError: It does, or cannot be read.
-
+    Raises ConfigError where it does, or cannot be read.
     """
     try:
         check_regular(path)
@@ -109,9 +102,7 @@ def check_regular(path: str) -> None:
 def fingerprint(path: str) -> str:
     """Name the state of a file: its content, and behind an @ its time of change. `content_of` it is what makes it another list.
 
-    Raises:
-        ConfigError: It cannot be read.
-
+    Raises ConfigError where it cannot be read.
     """
     try:
         check_regular(path)

@@ -26,12 +26,7 @@ HEADERS: Final = ("Accept: */*", "Accept-Encoding: identity", "User-Agent: bucke
 
 
 def check_page(response: Response, now: float) -> None:
-    """Make sure that an answer to a listing request is a whole one.
-
-    Raises:
-        AnswerError: It is not.
-
-    """
+    """Make sure that an answer to a listing request is a whole one. Raises AnswerError where it is not."""
     if response.failure is not None:
         raise AnswerError(response.failure, response.detail)
     if response.status != 200:

@@ -37,9 +37,7 @@ def settings_of(
 ) -> SourceSettings:
     """Make the configuration of a SOURCE and of settings by name; `labels`: see `of`. It is not yet `checked`.
 
-    Raises:
-        ConfigError: A SOURCE or a value that is not understood.
-
+    Raises ConfigError at a SOURCE or a value that is not understood.
     """
     if not source:
         raise ConfigError("no source: name one, such as upyun://BUCKET; or `source` in --config")
@@ -77,12 +75,7 @@ def pack(settings: SourceSettings) -> bytes:
 
 
 def unpack(packed: bytes) -> SourceSettings:
-    """Decode what `pack` made.
-
-    Raises:
-        ConfigError: It is of a source, or has values, that are not known here.
-
-    """
+    """Decode what `pack` made. Raises ConfigError where it is of a source, or has values, that are not known here."""
     try:
         outer = msgspec.json.decode(packed, type=_Packed)
         return msgspec.json.decode(outer.settings, type=settings_type(outer.scheme))

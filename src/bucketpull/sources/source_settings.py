@@ -61,12 +61,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def located(cls, place: str) -> dict[str, str]:
-        """Return the fields that SOURCE names; `place` is what follows its scheme and colon.
-
-        Raises:
-            ConfigError: It is not of the form of `USAGE`.
-
-        """
+        """Return the fields that SOURCE names; `place` is what follows its scheme and colon. Raises ConfigError where it is not of the form of `USAGE`."""
         raise NotImplementedError
 
     @classmethod
@@ -77,9 +72,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
         `labels` name those that stand in a file or in the environment, for errors.
 
-        Raises:
-            ConfigError: A place or a value that is not understood.
-
+        Raises ConfigError at a place or a value that is not understood.
         """
         fields: dict[str, Any] = dict(cls.located(place))
         types = get_type_hints(cls, include_extras=True)
@@ -93,27 +86,15 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
     def check_values(self) -> None:
         """Check each value by itself; others may still be missing.
 
-        Raises:
-            ConfigError: One cannot be used, whatever the others are; the message names the setting and the remedy.
-
+        Raises ConfigError where one cannot be used, whatever the others are; the message names the setting and the remedy.
         """
 
     def checked(self) -> Self:
-        """Return the configuration itself.
-
-        Raises:
-            ConfigError: It cannot work; the message names the setting and the remedy.
-
-        """
+        """Return the configuration itself. Raises ConfigError where it cannot work; the message names the setting and the remedy."""
         return self
 
     def prepared(self) -> Self:
-        """Return the configuration completed from this machine's files; called where the listing begins.
-
-        Raises:
-            ConfigError: A file cannot be used.
-
-        """
+        """Return the configuration completed from this machine's files; called where the listing begins. Raises ConfigError where a file cannot be used."""
         return self
 
     def with_versions(self) -> Self:
@@ -146,9 +127,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
     def worker_secrets(self, expires: int) -> dict[str, str]:  # noqa: ARG002 - for those that have some
         """Return environment variables that let a worker fetch until a time (Unix seconds), without the password.
 
-        Raises:
-            ConfigError: This source has no such thing.
-
+        Raises ConfigError where this source has no such thing.
         """
         raise ConfigError(f"a token for workers: {self.scheme()} has none; set its credentials there")
 
@@ -169,9 +148,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
     def held_against(self, own: Self) -> Self:
         """Return the configuration itself, which came from another machine, if it agrees with what is set here.
 
-        Raises:
-            ConfigError: It connects to something else, or in another way, than this machine was told to.
-
+        Raises ConfigError where it connects to something else, or in another way, than this machine was told to.
         """
         for option in self.OPTIONS:
             told, ours = getattr(self, option.name), getattr(own, option.name)

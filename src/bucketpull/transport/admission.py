@@ -42,12 +42,7 @@ class Admission:
         self.false_claims: Counter[str] = Counter()
 
     def open(self, delivery: Delivery) -> tuple[Header, bytes]:
-        """Return a message's header and its body, which is not decoded yet.
-
-        Raises:
-            Rejected: It was not sealed for this queue by one of this job.
-
-        """
+        """Return a message's header and its body, which is not decoded yet. Raises Rejected where it was not sealed for this queue by one of this job."""
         directions = (
             (Direction.UP,)
             if delivery.queue == self._names.receipts
@@ -59,12 +54,7 @@ class Admission:
         return header, body
 
     def read(self, header: Header, body: bytes) -> ToCoordinator:
-        """Decode a message.
-
-        Raises:
-            Rejected: Nobody understands it, it speaks for somebody else, or it does not add up.
-
-        """
+        """Decode a message. Raises Rejected where nobody understands it, it speaks for somebody else, or it does not add up."""
         try:
             message = up.read(body)
             if isinstance(message, Poison) or isinstance(message, Echo) is not (header.way is Direction.ECHO):
@@ -152,12 +142,7 @@ class Admission:
 
 
 def _objects_of(draft: BatchDraft) -> int:
-    """Return how many objects a draft has.
-
-    Raises:
-        Rejected: Its body is none, or says another number than the draft.
-
-    """
+    """Return how many objects a draft has. Raises Rejected where its body is none, or says another number than the draft."""
     try:
         parts = decode_parts(draft.body)
     except msgspec.DecodeError:

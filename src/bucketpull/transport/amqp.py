@@ -409,9 +409,7 @@ def _words(error: BaseException) -> str:
 def with_heartbeat(url: str) -> str:
     """Return a broker's URL with our heartbeat, unless it has one.
 
-    Raises:
-        ConfigError: It is no AMQP URL, or asks for what there is not. The message does not repeat it: it may hold a password.
-
+    Raises ConfigError where it is no AMQP URL, or asks for what there is not; the message does not repeat it, for it may hold a password.
     """
     try:
         parts = urlsplit(url)

@@ -136,12 +136,7 @@ class Opener:
         self._job = job
 
     def open(self, data: bytes, queue: str, *directions: Direction) -> Opened:
-        """Return what a message says, if it was sealed for this queue and goes one of the ways.
-
-        Raises:
-            Rejected: Anything else, whatever the bytes are.
-
-        """
+        """Return what a message says, if it was sealed for this queue and goes one of the ways. Raises Rejected at anything else, whatever the bytes are."""
         opened = self._opened(data)
         if opened.header.queue != queue or opened.header.way not in directions:
             raise Rejected("it was sealed for another queue", opened.header)
@@ -205,12 +200,7 @@ class SeenMessages:
 
 
 def read_header(data: bytes) -> tuple[Header, int]:
-    """Read what a message claims, and where its body begins; nothing of it is proven.
-
-    Raises:
-        Rejected: It has not our form.
-
-    """
+    """Read what a message claims, and where its body begins; nothing of it is proven. Raises Rejected where it has not our form."""
     if not data:
         raise Rejected(f"it is empty, or longer than {MOST_BODY_BYTES >> 20} MiB")
     if len(data) < _FRONT.size or not data.startswith(MAGIC):

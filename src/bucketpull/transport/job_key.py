@@ -45,12 +45,7 @@ class MachineKey(NamedTuple):
     machine: str
 
     def of(self, machine: str) -> bytes:
-        """Return the key of the machine that has it.
-
-        Raises:
-            ConfigError: It is asked for another machine's.
-
-        """
+        """Return the key of the machine that has it. Raises ConfigError where it is asked for another machine's."""
         if machine != self.machine:
             raise ConfigError(f"the job key is that of machine {self.machine}: give --machine {self.machine}")
         return self.key
@@ -70,12 +65,7 @@ def machine_key(key: JobKey, machine: str) -> str:
 
 
 def read_key(text: str, where: str) -> Key:
-    """Return the key that a file or a variable holds.
-
-    Raises:
-        ConfigError: It holds none. The message does not repeat it.
-
-    """
+    """Return the key that a file or a variable holds. Raises ConfigError where it holds none; the message does not repeat it."""
     text = text.strip()
     found = _MACHINE_KEY.fullmatch(text)
     if found:

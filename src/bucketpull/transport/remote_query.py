@@ -44,9 +44,7 @@ class Asker:
     async def ask(self, method: str, target: str, body: bytes) -> tuple[int, bytes]:
         """Send a request to the API of the job, and disconnect; return status and body of the answer.
 
-        Raises:
-            TransportError: The broker cannot be reached, no coordinator of the job is there, or it does not answer.
-
+        Raises TransportError where the broker cannot be reached, no coordinator of the job is there, or it does not answer.
         """
         job, queue = self._job, QueueNames(self._job).coordinator
         try:

@@ -67,12 +67,7 @@ class Reader(Generic[T]):
         self._decode: Callable[[bytes], T] = msgpack_decoder(kind)
 
     def read(self, body: bytes) -> T:
-        """Return the message.
-
-        Raises:
-            Rejected: The bytes are none, or a number or text in them is beyond its bounds.
-
-        """
+        """Return the message. Raises Rejected where the bytes are none, or a number or text in them is beyond its bounds."""
         try:
             return self._decode(body)
         except msgspec.DecodeError:
@@ -127,12 +122,7 @@ class QueueNames:
 
 
 def _plain(name: str) -> str:
-    """Write a name with the few characters that a queue's name may have; others become their code points.
-
-    Raises:
-        ConfigError: It is too long.
-
-    """
+    """Write a name with the few characters that a queue's name may have; others become their code points. Raises ConfigError where it is too long."""
     plain = _written(name)
     if len(plain) > _NAME_LENGTH:
         raise ConfigError(

@@ -199,12 +199,7 @@ def failed(status: int, text: str, code: ExitCode = ExitCode.USAGE) -> ApiRespon
 
 
 def volume_in(body: bytes) -> str:
-    """Return the volume that a body of `/api/volumes/...` names.
-
-    Raises:
-        ValueError: It names none.
-
-    """
+    """Return the volume that a body of `/api/volumes/...` names. Raises ValueError where it names none."""
     return _decode_volume(body).volume
 
 

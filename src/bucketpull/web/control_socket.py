@@ -18,9 +18,7 @@ NAME: Final = "control"
 def listen(folder: Path) -> socket.socket:
     """Listen. Only the holder of the journal's lock may do that: a socket that is there is a dead one's.
 
-    Raises:
-        OSError: The folder's file system has no sockets.
-
+    Raises OSError where the folder's file system has no sockets.
     """
     listener = socket.socket(socket.AF_UNIX)
     try:
@@ -36,12 +34,7 @@ def listen(folder: Path) -> socket.socket:
 
 
 def connect(folder: Path, seconds: float) -> socket.socket | None:
-    """Connect to the coordinator that has the journal; None if none does.
-
-    Raises:
-        OSError: We may not.
-
-    """
+    """Connect to the coordinator that has the journal; None if none does. Raises OSError where we may not."""
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(seconds)
     try:

@@ -110,12 +110,7 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
             check_urls("--cdn-url", self.cdn_url)
 
     def checked(self) -> "S3Config":
-        """Return the configuration with what AWS's environment and files say about the rest.
-
-        Raises:
-            ConfigError: It cannot work.
-
-        """
+        """Return the configuration with what AWS's environment and files say about the rest. Raises ConfigError where it cannot work."""
         self.check_values()
         complete = self._completed(os.environ)
         complete.check_values()
@@ -176,12 +171,7 @@ def address_of(config: S3Config) -> Address:
 
 
 def _check_address(config: S3Config) -> None:
-    """Refuse what no service has.
-
-    Raises:
-        ConfigError: It would only be found out by requests that never arrive.
-
-    """
+    """Refuse what no service has. Raises ConfigError where it would only be found out by requests that never arrive."""
     host = urlsplit(config.api_url).hostname or ""
     if config.region == "auto" and host.endswith(_AWS):
         raise ConfigError("--region auto: AWS has no such region; name the bucket's, such as eu-central-1")

@@ -48,9 +48,7 @@ def find_environment(environ: Mapping[str, str]) -> Environment:
 def find_keys(environ: Mapping[str, str]) -> Credentials | None:
     """Look for keys; None if there are none anywhere.
 
-    Raises:
-        ConfigError: A profile is named that does not exist or has no keys, or they are got in a way that is not supported.
-
+    Raises ConfigError where a profile is named that does not exist or has no keys, or they are got in a way that is not supported.
     """
     found = _from_environment(environ) or _Profile(environ).credentials()
     way = next((name for name in _INDIRECT_VARIABLES if environ.get(name)), None)

@@ -71,12 +71,7 @@ class _Rows(NamedTuple):
 
 
 def read_listing(body: bytes, *, etags: bool = True) -> Listing:
-    """Read the body of a 200 answer; its ETags only if they are wanted.
-
-    Raises:
-        AnswerError: `garbage`, if it is no listing.
-
-    """
+    """Read the body of a 200 answer; its ETags only if they are wanted. Raises AnswerError (`garbage`) where it is no listing."""
     body = body.removeprefix(_BOM)
     if _ROOT.match(body) is None or not body.rstrip().endswith(b"</ListBucketResult>"):
         raise AnswerError(Reason.GARBAGE, f"no whole listing but {glimpse(body)}")

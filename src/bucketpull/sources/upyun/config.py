@@ -131,12 +131,7 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
         _check_headers(self)
 
     def checked(self) -> "UpyunConfig":
-        """Return the configuration itself.
-
-        Raises:
-            ConfigError: It cannot work; the message names the field and the remedy.
-
-        """
+        """Return the configuration itself. Raises ConfigError where it cannot work; the message names the field and the remedy."""
         self.check_values()
         if self.style and self.cdn_url is None:
             raise ConfigError(f"source: style {self.style!r} needs the bucket's CDN domain; give --cdn-url")

@@ -63,12 +63,7 @@ class Paging:
         self._split = split
 
     def page(self, position: Position, listing: Listing) -> Page:
-        """Make a page of a listing.
-
-        Raises:
-            AnswerError: `cursor`, if it leads nowhere or back.
-
-        """
+        """Make a page of a listing. Raises AnswerError (`cursor`) where it leads nowhere or back."""
         unique = _without_twins(listing)
         page = self._of(position, unique)
         page.odd = (*listing.odd, *_without_endless(page))
@@ -121,12 +116,7 @@ class Paging:
 
 
 def _go_on_serially(page: Answered) -> Page:
-    """Take a page, and go on behind it.
-
-    Raises:
-        LeadsBack: Its cursor leads back, or the page was given before.
-
-    """
+    """Take a page, and go on behind it. Raises LeadsBack where its cursor leads back, or the page was given before."""
     listing, position, rows = page.listing, page.position, page.rows()
     stage = stage_of(position)
     trail = stage.trail or Trail()

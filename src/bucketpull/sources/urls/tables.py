@@ -55,12 +55,7 @@ class OddRow(ValueError):
 
 
 def row_of(url: bytes, key: bytes = b"", size: str = "", md5: str = "", mtime: str = "") -> UrlRow:
-    """Understand a row; what is blank is not said. Without a key it is the URL's host, path and query.
-
-    Raises:
-        OddRow: It names no object.
-
-    """
+    """Understand a row; what is blank is not said. Without a key it is the URL's host, path and query. Raises OddRow where it names no object."""
     found = _URL.fullmatch(url)
     if found is None:
         raise OddRow(f"{_shown(url)} is not an http:// or https:// URL")
@@ -164,9 +159,7 @@ class Table(Protocol):
 def table_of(path: str) -> Table:
     """Open a list by the end of its name: .csv, .tsv, .parquet, or lines.
 
-    Raises:
-        ConfigError: It cannot be read, has no column `url`, or needs a library that is not there.
-
+    Raises ConfigError where it cannot be read, has no column `url`, or needs a library that is not there.
     """
     suffix = Path(path).suffix.lower()
     try:
@@ -183,9 +176,7 @@ def table_of(path: str) -> Table:
 def check_urls(path: str) -> None:
     """Make sure that a list is one of URLs: of other lists each line would be a failure.
 
-    Raises:
-        ConfigError: Its first page names no object, or it is refused as by `table_of`.
-
+    Raises ConfigError where its first page names no object, or it is refused as by `table_of`.
     """
     try:
         found = table_of(path).page("")
