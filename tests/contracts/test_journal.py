@@ -400,6 +400,19 @@ def test_of_doubles_none_is_to_go_while_the_other_may_be_to_go_itself(journal):
     assert [copy.by for copy in journal.former(["m1a"], 9)] == ["m2a"]
 
 
+def test_the_page_of_a_double_that_was_not_noted_is_compared_again_in_the_next_run(journal):
+    begin(journal, *NAMES[:8])
+    see(journal, "m1a", "m2a")
+    first, second = batches(journal)
+    own, other = (encode_parts([part(*names_of(work))]) for work in (first, second))
+    journal.commit([stored(first, former=[Former("m2a", [1], "m1a", own)])], NOW)
+    journal.commit([stored(second, former=[Former("m1a", [1], "m2a", other, is_double=True)])], NOW)
+
+    assert not journal.begin(Position(b""), NOW)
+    [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)
+    assert decode_positions(scan.body) == [Position(b"")]
+
+
 def test_what_nobody_understands_is_a_failure_and_counts_once(journal):
     journal.begin(Position(b""), NOW)
     journal.note_poison(["00aa", "00bb"])

@@ -62,7 +62,9 @@ def book(tables: Tables, receipt: BatchReceipt, now: float) -> bool:
     receipt.add_to(tables.books.counters)
     tables.failures.add(receipt.failed(), tables.run.number)
     _book_extents(tables, receipt, taken)
-    tables.copies.add(receipt.former, receipt.machine)
+    for double in tables.copies.add(receipt.former, receipt.machine):
+        for part in decode_parts(double.parts):  # the next run compares these pages again
+            tables.pages.doubt(part.directory, part.cursor)
     if receipt.deferred is not None:
         _defer(tables, receipt.deferred, receipt, taken, now)
     if receipt.returned is not None:

@@ -23,18 +23,21 @@ class StaleCopies:
         self._volumes = volumes
         self._sql = statements()
 
-    def add(self, copies: Iterable[Former], machine: str) -> None:
-        """Note stale copies of a receipt, except those on volumes that were given up, or replaced by copies there.
+    def add(self, copies: Iterable[Former], machine: str) -> list[Former]:
+        """Note stale copies of a receipt, except those on volumes that were given up, or replaced by copies there; return the doubles that are not noted.
 
         Of doubles none is noted while the volume of the other has stale copies: it may be one of them.
         """
+        undecided: list[Former] = []
         for copy in copies:
             volume, owner = self._volumes.known_number(copy.volume), self._volumes.number(copy.by, machine)
             if copy.is_double and self.of([copy.by], 1):
+                undecided.append(copy)
                 continue
             if volume is not None and self._volumes.is_there(volume) and self._volumes.is_there(owner):
                 row = (volume, owner, _encode(copy.offsets), copy.parts)
                 self._connection.execute(self._sql["add-former"], row)
+        return undecided
 
     def of(self, volumes: Iterable[str], limit: int) -> list[Former]:
         """Return some of those on volumes, at most so many a volume."""

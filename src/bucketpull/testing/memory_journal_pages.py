@@ -146,6 +146,7 @@ class Catalogue:
         """Note the copies that a receipt's objects have replaced."""
         for each in receipt.former:
             if each.is_double and self.former([each.by], 1):
+                self.doubt((part.directory, part.cursor) for part in decode_parts(each.parts))
                 continue
             self._volumes.setdefault(each.by, (receipt.machine, "", VolumeState.OPEN))
             if each.volume in self._volumes and self.is_there(each.volume) and self.is_there(each.by):
