@@ -28,7 +28,6 @@ from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.transport.rabbitmq import RabbitTransport
 from bucketpull.transport.remote_query import check_alone
 from bucketpull.transport.wire import Query, QueryAnswer
-from bucketpull.volumes.volume import DiskVolume
 from bucketpull.web.api import Api, failed
 from bucketpull.web.request import request_of
 from bucketpull.wiring.adapters import SystemClock, agent_parameters, broker_url, fetch_options, machine_name
@@ -121,127 +120,153 @@ def _attach(far: RabbitTransport, job: Job, journal: SqliteJournal) -> None:
 
 def run_work(settings: Settings, notifier: Notifier | None = None) -> ExitCode:
     """Download for a coordinator until the job has ended, or until told to stop."""
-    broker = broker_url(settings)
-    if settings.job is None:
-        raise ConfigError("--job: give the job's name, as the coordinator has it")
-    paths = check_paths(settings.volumes)
-    fetch = fetch_options(settings)
-    key = worker_key(settings)
-    hello = _hello(settings)
-    key.of(hello.machine)
-    me = Session(key, __version__, settings.job_name(), hello.incarnation)
-    notices = WorkerNotices(words_for_file())
-    welcome = asyncio.run(_join(settings, broker, hello, me, notices))
-    _say(settings, "info", answered(settings.job_name(), len(paths)))
+    worker = _Worker(settings)
+    welcome = asyncio.run(worker.join())
     source = _own_source(welcome, settings)
     check_adopting(source, settings)
     # What is wanted, the coordinator has chosen when it listed.
-    main = partial(process_main, source=source, fetch=fetch, selection=Selection(), packing=welcome.packing)
+    main = partial(
+        process_main,
+        source=source,
+        fetch=fetch_options(settings),
+        selection=Selection(),
+        packing=welcome.packing,
+    )
     with closing(ForkServer(main)) as fork_server:
         settings = msgspec.structs.replace(
             settings, layout=welcome.layout, durability=welcome.durability, verify=welcome.verify
         )
         owner = owner_of(welcome.journal, source)
-        volumes = open_all(paths, welcome.known, settings, owner=owner)
+        volumes = open_all(worker.paths, welcome.known, settings, owner=owner)
         if notifier is not None:
             notifier.begin()
         leave = partial(notifier.end, ExitCode.INTERRUPTED) if notifier is not None else lambda: None
-        return asyncio.run(
-            _work(settings, broker, hello, me, welcome, source, fork_server, volumes, leave, notices)
+        inbox = worker.inbox(welcome.journal, [volume.path for volume in volumes])
+        pool = ForkedPool(fork_server, settings.process_count())
+        parameters = worker.parameters(welcome, source)
+        shell = agent_shell(settings, parameters, source, inbox, pool, volumes)
+        return asyncio.run(worker.work(shell, inbox, pool, leave))
+
+
+class _Worker:
+    """A worker, from before it joins until it leaves. Raises ConfigError where broker, job, volumes or key cannot be used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._broker = broker_url(settings)
+        if settings.job is None:
+            raise ConfigError("--job: give the job's name, as the coordinator has it")
+        self._job = settings.job_name()
+        self.paths = check_paths(settings.volumes)
+        key = worker_key(settings)
+        self._hello = _hello(settings)
+        key.of(self._hello.machine)
+        self._session = Session(key, __version__, self._job, self._hello.incarnation)
+        self._notices = WorkerNotices(words_for_file())
+
+    def inbox(self, journal: str = "", volumes: Sequence[str] = ()) -> RabbitInbox:
+        """Return the way to the coordinator."""
+        machine, kind = self._hello.machine, self._settings.queue_type
+        inbox = RabbitInbox(self._broker, self._job, machine, kind, self._session, journal, volumes=volumes)
+        inbox.distrust.told = tell
+        return inbox
+
+    async def join(self) -> Welcome:
+        """Wait for the coordinator, and return what it answers."""
+        say_reason = (lambda _: None) if self._settings.quiet else tell
+        inbox = self.inbox()
+        await inbox.start()
+        joining = asyncio.create_task(inbox.join(self._hello, say_reason))
+        on_signals(asyncio.get_running_loop(), joining.cancel)
+        try:
+            done, _ = await asyncio.wait({joining}, timeout=3.0)
+            waiting = f"waiting for the coordinator of job {self._job}"
+            self._notices.alive("" if done else waiting)
+            if not done:
+                say_reason(waiting)
+            while not done:
+                done, _ = await asyncio.wait({joining}, timeout=_ALIVE_SECONDS)
+                self._notices.alive()
+            welcome = await joining
+        except asyncio.CancelledError:
+            raise SystemExit(int(ExitCode.INTERRUPTED)) from None
+        finally:
+            await inbox.close()
+        self._say("info", answered(self._job, len(self.paths)))
+        return welcome
+
+    def parameters(self, welcome: Welcome, source: SourceSettings) -> AgentParameters:
+        """Return the parameters of a worker without a coordinator beside it: it does not list."""
+        return msgspec.structs.replace(
+            agent_parameters(self._settings, welcome.journal, self._hello.machine, source.open().endpoints),
+            durability=welcome.durability,
+            verify=welcome.verify,
+            scans=False,
+            stop_seconds=_STOP_SECONDS,
+            incarnation=self._hello.incarnation,
+            job_digest=welcome.job_digest,
+            packs=welcome.packing is not None,
         )
 
+    async def work(
+        self, shell: AgentShell, inbox: RabbitInbox, pool: ForkedPool, leave: Callable[[], object]
+    ) -> ExitCode:
+        """Work until the job has ended, or a signal comes; say why it ends. At a second signal `leave` is called."""
+        ledgers = LedgerAnswers(
+            self._hello.machine, lambda: shell.latest.volumes if shell.latest else [], SystemClock()
+        )
+        inbox.answering.answer = ledgers.answer
+        news = BrokerNews(lambda level, _event, _about, text: self._say(level, text), time.time)
+        inbox.link.lost, inbox.link.reached = news.lost, news.reached
+        pool.start_all()
+        await inbox.start()
+        self._stop_on_signals(shell, leave)
+        telling = asyncio.create_task(self._tell_of(shell), name="tell")
+        try:
+            await shell.run()
+        finally:
+            telling.cancel()
+            self._notices.stopping()
+            await ledgers.close()
+        if shell.refusal is not None:
+            raise SourceRefused(shell.refusal.reason, shell.refusal.detail)
+        self._say("info", left(self._job, has_ended=shell.dismissed))
+        return ExitCode.COMPLETE if shell.dismissed else ExitCode.INTERRUPTED
 
-async def _work(
-    settings: Settings,
-    broker: str,
-    hello: Pulse,
-    me: Session,
-    welcome: Welcome,
-    source: SourceSettings,
-    fork_server: ForkServer,
-    volumes: Sequence[DiskVolume],
-    leave: Callable[[], object],
-    notices: WorkerNotices,
-) -> ExitCode:
-    paths = [volume.path for volume in volumes]
-    inbox = _inbox(settings, broker, hello, me, welcome.journal, paths)
-    pool = ForkedPool(fork_server, settings.process_count())
-    worker = agent_shell(
-        settings, _remote_parameters(settings, hello, welcome, source), source, inbox, pool, volumes
-    )
-    ledgers = LedgerAnswers(
-        hello.machine, lambda: worker.latest.volumes if worker.latest else [], SystemClock()
-    )
-    inbox.answering.answer = ledgers.answer
-    news = BrokerNews(lambda level, _event, _about, text: _say(settings, level, text), time.time)
-    inbox.link.lost, inbox.link.reached = news.lost, news.reached
-    pool.start_all()
-    await inbox.start()
-    _stop_on_signals(worker, settings, leave)
-    telling = asyncio.create_task(_tell_of(worker, settings, SystemClock(), notices), name="tell")
-    try:
-        await worker.run()
-    finally:
-        telling.cancel()
-        notices.stopping()
-        await ledgers.close()
-    if worker.refusal is not None:
-        raise SourceRefused(worker.refusal.reason, worker.refusal.detail)
-    _say(settings, "info", left(settings.job_name(), has_ended=worker.dismissed))
-    return ExitCode.COMPLETE if worker.dismissed else ExitCode.INTERRUPTED
+    def _stop_on_signals(self, shell: AgentShell, leave: Callable[[], object]) -> None:
+        loop = asyncio.get_running_loop()
+        stopping: list[asyncio.Task[None]] = []
 
+        def stop() -> None:
+            self._say("info", STOPPING)
+            stopping.append(loop.create_task(shell.stop(), name="stop"))
 
-def _stop_on_signals(worker: AgentShell, settings: Settings, leave: Callable[[], object]) -> None:
-    loop = asyncio.get_running_loop()
-    stopping: list[asyncio.Task[None]] = []
+        def leave_at_once() -> None:
+            self._say("info", left(self._job, has_ended=False))
+            leave()
 
-    def stop() -> None:
-        _say(settings, "info", STOPPING)
-        stopping.append(loop.create_task(worker.stop(), name="stop"))
+        on_signals(loop, stop, leave_at_once)
 
-    def leave_at_once() -> None:
-        _say(settings, "info", left(settings.job_name(), has_ended=False))
-        leave()
+    async def _tell_of(self, shell: AgentShell) -> None:
+        """Report what a worker does, on the terminal and to systemd."""
 
-    on_signals(loop, stop, leave_at_once)
+        def say_of(level: str, line: str) -> None:
+            self._notices.alive(line)
+            self._say(level, line)
 
+        settings = self._settings
+        say_of("info", joined(self._job, len(settings.volumes), settings.process_count()))
+        lines = WorkerLines(time.monotonic())
+        while True:
+            await asyncio.sleep(1.0)
+            self._notices.alive()
+            if shell.latest is not None:
+                for level, line in lines.look(shell.latest, shell.heard_at, time.monotonic()):
+                    say_of(level, line)
 
-def _remote_parameters(
-    settings: Settings, hello: Pulse, welcome: Welcome, source: SourceSettings
-) -> AgentParameters:
-    """Return the parameters of a worker without a coordinator beside it: it does not list."""
-    return msgspec.structs.replace(
-        agent_parameters(settings, welcome.journal, hello.machine, source.open().endpoints),
-        scans=False,
-        stop_seconds=_STOP_SECONDS,
-        incarnation=hello.incarnation,
-        job_digest=welcome.job_digest,
-        packs=welcome.packing is not None,
-    )
-
-
-async def _tell_of(
-    worker: AgentShell, settings: Settings, clock: SystemClock, notices: WorkerNotices
-) -> None:
-    """Report what a worker does, on the terminal and to systemd."""
-
-    def say_of(level: str, line: str) -> None:
-        notices.alive(line)
-        _say(settings, level, line)
-
-    say_of("info", joined(settings.job_name(), len(settings.volumes), settings.process_count()))
-    lines = WorkerLines(clock.monotonic())
-    while True:
-        await asyncio.sleep(1.0)
-        notices.alive()
-        if worker.latest is not None:
-            for level, line in lines.look(worker.latest, worker.heard_at, clock.monotonic()):
-                say_of(level, line)
-
-
-def _say(settings: Settings, level: str, line: str) -> None:
-    if not settings.quiet:
-        tell(line, level=level, timed=True)
+    def _say(self, level: str, line: str) -> None:
+        if not self._settings.quiet:
+            tell(line, level=level, timed=True)
 
 
 async def _answer(api: Api, ask: Query, machine: str) -> QueryAnswer:
@@ -255,44 +280,6 @@ async def _answer(api: Api, ask: Query, machine: str) -> QueryAnswer:
     else:
         response = await api.answer(request)
     return QueryAnswer(response.status, response.body)
-
-
-async def _join(
-    settings: Settings, broker: str, hello: Pulse, me: Session, notices: WorkerNotices
-) -> Welcome:
-    say_reason = (lambda _: None) if settings.quiet else tell
-    inbox = _inbox(settings, broker, hello, me)
-    await inbox.start()
-    joining = asyncio.create_task(inbox.join(hello, say_reason))
-    on_signals(asyncio.get_running_loop(), joining.cancel)
-    try:
-        done, _ = await asyncio.wait({joining}, timeout=3.0)
-        waiting = f"waiting for the coordinator of job {settings.job_name()}"
-        notices.alive("" if done else waiting)
-        if not done:
-            say_reason(waiting)
-        while not done:
-            done, _ = await asyncio.wait({joining}, timeout=_ALIVE_SECONDS)
-            notices.alive()
-        return await joining
-    except asyncio.CancelledError:
-        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
-    finally:
-        await inbox.close()
-
-
-def _inbox(
-    settings: Settings,
-    broker: str,
-    hello: Pulse,
-    me: Session,
-    journal: str = "",
-    volumes: Sequence[str] = (),
-) -> RabbitInbox:
-    job, kind = settings.job_name(), settings.queue_type
-    inbox = RabbitInbox(broker, job, hello.machine, kind, me, journal, volumes=volumes)
-    inbox.distrust.told = tell
-    return inbox
 
 
 def _welcome(settings: Settings, config: SourceSettings, journal: SqliteJournal) -> Welcome:
