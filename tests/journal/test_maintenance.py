@@ -166,6 +166,22 @@ def test_of_a_lost_volume_exactly_what_it_held_is_fetched_again(play):
     assert play.journal.counters().listed == 15
 
 
+def test_bytes_of_a_page_that_is_listed_again_for_a_lost_volume_count_once(play):
+    play.put(b"", b"a", b"b")
+    play.put(b"skipped", b"c")
+    play.run()
+    assert play.journal.counters().bytes == play.journal.counters().listed_bytes > 0
+
+    for volume in ("v1", "v2", "v3"):
+        play.volume = "v" + str(int(volume[1]) + 1)
+        play.journal.lose(volume)
+        play.begin()
+        play.finish()
+
+        books = play.journal.counters()
+        assert books.bytes + books.skipped_bytes == books.listed_bytes
+
+
 def test_of_a_page_on_two_volumes_only_the_lost_part_is_fetched_again(play):
     play.put(b"", b"a", b"b")
     play.run()

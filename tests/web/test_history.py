@@ -1,5 +1,6 @@
 import copy
 
+from bucketpull.domain.progress import JobState
 from bucketpull.web.history import COARSE_POINTS, FINE_POINTS, History
 
 
@@ -43,6 +44,18 @@ def test_failures_and_retries_are_counted_from_point_to_point(serve):
 
     assert (history.fine[0].retries, history.fine[0].failures) == ({}, {})
     assert (history.fine[1].retries, history.fine[1].failures) == ({"throttled": 5}, {"size": 2})
+
+
+def test_what_earlier_runs_counted_is_no_growth_when_the_job_starts_again(serve):
+    snapshot = copy.deepcopy(serve().panel.snapshot())
+    starting = copy.deepcopy(snapshot)
+    starting.state, starting.retries, starting.failures = JobState.STARTING, {}, {}
+    history = History()
+
+    history.add(starting)
+    history.add(snapshot)
+
+    assert (history.fine[-1].retries, history.fine[-1].failures) == ({}, {})
 
 
 def test_a_long_job_keeps_its_whole_course_in_bounded_memory(serve):

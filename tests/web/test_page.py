@@ -142,6 +142,7 @@ def test_a_volume_is_given_up_after_a_question(page):
     served, browser = page
 
     browser.click("#volumes [data-action=lost]")
+    assert "beta:/mnt/disk4" in browser.text("#confirm-title")
     browser.wait("return document.querySelector('#confirm').open")
     assert "/mnt/disk4" in browser.text("#confirm")
     browser.click("#confirm-yes")

@@ -113,7 +113,14 @@ def _unbook(tables: Tables, page: PageRecord | Position, known: Known, failed: S
     counters.stored -= known.stored
     counters.skipped -= known.skipped
     counters.vanished -= known.vanished
-    counters.failed -= sum(1 for entry in failed if entry.failure.name and entry.run == known.run)
+    now = [entry.failure for entry in failed if entry.failure.name and entry.run == known.run]
+    counters.failed -= len(now)
+    # A page's row has no bytes by outcome: of a page that was stored in part and skipped in part, each takes its share.
+    there = known.stored + known.skipped
+    held = max(0, known.size - sum(failure.size for failure in now)) if there else 0
+    stored = held * known.stored // max(1, there)
+    counters.bytes -= min(counters.bytes, stored)
+    counters.skipped_bytes -= min(counters.skipped_bytes, held - stored)
 
 
 def _without_unsettled(

@@ -16,7 +16,7 @@ import msgspec
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.model import summed_counts
-from bucketpull.domain.progress import Snapshot
+from bucketpull.domain.progress import JobState, Snapshot
 from bucketpull.report.document import endpoints_of
 
 FINE_POINTS = 600  # at one every two seconds: 20 minutes
@@ -79,7 +79,7 @@ class History:
             retries=_growth(self._retries, snapshot.retries) if self._begun else {},
         )
         self._failures, self._retries = dict(snapshot.failures), dict(snapshot.retries)
-        self._begun = True
+        self._begun = snapshot.state != JobState.STARTING  # until then the books of earlier runs are not read
         self.fine.append(point)
         self._add_coarse(point)
 

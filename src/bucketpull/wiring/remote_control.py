@@ -177,6 +177,8 @@ class JobControl(JournalPanel):
         if volume in self._coordinator.fleet.volumes:
             await self._until(volume, VolumeState.LOST, wanted=True)
         self._monitor.note("warning", "volume.given-up", f"volume {volume} was given up by {client}")
+        if pages == 1:
+            return f"volume {volume} is given up; 1 page is listed again for what it held"
         return f"volume {volume} is given up; {pages:,} pages are listed again for what it held"
 
     async def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of `Limits`

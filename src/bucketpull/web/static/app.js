@@ -188,8 +188,8 @@ function applyLimits(event) {
   change("api/limits", { concurrency, requests_per_second: rate, bytes_per_second: bandwidth === null ? null : bandwidth * 1e6 }, () => t("applied"));
 }
 
-function changeVolume(action, volume) {
-  if (action === "lost") return confirm(t("lost_title", volume), t("lost_text"), t("give_up"), () => change("api/volumes/lost", { volume }, (answer) => answer.text));
+function changeVolume(action, volume, name) {
+  if (action === "lost") return confirm(t("lost_title", name), t("lost_text"), t("give_up"), () => change("api/volumes/lost", { volume }, (answer) => answer.text));
   change(`api/volumes/${action}`, { volume }, (answer) => answer.text);
 }
 
@@ -260,7 +260,7 @@ $("limits-open").addEventListener("click", openLimits);
 $("limits").firstElementChild.addEventListener("submit", applyLimits);
 $("volumes").addEventListener("click", ({ target }) => {
   const button = target.closest("[data-action]");
-  if (button) changeVolume(button.dataset.action, button.dataset.volume);
+  if (button) changeVolume(button.dataset.action, button.dataset.volume, button.dataset.name);
 });
 $("volume-open").addEventListener("click", openAdding);
 $("volume").firstElementChild.addEventListener("submit", () => { if ($("v-path").value) changeVolume("add", $("v-path").value); });

@@ -125,23 +125,24 @@ export function showVolumes(job) {
   $("volumes").replaceChildren(...job.volumes.map((volume) => {
     const known = (shown) => volume.total_bytes ? shown : "?";
     const used = volume.total_bytes ? 1 - volume.free_bytes / volume.total_bytes : 0;
+    const name = many ? `${volume.machine}:${volume.path}` : volume.path;
     return h("article", { class: "volume" },
-      h("header", {}, h("b", {}, many ? `${volume.machine}:${volume.path}` : volume.path), h("span", { class: "pill", "data-tone": tones[volume.state] }, t(`volume.${volume.state}`))),
+      h("header", {}, h("b", {}, name), h("span", { class: "pill", "data-tone": tones[volume.state] }, t(`volume.${volume.state}`))),
       track(used, used > 0.95 ? "var(--warn)" : "var(--accent)"),
       h("div", { class: "facts" }, h("span", {}, h("b", {}, known(size(volume.free_bytes))), ` ${t("free")}`), h("span", {}, `${t("of")} ${known(size(volume.total_bytes))}`)),
       h("div", { class: "facts" }, h("span", {}, h("b", {}, known(count(volume.stored_objects))), ` ${t("objects").toLowerCase()}`), h("span", {}, `${t("writing")} `, h("b", {}, `${size(volume.written_per_second)}/s`))),
       volume.detail || volume.warning ? h("p", {}, volume.detail || volume.warning) : null,
       volume.total_bytes ? null : h("p", {}, t("volume_unknown")),
-      volumeActions(job, volume));
+      volumeActions(job, volume, name));
   }));
   if (!job.volumes.length) $("volumes").replaceChildren(h("p", { class: "empty" }, t("none_yet")));
 }
 
-function volumeActions(job, volume) {
+function volumeActions(job, volume, name) {
   const actions = { open: ["drain"], full: ["drain"], draining: ["add", "lost"], sick: ["lost"], away: ["lost"] }[volume.state] ?? [];
   if (!actions.length || ENDED.has(job.state) || !job.running) return null;
   return h("div", { class: "volume-actions" }, ...actions.map((action) => {
-    return h("button", { type: "button", class: "quiet", "data-action": action, "data-volume": volume.id, title: t(`${action}_why`) }, t(action === "lost" ? "give_up" : action));
+    return h("button", { type: "button", class: "quiet", "data-action": action, "data-volume": volume.id, "data-name": name, title: t(`${action}_why`) }, t(action === "lost" ? "give_up" : action));
   }));
 }
 
