@@ -50,6 +50,26 @@ def test_under_a_limit_of_500_a_second_it_settles_within_10_percent_below_and_is
     assert tally.share(0 if not window_seconds else 10) < 0.02
 
 
+class Places(World):
+    """Takes ten connections, and refuses more within a millisecond."""
+
+    def answer(self, now):
+        self.ends = [end for end in getattr(self, "ends", []) if end > now]
+        if len(self.ends) >= 10:
+            return now + 0.001, Reason.RESET
+        self.ends.append(now + self.latency)
+        return now + self.latency, None
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_places_that_a_server_does_not_have_are_not_tried_a_thousand_times_a_second(processes):
+    tally = run([Limiter() for _ in range(processes)], Places(latency=0.01), 10)
+
+    assert tally.rate(2) >= 600
+    assert sum(tally.throttled[:2]) < 1500
+    assert tally.share(2) < 0.1
+
+
 def test_four_processes_share_a_limit_without_knowing_of_each_other():
     tally = run([Limiter() for _ in range(4)], World(limit=lambda _now: 500), 60)
 

@@ -76,6 +76,36 @@ def test_a_site_that_is_always_unusual_is_left_to_libcurl(fetch):
         assert len(site.requests) == 2 * MOST_REPEATS + 20
 
 
+def test_while_a_site_is_left_to_libcurl_no_idle_connections_take_places_there(fetch):
+    """A server that takes so many connections refused libcurl all of its own."""
+
+    def script(peer):
+        while head := peer.request():
+            peer.answer(b"ok") if b"/usual" in head else peer.send(CHUNKED)
+
+    with origin(script) as site:
+        answers = []
+        for _ in range(MOST_REPEATS + 3):  # each repeated request costs one of them
+            fetch.submit(site.url("/usual"), answers.append)
+        fetch.until(lambda: len(answers) == MOST_REPEATS + 3)
+        assert len(fetch.loop.direct.connections) == MOST_REPEATS + 3
+        for _ in range(MOST_REPEATS):
+            assert fetch.ask(site.url("/odd")).body == b"abc"
+        assert not fetch.loop.direct.connections
+
+
+def test_where_no_more_connections_are_let_in_libcurl_uses_the_one_that_it_has(fetch):
+    fetch.is_taught = False
+
+    def script(peer):
+        is_first = site.connections == 1
+        while peer.request():
+            peer.answer(b"ok") if is_first else peer.reset()
+
+    with origin(script) as site:
+        assert [fetch.ask(site.url()).body for _ in range(3)] == [b"ok"] * 3
+
+
 def test_after_a_rest_the_direct_way_is_tried_again():
     site = Site("http://objects.example")
     for _ in range(MOST_REPEATS):

@@ -69,6 +69,28 @@ def test_a_connection_is_used_again_also_while_others_come_and_go(fetch):
         assert site.connections <= 2  # libcurl's first contact, and the direct one
 
 
+def test_connections_that_nobody_needs_are_closed(fetching, monkeypatch):
+    """A server may take only so many, of all processes together."""
+    for module in ("direct", "curl"):
+        monkeypatch.setattr(f"bucketpull.fetch.{module}.IDLE_SECONDS", 0.05)
+    fetch = fetching(first_byte_seconds=0.2)  # so that it looks often
+    left = []
+
+    def script(peer):
+        while peer.request():
+            peer.answer(b"ok")
+        left.append(peer)
+
+    with origin(script) as site:
+        for _ in range(2):
+            answers = []
+            for _ in range(6):
+                fetch.submit(site.url(), answers.append)
+            fetch.until(lambda found=answers: len(found) == 6)
+            fetch.until(lambda: len(left) == site.connections)
+            assert [answer.body for answer in answers] == [b"ok"] * 6
+
+
 def test_a_body_without_length_ends_with_the_connection(fetch):
     with origin(first(b"HTTP/1.1 200 OK\r\n\r\nabc")) as site:
         response = fetch.ask(site.url())

@@ -22,6 +22,7 @@ HIGHEST_LEVEL = 1024
 # A transfer that stalls holds its place for as long as it takes to notice that: it must not be the only one.
 LOWEST_LEVEL = 4.0
 _TROUBLES = OUTAGE - {Reason.TRUNCATED, Reason.GARBAGE}  # these two came in time
+_NOT_LET_IN = frozenset({Reason.CONNECT, Reason.RESET})
 _BURST_SECONDS = 0.02
 _ROUND_SECONDS = 0.25
 _IDLE_SECONDS = 5.0  # a round that was interrupted for so long tells nothing of rates
@@ -169,6 +170,8 @@ class Limiter:
         if reason in _TROUBLES:
             self._round.troubles += 1
             self._trouble += (1.0 - self._trouble) * _SMOOTHING
+            if reason in _NOT_LET_IN and seconds < self._trip:
+                self._keep_place(now)
         else:
             self._round.fine += 1
             self._trouble -= self._trouble * _SMOOTHING
@@ -249,6 +252,17 @@ class Limiter:
     def _rest(self, now: float, seconds: float) -> None:
         self._paused_until = self._may_cut = now + seconds
         self._opens = max(self._opens, self._paused_until)
+
+    def _keep_place(self, now: float) -> None:
+        """Have a request that was not let in keep its place for as long as an answer takes, and make do with the places of the others.
+
+        A server that takes so many connections and no more refuses the next at once: each free place would be tried a thousand times
+        a second, and a thousand objects would spend all their tries.
+        """
+        self._opens = max(self._opens, now) + self._trip / self.level
+        if self.fixed is None and self._trouble > _TROUBLE_SHARE and self.in_flight < self.level:
+            self._climb.retreat(self.level)
+            self.level = max(min(self.level, LOWEST_LEVEL), float(self.in_flight))
 
     def _round_seconds(self) -> float:
         return max(_ROUND_SECONDS, _ROUND_TRIPS * self._trip)

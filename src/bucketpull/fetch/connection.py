@@ -39,7 +39,8 @@ _MOST_SHAPES: Final = 4096  # names of days, months and caches make some hundred
 
 
 class Connection(RunningRequest):
-    """One socket. `ready` is to be called when it is; `closes` tells that no more can be asked over it, `is_idle` that nothing should come.
+    """One socket. `ready` is to be called when it is; `closes` tells that no more can be asked over it, `is_idle` that nothing should come: it is
+    so since `started`.
 
     Raises OSError where there is no way to the site's address.
     """
@@ -54,7 +55,7 @@ class Connection(RunningRequest):
         self._owner = owner
         self._recv = self.sock.recv
         self._records = 0 if context is None else _MOST_RECORDS
-        self._is_open = self._is_used = False
+        self._is_open = False
         self._before = self._head = self._message = self._shape = b""
         self._chunks: list[Chunk] = []
         self._status = self._length = 0
@@ -220,10 +221,9 @@ class Connection(RunningRequest):
     def _broke_off(self, reason: Reason, detail: str) -> None:
         if self.is_answered():
             self._end(reason if self._head else Reason.RESET, detail)
-        elif self._is_used:
-            self._owner.hand_over(self)  # the server let go of it just as it was used again
         else:
-            self._end(Reason.RESET, detail)
+            # The server let go of it just as it was used again, or takes no more connections: libcurl may have one that is idle.
+            self._owner.hand_over(self)
 
     def _end(self, failure: Reason | None, detail: str) -> None:
         if failure is not None:
@@ -231,10 +231,10 @@ class Connection(RunningRequest):
         owner, head = self._owner, self._head
         # A body that stays here until the next request is memory that no body after it can have while it is in a cache: 4 µs.
         chunks, self._chunks = self._chunks, _NOTHING
-        self._is_used = True
         self.ready, self.is_idle = self._read_idle, True
         seconds = owner.came - self.started
         seconds = max(seconds, LEAST_SECONDS)
+        self.started = owner.came
         if head:
             received = self._length - self._left
             response = Response(self._status, [head], chunks, received, seconds, failure, detail, self._shape)

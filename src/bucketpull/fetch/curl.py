@@ -15,7 +15,15 @@ import pycurl
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.easy_handle import EasyHandle
-from bucketpull.fetch.running_request import Begun, Count, Done, FetchOptions, RunningRequest, Sink
+from bucketpull.fetch.running_request import (
+    IDLE_SECONDS,
+    Begun,
+    Count,
+    Done,
+    FetchOptions,
+    RunningRequest,
+    Sink,
+)
 
 _IN: Final = select.EPOLLIN
 _EVENTS: Final = {
@@ -26,6 +34,7 @@ _EVENTS: Final = {
 _READABLE: Final = pycurl.CSELECT_IN
 _END_OF_HEADERS: Final = [b"\r\n"]
 PAUSE_SECONDS: Final = 0.05
+_LEAST_KEPT: Final = 4
 
 _REASONS = {
     pycurl.E_URL_MALFORMAT: Reason.REJECTED,
@@ -87,10 +96,40 @@ class Curl:
         self._bad: deque[tuple[pycurl.Curl, int, str]] = deque()
         # libcurl's word on when it wants to be called: only the last counts. A deque's method costs less than one of ours.
         self._word: deque[int] = deque(maxlen=1)
-        self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_MAXCONNECTS, options.connections)
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._word.append)
+        self._most_in_flight = self._kept = 0
+        self._looked = 0.0
+        self._multi = self._new_multi()
+
+    def _new_multi(self) -> pycurl.CurlMulti:
+        multi = pycurl.CurlMulti()
+        multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
+        multi.setopt(pycurl.M_TIMERFUNCTION, self._word.append)
+        self._kept = 0
+        return multi
+
+    def _keep(self, connections: int) -> None:
+        """Have libcurl close idle connections beyond so many, of all that it has."""
+        self._kept = min(max(connections, _LEAST_KEPT), self._options.connections)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, self._kept)
+
+    def close_unused(self, now: float) -> None:
+        """Close connections that were not needed for `IDLE_SECONDS`: at a server that takes so many they keep others out.
+
+        libcurl closes those beyond what it is to keep when a transfer ends. The last ones it closes with all that it has.
+        """
+        if now - self._looked < IDLE_SECONDS:
+            return
+        self._looked = now
+        most, self._most_in_flight = self._most_in_flight, self._in_flight
+        if most:
+            self._keep(most)
+        elif self._kept:
+            self._multi.close()
+            self._multi = self._new_multi()
+
+    @property
+    def _in_flight(self) -> int:
+        return len(self._handles) - len(self._free)
 
     def submit(
         self,
@@ -103,6 +142,10 @@ class Curl:
     ) -> None:
         """Make a request."""
         handle = self._free.pop() if self._free else self._new_handle()
+        if self._in_flight > self._most_in_flight:
+            self._most_in_flight = self._in_flight
+            if self._most_in_flight > self._kept:
+                self._keep(2 * self._most_in_flight)
         handle.prepare(request, done, sink, begun, self._counted)
         handle.started, handle.marked_at = now, marked_at
         self._busy[handle] = None

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.connection import Connection, HeadReader
-from bucketpull.fetch.running_request import Count, Done, FetchOptions, RunningRequest, nobody
+from bucketpull.fetch.running_request import IDLE_SECONDS, Count, Done, FetchOptions, RunningRequest, nobody
 
 # Python allocates so much for a read, and gives back what it did not need. Above 128 KiB malloc may ask the kernel for fresh
 # pages each time: 44 µs a transfer in place of 16.
@@ -261,10 +261,19 @@ class Direct:
     def _tidy(self, kept: Site | None = None) -> None:
         """Close all idle connections, and forget sites without others: a list may name a million hosts."""
         for site in self._sites.values():
-            while site.free:
-                self._drop(site.free.pop())
+            self._close_idle(site)
         used = {connection.site for connection in self.connections.values()} | {kept}
         self._sites = {origin: site for origin, site in self._sites.items() if site in used}
+
+    def _close_idle(self, site: Site) -> None:
+        while site.free:
+            self._drop(site.free.pop())
+
+    def close_unused(self, now: float) -> None:
+        """Close what has been idle for long: the last one used is the first to be used again, so it is what is not needed."""
+        for site in self._sites.values():
+            while site.free and now - site.free[0].started > IDLE_SECONDS:
+                self._drop(site.free.pop(0))
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None and self._insecure:
@@ -294,10 +303,16 @@ class Direct:
         done(response)
 
     def hand_over(self, connection: Connection) -> None:
-        """Have libcurl make the request: the connection could not."""
+        """Have libcurl make the request: the connection could not.
+
+        While a site is left to libcurl, which has connections of its own, idle ones here only keep it out of a server that takes so many.
+        """
         del self._busy[connection]
-        connection.site.failed(self.now)
+        site = connection.site
+        site.failed(self.now)
         self._drop(connection)
+        if self.now < site.rests_until:
+            self._close_idle(site)
         self._repeat(connection.request, connection.done)
 
     def lost(self, connection: Connection) -> None:

@@ -213,9 +213,11 @@ class FetchLoop:
             heapq.heappop(self._timers)[2]()
 
     def _look(self) -> None:
-        """End transfers that have stalled. Time in which the bandwidth limit forbade reading does not count."""
+        """End transfers that have stalled, and close connections that nobody needs. Time in which the bandwidth limit forbade reading does not count."""
         self.call_later(self._look_seconds, self._look)
         self._set_now()
+        self.direct.close_unused(self._now)
+        self._curl.close_unused(self._now)
         now = self._now - self._held_back
         vain: list[tuple[RunningRequest, Reason, str]] = []
         for transfer in self._busy:

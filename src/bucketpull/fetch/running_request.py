@@ -11,6 +11,8 @@ Done = Callable[[Response], None]
 Sink = Callable[[bytes], object]
 Begun = Callable[[Response], object]
 Count = Callable[[int], None]
+# A connection that is idle for longer is not needed at the present level, and may keep other processes out of a server that takes so many.
+IDLE_SECONDS = 2.0
 NO_REQUEST = Request("", (), 0)
 
 
