@@ -327,16 +327,9 @@ class SqliteJournal(JournalReader):
         return count
 
     def lose(self, volume: str) -> int:
-        """Count on nothing of a volume any more, and list again the pages of which it held objects.
+        """Count on nothing of a volume any more, and list again the pages of which it held objects; return how many.
 
-        Other volumes' objects are found in place then, and only those of the lost one are fetched.
-
-        Returns:
-            How many pages are concerned.
-
-        Raises:
-            JournalError: There is no such volume.
-
+        Other volumes' objects are found in place then, and only those of the lost one are fetched. Raises JournalError where there is none.
         """
         number, known = maintenance.volume_named(self._tables, volume)
         count = self._drop_extents(number, lambda _: True)

@@ -80,18 +80,12 @@ class Books(msgspec.Struct):
         return range(first + 1)
 
 
-_encoder = msgspec.json.Encoder()
-_decode = json_decoder(Books)
+decode_books = json_decoder(Books)
 
 
 def encode_books(books: Books) -> str:
     """Write the sums as JSON."""
-    return _encoder.encode(books).decode()
-
-
-def decode_books(text: str) -> Books:
-    """Read the sums."""
-    return _decode(text)
+    return msgspec.json.encode(books).decode()
 
 
 def what_is_left(store: Store, books: Books) -> Outstanding:

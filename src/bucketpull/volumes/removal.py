@@ -80,9 +80,7 @@ class LeftAlone:
 class Removal:
     """What is removed from one volume. The caller holds the volume's lock for writing.
 
-    Args:
-        append: Appends to the ledger, durably where the volume is; returns the offsets.
-
+    `append` appends to the ledger, durably where the volume is, and returns the offsets.
     """
 
     def __init__(

@@ -35,14 +35,9 @@ _SHOWN: Final = 5
 
 
 class Patience:
-    """Tells why nothing comes, after 8 s and whenever that has doubled; ends it after ten minutes.
+    """Tells why nothing comes from `source`, as the user calls it, after 8 s and whenever that has doubled.
 
-    Args:
-        source: What the user calls the source.
-        now: Monotonic seconds.
-        told: Called with what there is to say.
-        longest: After so many seconds it is over; `math.inf` for one who goes on by itself.
-
+    After `longest` seconds it is over; `math.inf` is for one who goes on by itself. `now` returns monotonic seconds.
     """
 
     def __init__(

@@ -50,13 +50,8 @@ _decode_sealed = json_decoder(Sealed)
 class PackBooks:
     """See above. `has_files` tells whether objects may lie as files on this volume too.
 
-    Args:
-        root, home: The volume's root and our directory there, which stay the caller's.
-        path: Where the volume is, for messages.
-        sealed: Called in a thread with each pack that was sealed, before that shows in `SHA256SUMS`.
-
-    What the agent does with the ledger and here belongs together: the caller holds one lock for `note` and `save`.
-
+    `root` and `home` stay the caller's, `path` is for messages; `sealed` is called in a thread with each pack that was sealed, before
+    that shows in `SHA256SUMS`. What the agent does with the ledger and here belongs together: the caller holds one lock for `note` and `save`.
     """
 
     def __init__(

@@ -118,10 +118,7 @@ def _finished(reader: VolumeReader, ended: Collection[str]) -> list[str]:
 def compact(volume: DiskVolume, reader: VolumeReader, live: LiveObjects, wasted: Sequence[Waste]) -> int:
     """Rewrite packs, and return the bytes that are free now. The volume is opened for writing, and nothing is pulled to it.
 
-    Raises:
-        VolumeError: It cannot be written, or a pack not be read.
-        OSError: The same.
-
+    Raises VolumeError or OSError where it cannot be written, or a pack not be read.
     """
     wanted = {waste.pack for waste in wasted}
     by_pack: dict[str, list[Stored]] = {pack: [] for pack in wanted}

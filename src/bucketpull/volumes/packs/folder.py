@@ -108,15 +108,8 @@ def replace(folder: OwnDirectory, name: str, data: bytes, *, durable: bool) -> N
 class Folders:
     """The folders of one volume's packs, for who writes there: made if they lack, and opened once.
 
-    Args:
-        root, home: The volume's root and our directory there, which stay the caller's.
-        volume: The volume's id.
-        path: Where the volume is, for messages.
-
-    Raises:
-        OSError: They cannot be made or opened.
-        VolumeForeign: One is a link, or belongs to somebody else.
-
+    `root` and `home` stay the caller's, `volume` is an id, `path` is for messages. Raises OSError where they cannot be made or opened,
+    and VolumeForeign where one is a link, or belongs to somebody else.
     """
 
     def __init__(self, root: int, home: OwnDirectory, volume: str, path: str) -> None:
