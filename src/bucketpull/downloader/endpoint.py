@@ -164,11 +164,6 @@ class Endpoint(Generic[T]):
         return None if self.is_up else self._last
 
     @property
-    def can_be_had(self) -> bool:
-        """Whether an object had better go here: it is up, and under no suspicion."""
-        return self.is_up and not self._is_suspect
-
-    @property
     def refuses(self) -> bool:
         """Whether it was judged to answer everything with refusals."""
         return self.state is State.REFUSING and self._last is not None and self._last[0] in REFUSALS
@@ -198,7 +193,7 @@ class Endpoint(Generic[T]):
 
     def gives(self, wanted: Wanted, now: float) -> bool:
         """Tell whether an object had better be asked for here."""
-        if not self.can_be_had:
+        if not self.is_up or self._is_suspect:
             return False
         return not self.refused_groups.known or not self.refused_groups.refuses(
             wanted.directory, wanted.name, now

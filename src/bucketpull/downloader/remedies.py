@@ -18,13 +18,12 @@ from bucketpull.domain.retry import (
     next_try,
     tries_by_chance,
 )
-from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.large_object import LargeObject
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.routing import Blame, Routing
 from bucketpull.downloader.transfer import Transfer, WaitingTransfers
 from bucketpull.downloader.volume_queue import VolumeQueues
-from bucketpull.ports import Clock, Fetcher, Source
+from bucketpull.ports import Clock
 
 # If an object is throttled so often in a row, our pace is not the cause, for it was lowered meanwhile: another endpoint is asked.
 # Where the source refuses at random, whatever the pace: so often that chance is hardly the cause.
@@ -47,16 +46,14 @@ class Remedies:
 
     def __init__(
         self,
-        source: Source,
-        fetcher: Fetcher,
-        endpoints: dict[str, Endpoint[Transfer]],
+        routing: Routing,
         clock: Clock,
         random: Random,
         meter: Meter,
         volumes: VolumeQueues,
         waiting: WaitingTransfers,
     ) -> None:
-        self.routing = Routing(source, fetcher, endpoints, clock, self._blamed)
+        self._routing = routing
         self._clock = clock
         self._random = random
         self._meter = meter
@@ -66,20 +63,20 @@ class Remedies:
 
     def endpoints_changed(self) -> None:
         """Act on changed states of endpoints."""
-        for transfer in self.routing.reroute():
+        for transfer in self._routing.reroute():
             self._fail_everywhere(transfer, transfer.doubt or Reason.FORBIDDEN)
 
     def stop(self) -> None:
         """Hand back objects that wait, and ask for nothing again."""
         self._stopping = True
-        for transfer in (*self._waiting.clear(), *self.routing.clear()):
+        for transfer in (*self._waiting.clear(), *self._routing.clear()):
             self.displace(transfer)
 
     def refused(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
         """Decide whether the endpoint or the object is to blame for a bad answer, and what follows."""
         transfer.status = response.status
         may_be_it = verdict.doubtful and response.received == transfer.size
-        blame = Blame.OBJECT if may_be_it else self.routing.blame(transfer, verdict)
+        blame = Blame.OBJECT if may_be_it else self._routing.blame(transfer, verdict, self._blamed)
         if blame is not Blame.OPEN:
             self._blamed(transfer, verdict, blame)
 
@@ -117,7 +114,7 @@ class Remedies:
         assert verdict.reason is not None
         transfer.tries = max(0, transfer.tries - 1)
         self._retried(transfer, verdict.reason)
-        self.routing.choose(transfer)
+        self._routing.choose(transfer)
         self.line_up(transfer)
 
     def _doubted(self, transfer: Transfer, verdict: Verdict) -> None:
@@ -143,8 +140,8 @@ class Remedies:
         transfer.doubt = reason = verdict.reason
         assert reason is not None
         if decision is Decision.NEXT_ROUTE:
-            self.routing.go_on(transfer)
-            if self.routing.is_hopeless(transfer):
+            self._routing.go_on(transfer)
+            if self._routing.is_hopeless(transfer):
                 self._fail_everywhere(transfer, reason)
                 return
         if decision is Decision.DEFER:
@@ -185,7 +182,7 @@ class Remedies:
 
     def _rested(self, transfer: Transfer) -> None:
         if not transfer.endpoint.is_up:
-            self.routing.choose(transfer)
+            self._routing.choose(transfer)
         self._waiting.rested(transfer)
 
     def _retried(self, transfer: Transfer, reason: Reason) -> None:

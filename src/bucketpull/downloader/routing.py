@@ -22,6 +22,9 @@ class Blame(Enum):
     OPEN = 2
 
 
+Decided = Callable[[Transfer, Verdict, Blame], None]
+
+
 class Routing:
     """The endpoints of one process, and what is done about those in trouble."""
 
@@ -31,15 +34,13 @@ class Routing:
         fetcher: Fetcher,
         endpoints: Mapping[str, Endpoint[Transfer]],
         clock: Clock,
-        decided: Callable[[Transfer, Verdict, Blame], None],
     ) -> None:
         self._source = source
         self._fetcher = fetcher
         self._endpoints = endpoints
         self._order = tuple(endpoints.values())
         self._clock = clock
-        self._decided = decided
-        self._awaiting_probe: dict[str, list[tuple[Transfer, Verdict]]] = {}
+        self._awaiting_probe: dict[str, list[tuple[Transfer, Verdict, Decided]]] = {}
 
     def first(self) -> Endpoint[Transfer]:
         """Return the endpoint that most objects go to now."""
@@ -69,7 +70,7 @@ class Routing:
         if transfer.large is not None:
             transfer.large.restart()
 
-    def blame(self, transfer: Transfer, verdict: Verdict) -> Blame:
+    def blame(self, transfer: Transfer, verdict: Verdict, decided: Decided) -> Blame:
         """Note a bad answer, and decide whether the endpoint or the object is to blame.
 
         If a probe is to tell, `decided` is called with the object when it has.
@@ -86,7 +87,7 @@ class Routing:
         if not is_suspect and not is_doubtful:
             return Blame.OBJECT
         if endpoint.is_up and self._probe(endpoint):
-            self._awaiting_probe.setdefault(endpoint.name, []).append((transfer, verdict))
+            self._awaiting_probe.setdefault(endpoint.name, []).append((transfer, verdict, decided))
             return Blame.OPEN
         if is_doubtful and not endpoint.was_good:
             endpoint.probe_failed(reason)  # there is no probe, as after a restart in an outage
@@ -144,12 +145,12 @@ class Routing:
             endpoint.is_attentive = True
 
     def _decide(self, endpoint: Endpoint[Transfer], blame: Blame) -> None:
-        for transfer, verdict in self._awaiting_probe.pop(endpoint.name, []):
-            self._decided(transfer, verdict, blame)
+        for transfer, verdict, decided in self._awaiting_probe.pop(endpoint.name, []):
+            decided(transfer, verdict, blame)
 
     def clear(self) -> list[Transfer]:
         """Remove and return those that wait for a probe."""
-        awaiting = [transfer for pairs in self._awaiting_probe.values() for transfer, _ in pairs]
+        awaiting = [transfer for waiting in self._awaiting_probe.values() for transfer, *_ in waiting]
         self._awaiting_probe.clear()
         return awaiting
 

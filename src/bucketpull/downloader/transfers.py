@@ -21,6 +21,7 @@ from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.large_object import PAUSED_BYTES, STREAM_BYTES, LargeObject, most_bytes
 from bucketpull.downloader.meter import Memory, Meter
 from bucketpull.downloader.remedies import Remedies
+from bucketpull.downloader.routing import Routing
 from bucketpull.downloader.transfer import Transfer, WaitingTransfers
 from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source, Writer
@@ -63,10 +64,8 @@ class Transfers:
         self._bounds = bounds
         self.memory = Memory(bounds.held)
         self._waiting = WaitingTransfers(self._order, fetcher, bounds.queued, bounds.parked)
-        self._remedies = Remedies(
-            source, fetcher, endpoints, clock, random, meter, self.volumes, self._waiting
-        )
-        self._routing = self._remedies.routing
+        self._routing = Routing(source, fetcher, endpoints, clock)
+        self._remedies = Remedies(self._routing, clock, random, meter, self.volumes, self._waiting)
         self._answers = Answers(source, fetcher, clock, meter, self.volumes, self._remedies, self.memory)
         self._answered = self._answers.answered
         self._now = clock.monotonic()
