@@ -140,10 +140,6 @@ class Clearing:
     """Collects what the coordinator says is to go, until `run` may remove it. `is_busy` is true while it does.
 
     `is_due` is true when there is something new.
-
-    Args:
-        journal: The id of the job's journal.
-
     """
 
     def __init__(self, journal: str) -> None:

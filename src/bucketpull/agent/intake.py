@@ -22,15 +22,7 @@ Volumes = Mapping[str, ManagedVolume]
 
 
 class Intake:
-    """Makes tasks of batches.
-
-    Args:
-        parameters: What holds for the whole machine.
-        scheduler: Its volumes.
-        tasks: Takes over what is here, and places the rest.
-        went_on: Called with a batch when all its objects are placed.
-
-    """
+    """Makes tasks of batches. `went_on` is called with a batch when all its objects are placed."""
 
     def __init__(
         self,

@@ -37,15 +37,8 @@ Settled = Callable[[list[tuple[Settling, Extent | None]]], None]
 class Tasks:
     """All tasks of one worker. `is_closed`: no more are begun, and what would have to be moved is handed back.
 
-    Args:
-        parameters: What holds for the whole machine.
-        scheduler: Its volumes and processes, and their counters.
-        calls: Runs what is asked of disks.
-        now: Returns the time, in monotonic seconds.
-        tell: Sends a message to a process.
-        went_on: Called with each batch of which something has ended.
-        doubt: Called with the id of each batch that may have left files which are not settled.
-
+    `tell` sends a message to a process, `went_on` is called with each batch of which something has ended, and `doubt` with the id of
+    each that may have left files which are not settled.
     """
 
     def __init__(

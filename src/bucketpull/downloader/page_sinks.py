@@ -16,12 +16,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class JobPages:
-    """Pages with a digest each, so that the next run knows those that are as they were; what is new goes into batches.
-
-    Args:
-        order: What of a survey's objects comes first in its batches.
-
-    """
+    """Pages with a digest each, so that the next run knows those that are as they were; what is new goes into batches, in an order."""
 
     def __init__(self, order: Order = ANY) -> None:
         self._order = order
@@ -48,9 +43,7 @@ class JobPages:
 class PassedPages:
     """Pages whose objects are handed on at once: without digests and batches, which take 1 µs an object and more.
 
-    Args:
-        listed: Called with the objects of each page, also if it has none.
-
+    `listed` is called with the objects of each page, also if it has none.
     """
 
     def __init__(self, listed: Callable[[Part], None]) -> None:

@@ -49,10 +49,7 @@ CLOGGED_BYTES = 8 << 20
 class Process:
     """The main object of one downloader; `run` returns when the agent says stop, or is gone.
 
-    Args:
-        sock: This process's end of the socket to the agent.
-        mount: Opens the writer of a volume; raises `VolumeError`.
-
+    `sock` is this process's end of the socket to the agent; `mount` opens the writer of a volume, or raises `VolumeError`.
     """
 
     def __init__(

@@ -32,13 +32,7 @@ RUN = 16
 
 
 class Transfers:
-    """All assignments of one process.
-
-    Args:
-        mount: Opens a volume's writer; raises `VolumeError`.
-        outcome: Called with each assignment's outcome.
-
-    """
+    """All assignments of one process. `mount` and `outcome` are as in `VolumeQueues`."""
 
     def __init__(
         self,

@@ -30,16 +30,9 @@ _LONGEST_REST_SECONDS: Final = 60.0
 
 
 class ListingWalk:
-    """One walk.
+    """One walk. `listed` is called with the objects of each page, `frontier` is where to begin (empty: the root).
 
-    Args:
-        source: What is listed.
-        fetcher: Makes the requests.
-        clock: Tells the time.
-        listed: Called with the objects of each page.
-        frontier: Where to begin; the root if it is empty.
-        rate: At most so many requests a second; None for as many as the source bears.
-
+    `rate` is how many requests a second are made at most, None for as many as the source bears.
     """
 
     def __init__(
