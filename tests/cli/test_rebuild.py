@@ -1,4 +1,11 @@
+from contextlib import closing
+
+import msgspec
 import pytest
+
+from bucketpull.domain.record import Block, Conclusion, Record
+from bucketpull.volumes.reader import open_reader
+from bucketpull.volumes.volume import open_volume
 
 SYNC = ("sync", "upyun://photos", "disk1", "--quiet", "--state", "state")
 
@@ -59,6 +66,23 @@ def test_what_a_killed_job_had_written_and_not_booked_is_known_after_a_rebuild(u
     user.run(*SYNC)
     assert sum(simulator.counters()["requests"]["cdn.get"].values()) == 70
     assert list((user.folder / "disk1/.bucketpull/intents").iterdir()) == []
+
+
+def test_what_counts_of_a_batch_is_known_after_a_rebuild_though_another_block_of_it_went(user, bare):
+    (user.folder / "disk1/lost.jpg").write_bytes(b"0123456789")
+    disk = str(user.folder / "disk1")
+    with closing(open_volume(disk)) as volume, closing(open_reader(disk)) as reader:
+        batch = next(reader.entries())
+        lost = Record(b"", "", [b"lost.jpg"], [10], [1_600_000_000])
+        [extent] = volume.settle([Block(batch.journal, batch.work, msgspec.msgpack.encode([lost]))])
+        volume.conclude(batch.journal, [Conclusion(batch.work, [extent.offset])])
+
+    user.run("rebuild", "upyun://photos", "disk1", "--state", "state")
+    user.run(*SYNC)
+
+    (shown,) = user.json("status", "--state", "state")
+    assert (shown["counters"]["skipped"], shown["counters"]["stored"]) == (100, 0)
+    assert not (user.folder / "disk1/lost.jpg").exists()
 
 
 def test_a_job_of_some_keys_goes_on_after_a_rebuild_that_is_told_of_them(user, bucket):

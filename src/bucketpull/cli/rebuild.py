@@ -23,7 +23,9 @@ from bucketpull.report.printable import json_line
 from bucketpull.trusted_path import make_private_folder
 from bucketpull.volumes.identity import Owner
 from bucketpull.volumes.ledger import Damage, Kind
+from bucketpull.volumes.pruning import PRUNING
 from bucketpull.volumes.reader import VolumeReader
+from bucketpull.volumes.removal import Key, keys_of
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.file_checks import check_folder, refuse_foreign_link
@@ -142,16 +144,33 @@ def _configuration(settings: Settings, readers: Sequence[VolumeReader]) -> dict[
 
 
 def _blocks(reader: VolumeReader, damaged: list[str]) -> Iterator[tuple[str, int, list[Record]]]:
-    """Give the blocks of a ledger whose objects were not removed since."""
-    removed = {
-        (entry.journal, entry.work): entry.offset
-        for entry in reader.entries()
-        if not isinstance(entry, Damage) and entry.kind is Kind.REMOVAL
-    }
+    """Give the blocks of a ledger, without the objects that were removed since."""
+    removed = _removed_of_batches(reader)
     for entry in reader.entries():
         if isinstance(entry, Damage):
             damaged.append(
                 f"{reader.path} ({reader.id}): its ledger is damaged from byte {entry.offset} to {entry.end}"
             )
-        elif entry.kind is Kind.BLOCK and entry.offset > removed.get((entry.journal, entry.work), -1):
-            yield reader.id, entry.offset, reader.left(entry)
+        elif entry.kind is Kind.BLOCK:
+            gone = removed.get((entry.journal, entry.work), {})
+            kept = {key for key in keys_of(entry) if gone.get(key, -1) < entry.offset} if gone else None
+            records = reader.left(entry)
+            if kept is not None:
+                records = [record.take(indexes) for record in records if (indexes := record.matching(kept))]
+            if records:
+                yield reader.id, entry.offset, records
+
+
+def _removed_of_batches(reader: VolumeReader) -> dict[tuple[str, int], dict[Key, int]]:
+    """Return the objects that did not count of some batch, by journal and work, and where the ledger says so last. `left` knows of all others."""
+    removed: dict[tuple[str, int], dict[Key, int]] = {}
+    for entry in reader.entries():
+        if (
+            not isinstance(entry, Damage)
+            and entry.kind is Kind.REMOVAL
+            and entry.journal != PRUNING
+            and entry.work
+        ):
+            gone = removed.setdefault((entry.journal, entry.work), {})
+            gone.update(dict.fromkeys(keys_of(entry), entry.offset))
+    return removed
