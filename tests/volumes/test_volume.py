@@ -58,6 +58,35 @@ def test_a_replaced_object_counts_once(volume):
     assert (volume.status().stored_objects, volume.status().stored_bytes) == (3, 60)
 
 
+def write(root, *paths, size=10):
+    for path in paths:
+        (root / path).parent.mkdir(exist_ok=True)
+        (root / path).write_bytes(bytes(size))
+        os.utime(root / path, (1_600_000_000, 1_600_000_000))
+
+
+@pytest.mark.parametrize("pack", ["", "abcdef-0-000000"])
+def test_the_file_of_a_former_version_goes_that_lay_beside_what_is_in_its_way_no_more(volume, tmp_path, pack):
+    write(tmp_path, "%~a%~d/x", "%~b%~f")
+    former = [record(b"a", b"x"), record(b"", b"b")]
+    former[0].paths, former[1].paths = {0: b"%~a%~d/x"}, {0: b"%~b%~f"}
+    [extent] = volume.settle([block(1, *former)])
+    newer = [record(b"a", b"x", size=12), record(b"", b"b", size=12)]
+    if pack:
+        (tmp_path / "packs").mkdir()
+        (tmp_path / f"packs/{pack}.tar").write_bytes(bytes(4096))
+        for at, each in enumerate(newer):
+            each.pack, each.offsets = pack, [at + 1]
+    else:
+        write(tmp_path, "a/x", "b", size=12)
+
+    volume.settle([msgspec.structs.replace(block(2, *newer), former=[extent.offset])])
+
+    left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in sorted(left) if path[0] not in ".p"] == ([] if pack else ["a/x", "b"])
+    assert volume.status().stored_objects == 2
+
+
 def test_wrong_totals_are_put_right(tmp_path):
     initialise(str(tmp_path))
     volume = open_volume(str(tmp_path))

@@ -283,11 +283,30 @@ class Removal:
         """
         if not self._packs.has_files:
             return
+        folders: dict[bytes, list[bytes]] = {}
         for record in records:
             for name in record.names if record.pack else ():
                 if (record.directory, name) not in later:
                     with contextlib.suppress(OSError):  # what stays is found by `verify`
-                        self._tree.remove(self._identity.path_of(record.directory, name))
+                        for path in self._tree.homes(self._identity.path_of(record.directory, name), folders):
+                            self._tree.remove(path)
+
+    def take_former(self, records: Iterable[Record], former: Iterable[Record]) -> None:
+        """Remove the files of former versions that lay beside what was in their way, where the new ones lie elsewhere."""
+        odd = {
+            (record.directory, record.names[index]): (path, record, index)
+            for record in former
+            for index, path in record.paths.items()
+        }
+        gone = [
+            _stored(old, place)
+            for record in records
+            for index in (() if record.pack else record.matching(odd))
+            for path, old, place in (odd[record.directory, record.names[index]],)
+            if path != (record.paths.get(index) or self._path(record, index))
+        ]
+        with contextlib.suppress(OSError):  # what stays is found by `verify`
+            self._take_files(gone)
 
     def finish(self, frames: Collection[Frame], noted: Mapping[tuple[str, int], int]) -> None:
         """Remove what a kill kept from being removed; `noted` is the ledger's end when each removal, or its batch, was noted."""

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -211,8 +212,8 @@ class DiskVolume:
         self._check_health()
         stored = [_decode_records(block.records) for block in blocks]
         # What was done twice, as after a restart, counts once: whichever of its blocks is discarded later, the total is right.
-        former = ([*block.former, *self._blocks.get((block.journal, block.work), ())] for block in blocks)
-        growths = [(0, 0)] * len(blocks) if moved else list(map(self._growth, stored, former))
+        former = [] if moved else [self._former(block) for block in blocks]
+        growths = [(0, 0)] * len(blocks) if moved else list(map(_growth, stored, former))
         entries = [
             Entry(Kind.BLOCK, block.journal, block.work, block.records, *growth)
             for block, growth in zip(blocks, growths, strict=True)
@@ -225,6 +226,7 @@ class DiskVolume:
                 _reach("settled")
             self._packs.note(records)
             self._removal.replace_files(records)
+            self._removal.take_former(records, chain.from_iterable(former))
         for block, at in zip(blocks, offsets, strict=True):
             self._blocks.setdefault((block.journal, block.work), []).append(at)
         return [Extent(self.id, offset) for offset in offsets]
@@ -346,14 +348,13 @@ class DiskVolume:
                 self._append([Entry(Kind.PACK, "", 0, _encoder.encode(sealed), 0, 0)])
                 self._packs.save()
 
-    def _growth(self, records: Iterable[Record], former: Iterable[int]) -> tuple[int, int]:
-        """Return by how many objects and bytes a block lets the volume grow; what it replaces counts no more."""
-        new, old = lengths_of(records), dict[tuple[bytes, bytes], int]()
-        for offset in sorted(former):
+    def _former(self, block: Block) -> list[Record]:
+        """Return what blocks say that may have other versions of a block's objects, the oldest first."""
+        found: list[Record] = []
+        for offset in sorted([*block.former, *self._blocks.get((block.journal, block.work), ())]):
             with contextlib.suppress(LedgerError):  # a damaged block; see `correct`
-                old |= lengths_of(self.read(offset))
-        replaced = new.keys() & old.keys()
-        return len(new) - len(replaced), sum(new.values()) - sum(old[key] for key in replaced)
+                found += self.read(offset)
+        return found
 
     def correct(self, objects: int, size: int) -> None:
         """Put the ledger's totals right: so many objects and bytes are on the volume.
@@ -421,3 +422,10 @@ class DiskVolume:
             ]
         for journal, work in [each for each in self._intents if each[0] == PRUNING]:
             self.forget(journal, work)
+
+
+def _growth(records: Iterable[Record], former: Iterable[Record]) -> tuple[int, int]:
+    """Return by how many objects and bytes a block lets the volume grow; what it replaces counts no more."""
+    new, old = lengths_of(records), lengths_of(former)
+    replaced = new.keys() & old.keys()
+    return len(new) - len(replaced), sum(new.values()) - sum(old[key] for key in replaced)

@@ -125,17 +125,28 @@ class Tree:
         except OSError:
             return False
 
-    def homes(self, path: bytes) -> Iterator[bytes]:
-        """Give each path at which the file of a path may lie: beside a directory, or below one beside a file, that is in its way or was."""
+    def homes(self, path: bytes, known: dict[bytes, list[bytes]] | None = None) -> Iterator[bytes]:
+        """Give each path at which the file of a path may lie: beside a directory, or below one beside a file, that is in its way or was.
+
+        `known` remembers folders from one call to the next.
+        """
         directory, _, name = path.rpartition(b"/")
+        folders = None if known is None else known.get(directory)
+        if folders is None:
+            folders = self._homes_of_folder(directory)
+            if known is not None:
+                known[directory] = folders
+        for folder in folders:
+            yield from _joined(folder, (name, keys.file_beside_directory(name)))
+
+    def _homes_of_folder(self, directory: bytes) -> list[bytes]:
         folders = [b""]
         for segment in directory.split(b"/") if directory else ():
             names = segment, keys.directory_beside_file(segment)
             folders = [
                 each for folder in folders for each in _joined(folder, names) if self._is_directory(each)
             ]
-        for folder in folders:
-            yield from _joined(folder, (name, keys.file_beside_directory(name)))
+        return folders
 
     def open_file(self, path: bytes) -> int:
         """Open a file for reading."""
