@@ -1,6 +1,7 @@
 """Several URLs of one endpoint, and several addresses of one name: all are used, each by what it bears; what is dead costs next to nothing."""
 
 import heapq
+import random
 from collections import Counter
 
 import msgspec
@@ -123,6 +124,40 @@ def test_one_that_is_ten_times_slower_gets_few_requests_and_slows_nobody_down():
 
     assert took <= 1.3 * healthy(6000)
     assert world.asked[ADDRESSES[2]] <= 0.05 * 6000
+
+
+def test_one_that_is_ten_times_slower_gets_few_requests_also_where_this_machine_is_the_bottleneck():
+    """The quick ones have as many requests under way as bring more, and the slow one would bear any number."""
+    world = World(**{ADDRESSES[2]: Answer(body=BODY, seconds=0.5)})
+    busy_until, noise = 0.0, random.Random(3)
+
+    def through_this_machine(request):
+        nonlocal busy_until
+        now = rig.clock.seconds
+        busy_until = max(now, busy_until) + 0.001
+        answer = world(request)
+        seconds = answer.seconds * (1.0 + noise.random()) + busy_until - now
+        return msgspec.structs.replace(answer, seconds=seconds)
+
+    rig = rig_of(through_this_machine, level=None)
+    took = seconds_of(rig, 20_000)
+
+    assert took <= 1.3 * 20
+    assert world.asked[ADDRESSES[2]] <= 0.05 * 20_000
+
+
+def test_a_quick_one_that_fails_often_keeps_nothing_from_one_that_is_slower_and_well():
+    world = World(**{ADDRESSES[1]: Answer(body=BODY, seconds=0.5)})
+
+    def often_fails(_):
+        return FAST if world.asked[ADDRESSES[0]] % 4 else Answer(503, seconds=0.05)
+
+    world.odd[ADDRESSES[0]] = often_fails
+    rig = rig_of(world, addresses=ADDRESSES[:2], level=None)
+    rig.assign([part_of(b"d", {b"n%05d" % number: len(BODY) for number in range(20_000)})])
+    rig.settle()
+
+    assert world.asked[ADDRESSES[1]] > 5_000
 
 
 def test_one_that_refuses_above_a_rate_is_asked_less_and_the_others_are_not():

@@ -124,6 +124,11 @@ class Limiter:
         """The share of requests that the source refuses whatever the pace; 0 where none is, or none is known."""
         return self._ceiling.random_share
 
+    @property
+    def is_troubled(self) -> bool:
+        """Whether many of the latest answers were timeouts or 5xx, so that the level is lowered."""
+        return self._trouble > _TROUBLE_SHARE
+
     def may_start(self, now: float) -> bool:
         """Tell whether one more request may start now (seconds of any clock that never goes back)."""
         if self.in_flight >= self.level or now < self._opens:

@@ -24,6 +24,7 @@ SPREAD = 4.0  # a target that had all of the latest requests is taken for one th
 MEMORY = 0.02  # the weight of a single choice in what a target had lately
 FRESH_SECONDS = 1.0  # for so long what a target's last answer took says how quick it is
 ALIKE = 2.0  # targets whose answers take at most so many times those of the quickest are given several requests at a time
+SLOWER = 4.0  # a target whose answers take so many times longer than those of another is no help to that one
 LEAST_SECONDS = (
     600.0  # for so long the quickest of a target's answers says what one takes that waits for nothing
 )
@@ -76,6 +77,11 @@ class Target:
     def delay(self, now: float) -> float:
         """Return in how many seconds it may open by the passing of time, as `Limiter.delay`."""
         return max(self.limiter.delay(now), self._held_until - now)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as much is under way as it is believed to bear."""
+        return self.limiter.in_flight >= self.limiter.level
 
     @property
     def queueing(self) -> float:
@@ -191,8 +197,21 @@ class Targets:
             return None
         common = self._common_queueing(listed)
         best = min(open_ones, key=lambda target: target.cost(common))
+        if self._is_better_full(best, listed, common):
+            return None
         self._note(best, listed)
         return best
+
+    def _is_better_full(self, best: Target, listed: Sequence[Target], common: float) -> bool:
+        """Tell whether a request is answered sooner that waits for a place at a much quicker target, all of whose places are taken."""
+        seconds, cost = best.limiter.trip - common, best.cost(common)
+        return any(
+            target.is_full
+            and SLOWER * (target.limiter.trip - common) < seconds
+            and target.cost(common) < cost
+            for target in listed
+            if target.was_good and not target.is_away and not target.limiter.is_troubled
+        )
 
     def _is_due(self, target: Target, now: float) -> bool:
         """Tell whether a request finds out how quick a target is; where nothing came of it yet, not the only request."""
