@@ -124,6 +124,19 @@ def test_a_job_that_only_asks_again_speaks_after_ten_seconds_and_whenever_its_si
     }
 
 
+def test_the_end_of_a_silence_is_told_if_the_silence_was():
+    news = StallNews()
+    ends = {}
+
+    for second in range(60):
+        gain = 0 if second < 30 else 1 if second < 35 else 2
+        news.look(1000.0 + second, gain, {"connect": second})
+        if news.ended:
+            ends[second] = news.ended
+
+    assert ends == {30: 30.0}
+
+
 def test_a_job_to_which_something_comes_is_silent_about_its_retries():
     news = StallNews()
 

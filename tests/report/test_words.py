@@ -73,6 +73,8 @@ def test_what_to_do_about_a_running_job_is_not_to_have_it_tried_again():
     assert not [
         remedy for remedy in remedies.values() if remedy.endswith("retry") or remedy.startswith("retry")
     ]
-    assert remedies[Reason.RESET] == "nothing to do: it is tried again"
+    assert (
+        remedies[Reason.RESET] == "it is tried again; if that lasts, check the source and the network between"
+    )
     assert remedies[Reason.CONNECT] == "check the network and the firewall"
     assert remedies[Reason.TIMEOUT] == "lower --concurrency if there are many"

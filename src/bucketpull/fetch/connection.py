@@ -148,7 +148,7 @@ class Connection(RunningRequest):
         except _WAIT:
             return None
         except OSError as error:
-            self._broke_off(Reason.RESET, str(error))
+            self._broke_off(Reason.RESET, error.strerror or str(error))
             return None
         if not data:
             self._broke_off(Reason.TRUNCATED, "the connection ended")

@@ -148,9 +148,13 @@ class Stall(NamedTuple):
 
 
 class StallNews:
-    """Notices that a job receives nothing although it asks again and again; tells it after 10 s, and whenever that has doubled."""
+    """Notices that a job receives nothing although it asks again and again; tells it after 10 s, and whenever that has doubled.
+
+    `ended` is for how many seconds nothing had come, where that was told and the last look saw its end; else 0.
+    """
 
     def __init__(self) -> None:
+        self.ended = 0.0
         self._gain = -1
         self._since = 0.0
         self._before: dict[str, int] = {}
@@ -158,7 +162,10 @@ class StallNews:
 
     def look(self, now: float, gain: int, retries: Mapping[str, int]) -> Stall | None:
         """Return the stall if it is to be told now. `gain` grows with whatever is received; `now` is monotonic seconds."""
+        self.ended = 0.0
         if gain != self._gain:
+            if self._due_seconds > _FIRST_SECONDS:
+                self.ended = now - self._since
             self._gain, self._since, self._before = gain, now, dict(retries)
             self._due_seconds = _FIRST_SECONDS
             return None

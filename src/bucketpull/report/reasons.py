@@ -97,7 +97,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
 
 CHECK_CREDENTIALS: Final = "check {}"
 AND: Final = " and "
-TRIED_AGAIN: Final = "nothing to do: it is tried again"
+TRIED_AGAIN: Final = "it is tried again; if that lasts, check the source and the network between"
 _RETRYING: Final = re.compile(r", then retry$|^retry(?: later)?(?:; |$)")
 
 

@@ -227,6 +227,9 @@ class Monitor:
             retries.update(pulse.retries)
         gain = books.pages + books.listed + sum(pulse.bytes + pulse.objects for pulse in pulses)
         silence = self._stall_news.look(self._clock.monotonic(), gain, retries)
+        if self._stall_news.ended:
+            text = f"something comes from the source again, after {duration(self._stall_news.ended)}"
+            self.note("info", "source.back", text, "source")
         if silence is not None:
             meaning, remedy = explain(silence.reason).meaning, remedy_while_running(silence.reason)
             self.note(
@@ -234,6 +237,7 @@ class Monitor:
                 "source.silent",
                 f"nothing has come for {duration(silence.seconds)}: {meaning} "
                 f"({silence.reason}, {silence.times} times; asked: {self._asked}); {remedy}",
+                "source",
             )
 
 
