@@ -320,6 +320,16 @@ def test_without_volumes_it_waits_and_without_room_it_says_so_or_ends(start):
     assert harness.coordinator.state == "no-room"
 
 
+def test_without_room_it_ends_so_where_a_machine_that_is_away_is_waited_for_too(start):
+    harness = start(exits_when_full=True, local_machines=frozenset({"lister"}))
+    harness.journal.see_volumes([disk("m1")])
+    full = pulse("m2", disk("m2", state=VolumeState.FULL), window=0)
+    harness.hear(full)
+    harness.wait(60, full)
+    harness.coordinator.conclude()
+    assert (harness.has_ended, harness.coordinator.state) == (True, "no-room")
+
+
 def test_a_drained_volume_is_insisted_on_until_its_machine_says_so_and_a_lost_one_is_lost(start):
     harness = start()
     harness.coordinator.asked["m1a"] = VolumeState.DRAINING

@@ -361,7 +361,7 @@ class Coordinator:
         if self._stop_at is not None:
             return not self._local() or self.at.monotonic > self._stop_at
         if self.state is JobState.NO_ROOM and self._parameters.exits_when_full:
-            return True
+            return self.at.monotonic >= self._met_at
         return self.outstanding.scans == 0 and self.outstanding.batches == 0
 
     def _name_state(self) -> None:
@@ -403,7 +403,7 @@ class Coordinator:
             bound = parameters.removal_seconds if slow else usual
             if self._stop_at is not None or self.at.monotonic - headway.at > bound:
                 break
-            self.state = JobState.FINISHING
+            self.state = JobState.NO_ROOM if self.state is JobState.NO_ROOM else JobState.FINISHING
             yield from self._listen()
 
     def _let_go(self) -> Routine[None]:
