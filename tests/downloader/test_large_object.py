@@ -442,3 +442,23 @@ def test_a_transfer_that_breaks_off_again_and_again_gets_on_and_ends_whole():
     assert outcome.stored == 1
     assert server.starts == list(range(0, SIZE, 20_000))
     assert rig.writers["v1"].files[KEY] == OLD
+
+
+@pytest.mark.parametrize("states_length", [True, False])
+def test_of_a_body_that_states_no_length_little_more_is_read_than_is_listed(states_length, monkeypatch):
+    """It may have no end; an object that changed since it was listed states how long it is."""
+    monkeypatch.setattr("bucketpull.downloader.large_object.MOST_UNSTATED_BYTES", 50_000)
+    server = Server(OLD)
+
+    def answering(request):
+        answer = server(request)
+        if states_length:
+            answer.headers = (*answer.headers, ("Content-Length", str(len(answer.body))))
+        return answer
+
+    rig = rig_of(answering)
+    rig.assign([part_of(b"d", {b"big": 1500})])
+    (outcome,) = rig.settle()
+
+    was_cut = "more than 51500 bytes" in outcome.failures[0].detail
+    assert was_cut is not states_length

@@ -80,7 +80,10 @@ class Answers:
         verdict = self._source.judge(
             transfer, transfer.endpoint.name, head, self._unix, large.began, large.version
         )
-        large.begun(verdict, head.headers().get("last-modified", ""))
+        headers = head.headers()
+        if "content-length" not in headers:
+            large.states_no_length(transfer.size)
+        large.begun(verdict, headers.get("last-modified", ""))
 
     def streamed(self, transfer: Transfer, response: Response) -> None:
         """Publish a large object that is whole, or decide how it goes on."""

@@ -19,6 +19,8 @@ MOST_RESUMED = 32
 # A streamed object keeps a receive buffer and one piece on its way to the disk; less while it waits for the disk.
 STREAM_BYTES = 512 << 10
 PAUSED_BYTES = 64 << 10
+# So many bytes more than listed may come of what states no length: a body without an end is no changed object.
+MOST_UNSTATED_BYTES = 64 << 20
 # An object of unknown size is no longer than that.
 MOST_UNKNOWN_BYTES = 1 << 46
 _MD5: Final = re.compile(r'"[0-9a-fA-F]{32}"')
@@ -39,7 +41,7 @@ class Halted(Exception):
 class LargeObject:
     """One object's stream. `length` is what lies on the volume, in bytes, `began` where the present transfer begins.
 
-    `overlong` is set when the transfer was ended because more came than `most`. `has_got_on`: the transfer broke off, but brought
+    `overlong` is set when the transfer was ended because more came than `bound`, `most` at most. `has_got_on`: the transfer broke off, but brought
     a good piece, which is kept. `blind` says that only an MD5 can prove the part, `mismatch` why an answer was ended that
     is not of its version. `is_paused` tells that nothing is read, because the
     disk has to catch up; `paused` is called when that changes.
@@ -51,7 +53,7 @@ class LargeObject:
         self._stream = stream
         self._writer = writer
         self._most_queued = most_queued
-        self.most = most
+        self.most = self.bound = most
         self.length = stream.offset
         self.blind = False
         self.began = 0
@@ -71,6 +73,12 @@ class LargeObject:
         self.began = self.length
         self.overlong = False
         self.mismatch = ""
+        self.bound = self.most
+
+    def states_no_length(self, size: int) -> None:
+        """Expect little more than the listed size (-1: unknown) of the present transfer."""
+        if size >= 0:
+            self.bound = min(self.most, max(2 * size, size + MOST_UNSTATED_BYTES))
 
     def begun(self, head: Verdict, changed: str) -> None:
         """Take the version of an answer, and its `Last-Modified` ("": none), before its first byte.
@@ -101,7 +109,7 @@ class LargeObject:
             self.pause(not has_room)
         if not has_room:
             return False
-        if self.length + len(chunk) > self.most:
+        if self.length + len(chunk) > self.bound:
             self.overlong = True
             raise Halted
         self._stream.append(chunk)

@@ -90,7 +90,7 @@ class Remedies:
         if large.overlong:
             verdict.reason, verdict.detail = (
                 Reason.SIZE,
-                f"more than {large.most} bytes, {transfer.size} are listed",
+                f"more than {large.bound} bytes, {transfer.size} are listed",
             )
         self.refused(transfer, response, verdict)
 
