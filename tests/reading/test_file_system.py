@@ -18,6 +18,7 @@ def volume(tmp_path):
         (b"a", b"1.json"): json.dumps({"x": 1}).encode(),
         (b"a", b"2.csv"): b"x,y\n1,2\n3,4\n",
         (b"a/b", b"3.bin"): bytes(range(100)),
+        (b"mark", b""): b"its key ends with a slash",
     }
     with Filler(tmp_path, Packing()) as filler:
         filler.store(objects, mtime=1_600_000_000)
@@ -30,9 +31,9 @@ def system(volume):
 
 
 def test_directories_are_made_of_the_slashes(system):
-    assert system.ls("", detail=False) == ["a", "root.txt"]
+    assert system.ls("", detail=False) == ["a", "mark", "root.txt"]
     assert system.ls("a", detail=False) == ["a/b", "a/1.json", "a/2.csv"]
-    assert system.find("") == ["a/1.json", "a/2.csv", "a/b/3.bin", "root.txt"]
+    assert system.find("") == ["a/1.json", "a/2.csv", "a/b/3.bin", "mark", "root.txt"]
     assert system.glob("a/*.csv") == ["a/2.csv"]
     assert system.isdir("a")
     assert not system.exists("c")
@@ -49,6 +50,13 @@ def test_objects_are_read_whole_and_in_parts(system):
     with system.open("a/b/3.bin") as file:
         file.seek(50)
         assert file.read(2) == bytes([50, 51])
+
+
+def test_a_key_that_ends_with_a_slash_is_read_though_fsspec_takes_it_off(system):
+    assert system.cat_file("mark/") == system.cat("mark") == b"its key ends with a slash"
+    assert system.cat_file("bucketpull://mark/", 4, 7) == b"key"
+    with system.open("mark/") as file:
+        assert file.read() == b"its key ends with a slash"
 
 
 def test_an_address_is_enough_for_fsspec(volume):

@@ -3,12 +3,15 @@
 Give the volumes as `storage_options={"volumes": ["/mnt/d1", "/mnt/d2"]}`. It is read-only.
 """
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, ClassVar, TypeVar
 
 from fsspec import AbstractFileSystem
 
 from bucketpull.reading.bucket import Bucket
+
+T = TypeVar("T")
 
 
 class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc]
@@ -63,25 +66,34 @@ class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc]
     ) -> bytes:
         """Return an object, or the part of it from byte `start` up to `end`; negative numbers count from its end."""
         del options
-        path = self._strip_protocol(path)
-        try:
+
+        def read(key: str) -> bytes:
             if start is None and end is None:
-                return self._bucket.read(path)
-            size = self._bucket.stat(path).size
-            first, last, _ = slice(start, end).indices(size)
-            return self._bucket.read(path, first, max(0, last - first))
-        except KeyError:
-            raise FileNotFoundError(path) from None
+                return self._bucket.read(key)
+            first, last, _ = slice(start, end).indices(self._bucket.stat(key).size)
+            return self._bucket.read(key, first, max(0, last - first))
+
+        return _of_key(self._strip_protocol(path), read)
 
     def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:  # noqa: ANN401
         del options
         if mode != "rb":
             msg = f"{path}: opened with {mode!r}; what was pulled is read-only"
             raise PermissionError(msg)
-        try:
-            return self._bucket.open(path)
-        except KeyError:
-            raise FileNotFoundError(path) from None
+        return _of_key(path, self._bucket.open)
+
+
+def _of_key(path: str, read: Callable[[str], T]) -> T:
+    """Read the key that a path stands for: fsspec takes a slash off its end, which a key may have.
+
+    Raises:
+        FileNotFoundError: There is none.
+
+    """
+    for key in (path, path + "/"):
+        with suppress(KeyError):
+            return read(key)
+    raise FileNotFoundError(path)
 
 
 def _directory(path: str) -> dict[str, Any]:
