@@ -103,7 +103,7 @@ def test_what_failed_is_tried_again_while_the_job_runs(user, bucket):
     simulator.mutate(put={"bad-1.jpg": 500, "bad-2.jpg": 600})
     simulator.inject("error:code=40000001,path=*bad*")
     user.knows(simulator)
-    with running(user, "--rate", "150") as process:
+    with running(user, "--rate", "75") as process:
         until(lambda: job(user)["counters"]["failed"] == 2, "two to fail")
         simulator.clear_faults()
 

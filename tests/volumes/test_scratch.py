@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 
+from bucketpull.volumes import scratch
 from bucketpull.volumes.scratch import hold, scratch_folder
 
 KILLED = """
 import os, signal, sys
+from bucketpull.volumes import scratch
 from bucketpull.volumes.scratch import scratch_folder
 with scratch_folder("prune", sys.argv[1]) as path:
     open(path + "/part", "w").write("10 GB")
@@ -69,3 +71,21 @@ def test_a_folder_is_in_use_while_it_is_held(tmp_path):
     os.close(lock)
     with scratch_folder("prune", str(tmp_path)):
         assert not folder.exists()
+
+
+def test_a_folder_that_another_process_removes_meanwhile_keeps_no_other_from_being_removed(
+    tmp_path, monkeypatch
+):
+    going, left = (age(path) or path for path in (left_behind(tmp_path), left_behind(tmp_path)))
+    is_old = scratch._is_old
+
+    def gone_first(found):
+        if os.path.isdir(going):
+            os.unlink(f"{going}/part")
+            os.rmdir(going)
+            raise FileNotFoundError(going)
+        return is_old(found)
+
+    monkeypatch.setattr(scratch, "_is_old", gone_first)
+    with scratch_folder("verify", str(tmp_path)) as path:
+        assert os.listdir(tmp_path) == [os.path.basename(path)], left

@@ -56,10 +56,11 @@ def hold(folder: str) -> int:
 
 
 def _remove_left_behind(place: str) -> None:
-    with suppress(OSError):
-        for entry in os.scandir(place):
-            if _OURS.fullmatch(entry.name) and _is_old(entry.stat(follow_symlinks=False)):
-                _remove_if_free(entry.path)
+    with suppress(OSError), os.scandir(place) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # its process removes it now
+                if _OURS.fullmatch(entry.name) and _is_old(entry.stat(follow_symlinks=False)):
+                    _remove_if_free(entry.path)
 
 
 def _is_old(found: os.stat_result) -> bool:
