@@ -1,12 +1,17 @@
 """A discrete-event world for limiters: sources with latency, queues and limits; time is a number."""
 
 import heapq
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 from random import Random
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.pacing import Limiter
+from bucketpull.domain.retry import backoff_seconds
+
+BACKOFF_SECONDS = 0.4
 
 
 @dataclass
@@ -78,30 +83,106 @@ class Tally:
 
 
 def run(limiters: list[Limiter], world: World, seconds: int, began: float = 1000.0) -> Tally:
-    """Let limiters ask a world for so long."""
+    """Let limiters ask a world for so long. What is refused is asked for again: the first requests after a back-off are retries."""
     tally = Tally([0] * seconds, [0] * seconds, [0.0] * seconds)
-    events: list[tuple[float, int, int, float, Reason | None]] = []
+    events: list[tuple[float, int, int, float, Reason | None, bool]] = []
+    due = [deque[float]() for _ in limiters]
     count = 0
     wakes = dict.fromkeys(range(len(limiters)), -1.0)
     for index in range(len(limiters)):
-        heapq.heappush(events, (0.0, count := count + 1, index, -1.0, None))
+        heapq.heappush(events, (0.0, count := count + 1, index, -1.0, None, False))
     while events:
-        now, _, index, sent, reason = heapq.heappop(events)
+        now, _, index, sent, reason, is_retry = heapq.heappop(events)
         if now >= seconds:
             break
         limiter = limiters[index]
         if sent >= 0.0:
-            limiter.finished(began + now, reason, now - sent, 1000)
+            limiter.finished(began + now, reason, now - sent, 1000, is_retry=is_retry)
+            if reason is not None:
+                due[index].append(now + BACKOFF_SECONDS)
             (tally.good if reason is None else tally.throttled)[int(now)] += 1
             tally.level[int(now)] = limiter.level
         elif now < wakes[index]:
             continue
         while limiter.may_start(began + now):
             limiter.started(began + now)
+            if is_retry := bool(due[index] and due[index][0] <= now):
+                due[index].popleft()
             there, reason = world.answer(now)
-            heapq.heappush(events, (there, count := count + 1, index, now, reason))
+            heapq.heappush(events, (there, count := count + 1, index, now, reason, is_retry))
         wait = limiter.delay(began + now)
         if wait != float("inf"):
             wakes[index] = now + max(wait, 1e-4)
-            heapq.heappush(events, (wakes[index], count := count + 1, index, -1.0, None))
+            heapq.heappush(events, (wakes[index], count := count + 1, index, -1.0, None, False))
     return tally
+
+
+@dataclass
+class Fetched:
+    """What it took to fetch objects; `share` is that of the refused requests, `rate` the good answers a second."""
+
+    seconds: float
+    objects: int
+    refused: int
+
+    @property
+    def rate(self) -> float:
+        return self.objects / self.seconds
+
+    @property
+    def share(self) -> float:
+        return self.refused / (self.refused + self.objects)
+
+
+def fetch(
+    limiters: list[Limiter],
+    world: World,
+    objects: int,
+    refuse: Callable[[int, int], Reason | None] = lambda _number, _tries: None,
+    began: float = 1000.0,
+    most_seconds: float = 300.0,
+) -> Fetched:
+    """Let limiters ask for so many objects, again after a back-off for those that fail, until all are there.
+
+    `refuse` says why a request fails before the world is asked, given the object's number and how often it was asked for by now.
+    """
+    number, tries, refused, left = 0, [0] * objects, 0, objects
+    lines = [deque[int]() for _ in limiters]
+    wakes = [0.0] * len(limiters)
+    ties = count()
+    events = [(0.0, next(ties), index, -1, -1.0, None) for index in range(len(limiters))]
+    now = 0.0
+    while left:
+        now, _, index, answered, sent, reason = heapq.heappop(events)
+        assert now < most_seconds, f"{left} of {objects} objects are missing"
+        limiter, line = limiters[index], lines[index]
+        if sent >= 0.0:
+            limiter.finished(began + now, reason, now - sent, 1000, is_retry=tries[answered] > 1)
+            if reason is None:
+                left -= 1
+            else:
+                refused += 1
+                by_chance = limiter.tries_by_chance(reason)
+                wait = backoff_seconds(reason, tries[answered], world.random, None, by_chance)
+                heapq.heappush(events, (now + wait, next(ties), index, answered, -1.0, None))
+        elif answered >= 0:
+            line.append(answered)
+        elif now < wakes[index]:
+            continue
+        while (line or number < objects) and limiter.may_start(began + now):
+            asked = line.popleft() if line else number
+            number += asked == number
+            tries[asked] += 1
+            limiter.started(began + now)
+            reason = refuse(asked, tries[asked])
+            there, reason = (now + world.latency, reason) if reason is not None else world.answer(now)
+            heapq.heappush(events, (there, next(ties), index, asked, now, reason))
+        wait = max(limiter.delay(began + now), 1e-4)
+        if (
+            (line or number < objects)
+            and wait != float("inf")
+            and (wakes[index] <= now or now + wait < wakes[index])
+        ):
+            wakes[index] = now + wait
+            heapq.heappush(events, (wakes[index], next(ties), index, -1, -1.0, None))
+    return Fetched(now, objects, refused)

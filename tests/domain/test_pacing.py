@@ -16,7 +16,7 @@ _spec = importlib.util.spec_from_file_location(
 )
 _world = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_world)
-World, run = _world.World, _world.run
+World, fetch, run = _world.World, _world.fetch, _world.run
 
 
 def _refusing(reason, when):
@@ -308,3 +308,90 @@ def test_many_processes_under_a_limit_do_not_take_each_other_s_load_for_chance(l
 
     assert tally.share(30) < 0.15
     assert tally.rate(30) > 0.8 * limit(60)
+
+
+def _limiters(processes):
+    return [Limiter() for _ in range(processes)]
+
+
+def _source(seed=1, **limits):
+    return World(latency=0.02, capacity=1300, seed=seed, **limits)
+
+
+def _once(every, beginning=0):
+    """Refuse the first request for each such object."""
+    return lambda number, tries: (
+        Reason.THROTTLED if tries == 1 and number % every == 0 and number >= beginning else None
+    )
+
+
+_MIX = (Reason.SERVER_ERROR, Reason.RESET, Reason.THROTTLED, Reason.GARBAGE)
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("seed", range(1, 4))
+@pytest.mark.parametrize(
+    ("refuse", "most"),
+    [
+        pytest.param(_once(1), 3, id="all"),
+        pytest.param(_once(1, 10), 3, id="all-but-the-first-ten"),
+        pytest.param(_once(1, 300), 3, id="all-but-some-hundreds"),
+        pytest.param(_once(4), 2, id="a-quarter"),
+        pytest.param(lambda number, tries: _MIX[number % 4] if tries == 1 else None, 3, id="a-mix"),
+    ],
+)
+def test_where_first_requests_fail_and_their_retries_do_not_a_job_takes_little_longer(
+    refuse, most, seed, processes
+):
+    """The pace was taken for the cause, because retries came at another one: eight times as long."""
+    usual = fetch(_limiters(processes), _source(seed), 4000)
+
+    failing = fetch(_limiters(processes), _source(seed), 4000, refuse, 1000.0 + 0.7 * seed)
+
+    assert failing.seconds <= most * usual.seconds
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(("limit", "objects"), [(100, 4000), (1000, 20_000)])
+def test_a_limit_is_kept_to_where_what_it_refuses_is_asked_for_again(limit, objects, processes):
+    fetched = fetch(_limiters(processes), _source(limit=lambda _now: limit), objects)
+
+    assert fetched.rate >= 0.85 * limit
+    assert fetched.share < 0.08
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+@pytest.mark.parametrize("limit", [100, 1000])
+def test_a_limit_a_second_that_lets_retries_in_first_is_not_taken_for_refusals_of_first_requests(limit, seed):
+    """Such as counts what came since the clock's last second: retries are first in line when the next one begins."""
+    source = _source(seed, limit=lambda _now: limit, window_seconds=1.0)
+
+    fetched = fetch(_limiters(1 if limit == 100 else 2), source, 40 * limit)
+
+    assert fetched.rate >= 0.85 * limit
+    assert fetched.share < 0.08
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+@pytest.mark.parametrize("share", [0.1, 0.25])
+def test_where_retries_are_refused_at_random_as_well_a_job_does_not_come_to_a_crawl(share, seed):
+    refuse = _refusing(Reason.THROTTLED, lambda _now, random: random.random() < share)
+
+    fetched = fetch(_limiters(2), _source(seed, refuse=refuse), 12_000, began=1000.0 + 0.7 * seed)
+
+    assert fetched.rate > 500
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_limit_is_found_where_first_requests_are_refused_besides(every, processes):
+    fetched = fetch(_limiters(processes), _source(limit=lambda _now: 300), 4000, _once(every))
+
+    assert fetched.seconds <= 1.5 * 4000 / 300
+
+
+def test_three_processes_follow_a_limit_down_and_up_where_what_it_refuses_is_asked_for_again():
+    fetched = fetch(_limiters(3), _source(limit=lambda now: 200 if 10 <= now < 20 else 600), 14_000)
+
+    assert fetched.seconds <= 50  # 30 if each change were known at once
+    assert fetched.share < 0.08

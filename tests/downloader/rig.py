@@ -61,6 +61,7 @@ class Rig:
         listing, *fetching = self.source.endpoints
         self.endpoints = {spec.name: Endpoint[Transfer](spec, Limiter(fixed=level)) for spec in fetching}
         listing_endpoint = Endpoint[WantedPage](listing, Limiter(fixed=level))
+        self._all_endpoints = (listing_endpoint, *self.endpoints.values())
         self.transfers = Transfers(
             self.source,
             self.fetcher,
@@ -117,7 +118,7 @@ class Rig:
         self.scan.fill(now)
         self.transfers.fill(now)
         self.filled = self.fetcher.in_flight
-        self.fetcher.run_once(min(LOOK_SECONDS, *(each.delay(now) for each in self.endpoints.values())))
+        self.fetcher.run_once(min(LOOK_SECONDS, *(each.delay(now) for each in self._all_endpoints)))
         if self.clock.seconds - self._looked >= LOOK_SECONDS:
             self._look()
 

@@ -332,6 +332,43 @@ def test_connections_that_are_reset_above_a_number_lower_the_level():
     assert len(rig.fetcher.requests) < 2 * 3000
 
 
+REFUSED = Answer(429, seconds=0.02)
+MIX = (REFUSED, Answer(503, seconds=0.02), Answer(status=0, failure=Reason.RESET, seconds=0.02))
+
+
+def _seconds(is_listing, at_first=()):
+    """Return how long 3,000 pages or objects take of a source that bears 1,000 a second.
+
+    All first requests but a few are answered as told, in turn.
+    """
+
+    def answer(request):
+        is_first = request.url not in known
+        known.add(request.url)
+        if at_first and is_first and len(known) > 10:
+            return at_first[len(known) % len(at_first)]
+        return Answer(body=BODY, seconds=max(0.02, rig.fetcher.in_flight / 1000))
+
+    known: set[str] = set()
+    folders = {(b"d%d" % number, ""): Page(part_of(b"d%d" % number, {}), [], []) for number in range(3000)}
+    folders[b"", ""] = Page(part_of(b"", {}), [], [])  # which is asked for as a witness
+    rig = Rig(answer, routes=("origin",), level=None, pages=folders)
+    if is_listing:
+        rig.survey([Position(directory) for directory, _ in folders])
+    else:
+        rig.mount()
+        rig.assign(parts(3000))
+    rig.run(lambda: rig.receipts or rig.outcomes)
+    return rig.clock.seconds
+
+
+@pytest.mark.parametrize("at_first", [(REFUSED,), MIX], ids=["refused", "a-mix"])
+@pytest.mark.parametrize("is_listing", [False, True], ids=["objects", "pages"])
+def test_where_each_first_request_fails_a_job_takes_at_most_three_times_as_long(is_listing, at_first):
+    """Retries came at another pace, which was taken for what helped: eight times as long."""
+    assert _seconds(is_listing, at_first) <= 3 * _seconds(is_listing)
+
+
 def test_objects_of_unknown_size_prove_a_service_well_too():
     """A list of URLs without sizes, a few of them of a dead host, never ended."""
     world = World()

@@ -8,7 +8,9 @@ the rate at which the source refused, and steep behind it. Other cases:
 * where much is refused, what came through says more than the rate does, and the rate falls towards it;
 * where nearly all is refused, however little is asked, the source *blocks* us: the rate is halved once, and after pauses that
   double a few probes find the end of it;
-* where as much is refused when less is asked for, the pace is not the cause (`Suspicion`), and the rate rises again.
+* where as much is refused when less is asked for, the pace is not the cause (`Suspicion`), and the rate rises again;
+* until a retry is refused as well, for at most two seconds, objects may be refused once each, whatever the pace: the rate is not
+  lowered far, and nothing is taken for a block.
 """
 
 import math
@@ -20,7 +22,7 @@ _SHUT_REFUSED = 30  # in one round
 class Round:
     """What came back in one round; `former` is the success rate of the round before."""
 
-    __slots__ = ("begins", "ends", "fine", "former", "peak", "throttles", "troubles")
+    __slots__ = ("begins", "ends", "fine", "former", "peak", "throttled_retries", "throttles", "troubles")
 
     def __init__(
         self, begins: float = 0.0, ends: float = -math.inf, peak: int = 0, former: float = 0.0
@@ -31,6 +33,7 @@ class Round:
         self.former = former
         self.fine = 0
         self.throttles = 0
+        self.throttled_retries = 0
         self.troubles = 0
 
     def rate(self, now: float, random_share: float = 0.0) -> float:
@@ -62,7 +65,9 @@ class Ceiling:
     """
 
     __slots__ = (
+        "_began",
         "_blocked",
+        "_confirmed_at",
         "_curve_began",
         "_episode_began",
         "_explored_rounds",
@@ -78,6 +83,7 @@ class Ceiling:
     CUT_TO = 0.9  # share of the rate that a cut leaves
     FIRST_CUT_TO = 0.5
     LEAST_BEGUN = 100.0  # requests a second, the first rate: of a few requests a listing begins with, a refused one tells no limit
+    CONFIRM_SECONDS = 2.0  # after the first refusal: by then it is known whether retries are refused too
     EPISODE_SECONDS = 2.0  # cuts so close belong together: the wall is where the first of them was
     EXPLORE = 1.5  # times the rate, after a round without refusals
     MUCH_REFUSED = 0.2  # share of refused answers above which the success rate tells more than the ceiling
@@ -97,6 +103,8 @@ class Ceiling:
         self.pace = math.inf
         self._wall = 0.0  # the rate at which the source last refused
         self._episode_began = -math.inf
+        self._began = -math.inf
+        self._confirmed_at = -math.inf  # from then on refusals are believed to be of the pace
         self._curve_began = 0.0  # when the rate was set, from which it rises
         self._seconds_to_wall = 0.0  # along the cubic, from then on
         self._pause = self.FIRST_PAUSE_SECONDS
@@ -118,27 +126,35 @@ class Ceiling:
         share, offered = measured.share(), measured.offered(now, in_flight)
         usual_share = self._suspicion.usual.share
         self._suspicion.note(now, measured)
+        if measured.throttled_retries:
+            self._confirmed_at = now
         if self.rate is None:
             self._begin(now, offered, measured.former if used else 0.0)
             return 0.0
         if now - self._episode_began > self.EPISODE_SECONDS:
             self._episode_began, self._wall = now, self.rate
-        if share >= self.NEARLY_ALL and self._is_block(measured, offered, usual_share):
+        if share >= self.NEARLY_ALL and self._is_block(now, measured, offered, usual_share):
             return self._block(now, measured.throttles >= self.MANY_REFUSED)
         self._exploring = self._exploring and self._explored_rounds < 3
-        steered = self._suspicion.steer(now, self.rate)
+        steered = self._suspicion.steer(now, self.rate) if now >= self._confirmed_at else None
         self._set(now, self._lower(now, measured, share) if steered is None else steered)
         return 0.0
+
+    def explore(self, now: float, rate: float) -> None:
+        """Begin above a rate that was borne: the refusals that were met there turned out to say nothing of it."""
+        self._exploring = True
+        self._set(now, rate * self.EXPLORE)
 
     def adopt(self, now: float, rate: float) -> None:
         """Take a rate for what the source bears."""
         self._wall, self._exploring = rate, False
         self._set(now, rate)
 
-    def _is_block(self, measured: Round, offered: float, usual_share: float) -> bool:
+    def _is_block(self, now: float, measured: Round, offered: float, usual_share: float) -> bool:
         """Tell whether a round in which nearly all was refused means that all is; where some always is, a few say nothing."""
         assert self.rate is not None
-        if not self._blocked and usual_share**measured.throttles > self.BY_CHANCE:
+        may_be_chance = now < self._confirmed_at or usual_share**measured.throttles > self.BY_CHANCE
+        if not self._blocked and may_be_chance:
             return False
         # A few requests, far fewer than the ceiling, all refused: the rate is not the cause.
         alone = offered < self.rate * self.FAR_BELOW and measured.throttles > 1
@@ -146,6 +162,7 @@ class Ceiling:
 
     def _begin(self, now: float, offered: float, former: float) -> None:
         """Set the first rate: below what was borne with all of the level in use, else by what was asked for."""
+        self._began, self._confirmed_at = now, now + self.CONFIRM_SECONDS
         self._wall = former or max(offered, self.LEAST_BEGUN / self.FIRST_CUT_TO)
         self._set(now, self._wall * (self.CUT_TO if former else self.FIRST_CUT_TO))
         self._exploring = not former
@@ -153,10 +170,10 @@ class Ceiling:
     def _lower(self, now: float, measured: Round, share: float) -> float:
         assert self.rate is not None
         lower = self.rate * self.CUT_TO
-        if share <= self.MUCH_REFUSED or measured.answers() < self.FEW_ANSWERS:
-            return lower
-        least = max(measured.rate(now) * 0.95, self.rate * 0.5, self._suspicion.usual.given * 0.5)
-        return min(lower, least)
+        if share > self.MUCH_REFUSED and measured.answers() >= self.FEW_ANSWERS:
+            least = max(measured.rate(now) * 0.95, self.rate * 0.5, self._suspicion.usual.given * 0.5)
+            lower = min(lower, least)
+        return lower if now >= self._confirmed_at else max(lower, min(self.rate, self.LEAST_BEGUN))
 
     def lift(self, now: float, measured: Round, rate: float) -> None:
         """Follow the cubic after a round, but only while the ceiling is what holds us back."""
@@ -165,7 +182,7 @@ class Ceiling:
         self._suspicion.note(now, measured)
         if not measured.throttles:
             self._calm(now)
-        steered = self._suspicion.steer(now, self.rate)
+        steered = self._suspicion.steer(now, self.rate) if now >= self._confirmed_at else None
         if steered is not None:
             self._set(now, steered)
             return
@@ -185,12 +202,13 @@ class Ceiling:
         self._seconds_to_wall = self.CUBIC_SECONDS * (max(0.0, 1.0 - self.rate / self._wall) / 0.1) ** (1 / 3)
 
     def _block(self, now: float, many: bool) -> float:
-        """Halve the rate, once for a block however long, and let a few probes find its end."""
+        """Halve the rate, once for a block however long, and let a few probes find its end; at first the one before all refusals."""
         assert self.rate is not None
         if not self._blocked:
             self._blocked = True
             self._suspicion.abandon()
-            self._set(now, self.rate * 0.5)
+            is_first = now - self._began < self.CONFIRM_SECONDS
+            self._set(now, (self._wall if is_first else self.rate) * 0.5)
         self.pace = min(self.pace, self.PROBES_PER_SECOND)
         pause = self._pause
         if many:

@@ -5,7 +5,8 @@ at a time while it brings more, and down when many answers are timeouts or 5xx. 
 second and twice as long as they did: they wait for each other, so that whoever asks for more only takes from others, or
 objects have become larger, or the source slower, which are the more forgotten the lower the level is. And, once the source has said "too many"
 (429, a ban), the *ceiling*, requests a second: cut at most once a round trip, then raised along a cubic that is flat where it
-was cut, so that it stays close below the source's limit, touches it seldom, and still follows when the limit is lifted.
+was cut, so that it stays close below the source's limit, touches it seldom, and still follows when the limit is lifted. Failures
+of first requests count for neither where it turns out that objects fail once each (`RetryComparison`).
 
     may_start(now) -> started(now) -> finished(now, reason, seconds, received)       delay(now): when to ask again
 """
@@ -15,7 +16,8 @@ import math
 from bucketpull.domain.ceiling import Ceiling, Round
 from bucketpull.domain.endpoints import OUTAGE, THROTTLES
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.retry import LONGEST_ASKED_SECONDS
+from bucketpull.domain.retry import LONGEST_ASKED_SECONDS, tries_by_chance
+from bucketpull.domain.retry_comparison import RetryComparison
 
 FIRST_LEVEL = 32
 HIGHEST_LEVEL = 1024
@@ -23,6 +25,7 @@ HIGHEST_LEVEL = 1024
 LOWEST_LEVEL = 4.0
 _TROUBLES = OUTAGE - {Reason.TRUNCATED, Reason.GARBAGE}  # these two came in time
 _NOT_LET_IN = frozenset({Reason.CONNECT, Reason.RESET})
+_FAILURES = _TROUBLES | {Reason.THROTTLED}
 _BURST_SECONDS = 0.02
 _ROUND_SECONDS = 0.25
 _IDLE_SECONDS = 5.0  # a round that was interrupted for so long tells nothing of rates
@@ -103,6 +106,7 @@ class Limiter:
         self._trouble = 0.0
         self._climb = Climb()
         self._ceiling = Ceiling()
+        self._comparison = RetryComparison()
         self._ban = _BAN_SECONDS
 
     def share(self, parts: int) -> "Limiter":
@@ -128,6 +132,11 @@ class Limiter:
     def is_troubled(self) -> bool:
         """Whether many of the latest answers were timeouts or 5xx, so that the level is lowered."""
         return self._trouble > _TROUBLE_SHARE
+
+    def tries_by_chance(self, reason: Reason) -> int:
+        """Return how often in a row an object may fail for a reason before that says anything of it or of the pace."""
+        is_once = reason is Reason.THROTTLED and self._comparison.is_once
+        return max(int(is_once), tries_by_chance(reason, self.random_share))
 
     def may_start(self, now: float) -> bool:
         """Tell whether one more request may start now (seconds of any clock that never goes back)."""
@@ -162,17 +171,25 @@ class Limiter:
         seconds: float,
         received: int = 0,
         asked_seconds: float | None = None,
+        is_retry: bool = False,
     ) -> None:
-        """Count an answer: why it failed (None: it did not), how long it took, and what the source asked to wait."""
+        """Count an answer: why it failed (None: it did not), how long it took, and what the source asked to wait.
+
+        `is_retry` says that the same was asked for before.
+        """
         self.in_flight -= 1
         self.seconds += seconds
         self.received += received
         if reason is not None:
             self.bad += 1
-        if reason in THROTTLES:
+            self.throttled += reason in THROTTLES
+        if self.bad and self._fails_once(now, reason, is_retry):
+            self._round.fine += 1
+        elif reason in THROTTLES:
+            self._round.throttled_retries += is_retry
             self._throttle(now, reason is Reason.BANNED, asked_seconds)
             return
-        if reason in _TROUBLES:
+        elif reason in _TROUBLES:
             self._round.troubles += 1
             self._trouble += (1.0 - self._trouble) * _SMOOTHING
             if reason in _NOT_LET_IN and seconds < self._trip:
@@ -228,8 +245,22 @@ class Limiter:
         self._paced = max(self._paced, now) + 1.0 / per_second
         self._opens = max(self._paced - _BURST_SECONDS, self._paused_until)
 
+    def _fails_once(self, now: float, reason: Reason | None, is_retry: bool) -> bool:
+        """Compare an answer with others; tell whether it is a failure as each object has one, which says nothing of pace and load."""
+        has_failed = reason in _FAILURES
+        if self._comparison.note(now, is_retry, has_failed):
+            self._forget_failures(now)
+        return has_failed and not is_retry and self._comparison.is_once
+
+    def _forget_failures(self, now: float) -> None:
+        """Undo what was done because of failures that turn out to say nothing of pace and load."""
+        paused_until, rate = self._paused_until, self.ceiling
+        self.recover()
+        self._paused_until = self._opens = paused_until
+        if rate is not None:
+            self._ceiling.explore(now, rate)
+
     def _throttle(self, now: float, banned: bool, asked_seconds: float | None) -> None:
-        self.throttled += 1
         self._round.throttles += 1
         if banned and now >= self._paused_until:
             self._rest(now, max(self._ban, asked_seconds or 0.0))

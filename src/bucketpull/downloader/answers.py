@@ -126,8 +126,8 @@ class Answers:
     def _finished(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
         if self._is_stale:
             self._now, self._is_stale = self._clock.monotonic(), False
-        endpoint = transfer.endpoint
-        endpoint.finished(transfer.target, self._now, verdict, response.seconds, response.received)
+        endpoint, is_retry = transfer.endpoint, transfer.tries > 1
+        endpoint.finished(transfer.target, self._now, verdict, response.seconds, response.received, is_retry)
         if verdict.reason is None and endpoint.is_attentive:
             # Whether what is streamed is believed is known only once it is written: it is no probe.
             is_small = max(transfer.size, response.received) <= _PROBE_BYTES

@@ -124,13 +124,15 @@ class Endpoint(Generic[T]):
             default=math.inf,
         )
 
-    def finished(self, target: Target, now: float, verdict: Verdict, seconds: float, received: int) -> None:
-        """Count an answer that came from a target, or that none did."""
+    def finished(
+        self, target: Target, now: float, verdict: Verdict, seconds: float, received: int, is_retry: bool
+    ) -> None:
+        """Count an answer that came from a target, or that none did; `is_retry`: the same was asked for here before."""
         reason = verdict.reason
         if self.hosts is not None:
-            reason = self.hosts.finished(target, now, verdict, seconds, received)
+            reason = self.hosts.finished(target, now, verdict, seconds, received, is_retry)
             target = self.target
-        target.limiter.finished(now, reason, seconds, received, verdict.retry_after_seconds)
+        target.limiter.finished(now, reason, seconds, received, verdict.retry_after_seconds, is_retry)
         if self.targets.is_plural:
             target.finished(now, reason, seconds, verdict.detail)
 

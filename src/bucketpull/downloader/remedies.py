@@ -155,7 +155,7 @@ class Remedies:
     def _wait_seconds(self, transfer: Transfer, verdict: Verdict) -> float:
         reason = verdict.reason
         assert reason is not None
-        by_chance = tries_by_chance(reason, transfer.target.limiter.random_share)
+        by_chance = transfer.target.limiter.tries_by_chance(reason)
         return backoff_seconds(reason, transfer.tries, self._random, verdict.retry_after_seconds, by_chance)
 
     def _defer(self, transfer: Transfer) -> None:

@@ -22,7 +22,6 @@ from bucketpull.domain.retry import (
     backoff_seconds,
     most_tries,
     next_page_try,
-    tries_by_chance,
 )
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.meter import Meter
@@ -152,16 +151,17 @@ class Scan:
     def _answered(self, wanted: WantedPage, response: Response) -> None:
         """Read a page, or decide what its failure calls for."""
         now, endpoint, target = self._clock.monotonic(), self._endpoint, wanted.target
+        is_retry = wanted.tries > 1
         assert target is not None
         try:
             page = self._source.read_page(wanted.position, response, self._clock.now())
         except AnswerError as error:
             verdict = Verdict(error.reason, error.detail, error.retry_after_seconds)
-            endpoint.finished(target, now, verdict, response.seconds, response.received)
+            endpoint.finished(target, now, verdict, response.seconds, response.received, is_retry)
             self._meter.waste(error.reason, response.received)
             self._troubled(wanted, error, response.status)
             return
-        endpoint.finished(target, now, Verdict(), response.seconds, response.received)
+        endpoint.finished(target, now, Verdict(), response.seconds, response.received, is_retry)
         if endpoint.is_attentive:
             endpoint.good(None)
         self._listed(wanted, page, response.status)
@@ -196,8 +196,8 @@ class Scan:
         if self._is_sent_away(wanted, error):
             self._fatal(error.reason, f"{show(wanted.position.directory) or '/'}: {error.detail}")
         elif wanted.tries < most_tries(error.reason):
-            share = wanted.target.limiter.random_share if wanted.target is not None else 0.0
-            by_chance = tries_by_chance(error.reason, share)
+            target = wanted.target
+            by_chance = target.limiter.tries_by_chance(error.reason) if target is not None else 0
             asked = error.retry_after_seconds
             self._retry(
                 wanted, error, backoff_seconds(error.reason, wanted.tries, self._random, asked, by_chance)
@@ -221,7 +221,10 @@ class Scan:
 
     def _retry(self, wanted: WantedPage, error: AnswerError, seconds: float) -> None:
         self._retried(wanted, error.reason)
-        if seconds:
+        if error.reason is Reason.THROTTLED:
+            # Before those that were never asked for, which may be thousands.
+            self._fetcher.call_later(seconds, partial(self._endpoint.waiting.appendleft, wanted))
+        elif seconds:
             self._line_up(wanted, seconds)
         else:
             self._endpoint.waiting.appendleft(wanted)

@@ -89,10 +89,11 @@ class WaitingTransfers:
         self._fetcher.call_later(seconds, then)
 
     def rested(self, transfer: Transfer) -> None:
-        """Put a transfer in line after its rest."""
+        """Put a transfer in line after its rest; one that was refused before those never asked for, which may be thousands."""
         if transfer in self._resting:
             self._resting.remove(transfer)
-            transfer.endpoint.waiting.append(transfer)
+            waiting = transfer.endpoint.waiting
+            (waiting.appendleft if transfer.doubt is Reason.THROTTLED else waiting.append)(transfer)
 
     def clear(self) -> list[Transfer]:
         """Remove and return all that wait."""
