@@ -70,6 +70,18 @@ def test_places_that_a_server_does_not_have_are_not_tried_a_thousand_times_a_sec
     assert tally.share(2) < 0.1
 
 
+def test_however_many_are_refused_at_once_the_next_is_tried_within_the_time_of_an_answer():
+    """A server that is restarted refuses all that is under way: each of 128 kept its place after the one before."""
+    limiter = Limiter(first=128)
+    for now, reason, seconds in ((0.0, None, 60.0), (60.0, Reason.CONNECT, 1.0)):
+        for _ in range(128):
+            limiter.started(now)
+        for _ in range(128):
+            limiter.finished(now + seconds, reason, seconds)
+
+    assert 0.0 < limiter.delay(61.0) <= 60.0
+
+
 def test_four_processes_share_a_limit_without_knowing_of_each_other():
     tally = run([Limiter() for _ in range(4)], World(limit=lambda _now: 500), 60)
 

@@ -293,9 +293,10 @@ class Limiter:
         """Have a request that was not let in keep its place for as long as an answer takes, and make do with the places of the others.
 
         A server that takes so many connections and no more refuses the next at once: each free place would be tried a thousand times
-        a second, and a thousand objects would spend all their tries.
+        a second, and a thousand objects would spend all their tries. Of many refused at once none waits for more than an answer, or a round.
         """
-        self._opens = max(self._opens, now) + self._trip / self.level
+        after_others = max(self._opens, now) + self._trip / self.level
+        self._opens = max(self._opens, min(after_others, now + max(self._trip, _ROUND_SECONDS)))
         if self.fixed is None and self._trouble > _TROUBLE_SHARE and self.in_flight < self.level:
             self._climb.retreat(self.level)
             self.level = max(min(self.level, LOWEST_LEVEL), float(self.in_flight))
