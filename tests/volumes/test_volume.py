@@ -87,6 +87,22 @@ def test_the_file_of_a_former_version_goes_that_lay_beside_what_is_in_its_way_no
     assert volume.status().stored_objects == 2
 
 
+def test_a_pack_replaces_the_file_that_lies_beside_a_directory_of_its_name(volume, tmp_path):
+    write(tmp_path, "b/other", "%~b%~f")
+    former = record(b"", b"b")
+    former.paths = {0: b"%~b%~f"}
+    [extent] = volume.settle([block(1, former)])
+    newer = record(b"", b"b", size=12)
+    newer.pack, newer.offsets = "abcdef-0-000000", [1]
+    (tmp_path / "packs").mkdir()
+    (tmp_path / "packs/abcdef-0-000000.tar").write_bytes(bytes(4096))
+
+    volume.settle([msgspec.structs.replace(block(2, newer), former=[extent.offset])])
+
+    assert not (tmp_path / "%~b%~f").exists()
+    assert (tmp_path / "b/other").exists()
+
+
 def test_wrong_totals_are_put_right(tmp_path):
     initialise(str(tmp_path))
     volume = open_volume(str(tmp_path))

@@ -287,9 +287,14 @@ class Removal:
         for record in records:
             for name in record.names if record.pack else ():
                 if (record.directory, name) not in later:
-                    with contextlib.suppress(OSError):  # what stays is found by `verify`
-                        for path in self._tree.homes(self._identity.path_of(record.directory, name), folders):
-                            self._tree.remove(path)
+                    self._remove_homes(self._identity.path_of(record.directory, name), folders)
+
+    def _remove_homes(self, path: bytes, folders: dict[bytes, list[bytes]]) -> None:
+        """Remove what lies at each home of a path: at one may be the directory in the way of the file at another."""
+        with contextlib.suppress(OSError):  # what stays is found by `verify`
+            for home in self._tree.homes(path, folders):
+                with contextlib.suppress(OSError):
+                    self._tree.remove(home)
 
     def take_former(self, records: Iterable[Record], former: Iterable[Record]) -> None:
         """Remove the files of former versions that lay beside what was in their way, where the new ones lie elsewhere."""
