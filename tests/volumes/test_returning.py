@@ -113,6 +113,20 @@ def test_what_a_begun_batch_wrote_over_an_older_version_is_removed_and_the_same_
     again.close()
 
 
+def test_a_stored_object_that_somebody_edited_after_a_batch_without_dates_was_begun_stays(root):
+    dated(root, "a/x")
+    volume = open_volume(str(root))
+    volume.settle([block(1, record(b"a", b"x"))])
+    undated = part(b"a", b"x")
+    undated.mtimes = [-1]
+    volume.intend(JOURNAL, 2, encode_parts([undated]))
+    (root / "a/x").write_bytes(b"edited by hand")
+    again = killed_and_opened_again(volume)
+    again.conclude(JOURNAL, [Conclusion(2)])
+    assert files(root) == ["a/x"]
+    again.close()
+
+
 def test_what_a_begun_batch_left_of_an_object_that_was_pruned_before_is_removed(root):
     dated(root, "a/x")
     volume = open_volume(str(root))

@@ -233,18 +233,27 @@ class Removal:
         return Begun(since, made_at, dates)
 
     def _take_unsettled(self, begun: Sequence[Begun], latest: Mapping[Key, Latest]) -> None:
-        """Remove the files of batches that are newer than their notes and have the listed dates, but for those that a block describes: a former one may count."""
+        """Remove the files of batches that are newer than their notes and have the listed dates, but for those that a block describes: a former one may count.
+
+        Where no date is listed, what lies in the place of an object that a block describes may be the same file, edited since: it stays.
+        """
         written: dict[Key, list[bytes]] = {}
+        undated: set[Key] = set()
         for each in begun:
             for key, mtime in each.dates.items():
                 last = latest.get(key)
                 if last is None or last.remover is not None or last.offset < each.since:
                     lie = self._written_since(self._identity.path_of(*key), each.made_at, mtime)
                     written.setdefault(key, []).extend(lie)
+                    if mtime < 0:
+                        undated.add(key)
         latest = self._latest({key for key, paths in written.items() if paths}, 0)
         for key, paths in written.items():
             last = latest.get(key)
-            recorded = None if last is None or last.remover is not None else self._recorded(key, last.offset)
+            counts = last is not None and last.remover is None
+            if counts and key in undated:
+                continue
+            recorded = self._recorded(key, last.offset) if last is not None and counts else None
             for path in paths:
                 if path != recorded:
                     self._tree.remove(path)
