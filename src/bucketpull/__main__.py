@@ -1,6 +1,25 @@
-"""`python -m bucketpull` is `bucketpull`."""
+"""The command `bucketpull`, which is also `python -m bucketpull`."""
 
-from bucketpull.cli.main import main
+import os
+import signal
+from types import FrameType
+from typing import NoReturn
+
+INTERRUPTED = 130  # `ExitCode.INTERRUPTED`, before anything of ours is imported
+
+
+def main() -> NoReturn:
+    """Run the command line. Ctrl-C ends it without a traceback while it is imported: there is nothing to put in order yet."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+    from bucketpull.cli.main import main as run
+
+    run()
+
+
+def _leave(_: int, __: FrameType | None) -> NoReturn:
+    os._exit(INTERRUPTED)
+
 
 if __name__ == "__main__":
     main()

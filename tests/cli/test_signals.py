@@ -150,3 +150,33 @@ def test_a_job_whose_journal_was_removed_ends_with_the_code_that_its_summary_say
     assert "\nincomplete: upyun://photos\n" in told
     assert "exit 3: the journal could not go on" in told
     assert told.splitlines()[-1].endswith("or make a journal from the volumes: `bucketpull rebuild`")
+
+
+INTERRUPTING = "import os, signal; os.kill(os.getpid(), signal.SIGINT)\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        ("sync", "click"),
+        ("coordinate", "click"),
+        ("sync", "pycurl"),
+        ("verify", "msgspec"),
+        ("verify", "sqlite3"),
+    ],
+)
+def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_traceback(user, command, module):
+    folder = user.folder / "stubs"
+    folder.mkdir()
+    (folder / f"{module}.py").write_text(INTERRUPTING)
+    arguments = [sys.executable, "-m", "bucketpull", command, "upyun://photos", "disk1"]
+    process = subprocess.run(
+        arguments,
+        cwd=user.folder,
+        env={**user.environment, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert (process.returncode, process.stdout.strip(), process.stderr.strip()) == (130, "", "")

@@ -53,6 +53,8 @@ COMMANDS = {
 }
 
 
+# Ctrl-C ends these at once until they listen for signals themselves: a job may be killed at any instant.
+JOBS = frozenset({"sync", "coordinate", "work"})
 BETWEEN_SENTENCES = ". "  # by which click joins what is missing and what may be given, in every language
 _AT_WIDE_MARKS = re.compile("(?<=[\u3002\uff1a\uff09]) | (?=\uff08)")  # Chinese has no space beside its marks
 
@@ -76,6 +78,8 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"bucketpull.cli.{cmd_name}")
+        if cmd_name not in JOBS:
+            _raise_interrupts()
         command: click.Command = getattr(
             module, cmd_name if cmd_name not in {"help", "list"} else f"{cmd_name}_"
         )
@@ -135,6 +139,12 @@ def main() -> NoReturn:
     code = _finish(_run())
     gc.freeze()
     sys.exit(code)
+
+
+def _raise_interrupts() -> None:
+    """Have Ctrl-C raise KeyboardInterrupt again, so that commands remove what they made for themselves; where it is ignored, it stays so."""
+    if signal.getsignal(signal.SIGINT) not in {signal.SIG_IGN, signal.default_int_handler}:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _run() -> int:
