@@ -315,6 +315,23 @@ def test_what_failed_is_tried_again_in_a_later_run_though_its_page_is_as_it_was(
     assert names_of(again) == NAMES[:2]
 
 
+def test_what_is_skipped_has_the_bytes_that_are_known(journal):
+    begin(journal, *NAMES[:4])
+    [work] = batches(journal)
+    failed = [
+        Failure(b"", name, size, 1, "", Reason.POISON, 3, 0, "")
+        for name, size in ((NAMES[0], SIZE), (NAMES[1], -1))
+    ]
+    journal.commit(
+        [BatchReceipt(work.id, "m1", stored=2, bytes=20, failures=failed, extents=[Extent("m1a", 1)])], NOW
+    )
+    journal.begin(Position(b""), NOW)
+    [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)
+    listed = msgspec.structs.replace(page(*NAMES[:4], unchanged=True), bytes=3 * SIZE)
+    journal.commit([ScanReceipt(scan.id, "lister", pages=[listed])], NOW)
+    assert (journal.counters().skipped, journal.counters().skipped_bytes) == (2, 2 * SIZE)
+
+
 def test_in_a_later_run_work_goes_where_its_objects_may_lie_with_the_blocks_to_compare(journal):
     first, second = run_again(journal, *NAMES[:8])
     [one] = batches(journal, "m1")

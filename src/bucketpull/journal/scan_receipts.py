@@ -8,7 +8,7 @@ from itertools import groupby
 
 import msgspec
 
-from bucketpull.domain.batching import cut, decode_parts, decode_positions
+from bucketpull.domain.batching import cut, decode_parts, decode_positions, known_bytes
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Failure, PageRecord, Part, Position, add_counts
 from bucketpull.journal import batch_receipts
@@ -96,7 +96,7 @@ def _book_unchanged(
     skipped = page.objects - len(objects)
     tables.pages.see(page, known, tables.run.number, until, skipped)
     tables.books.counters.skipped += skipped
-    tables.books.counters.skipped_bytes += page.bytes - sum(failure.size for failure in objects)
+    tables.books.counters.skipped_bytes += page.bytes - known_bytes([failure.size for failure in objects])
     batch_receipts.try_again(
         tables, [entry for entry in objects if (entry.directory, entry.name) not in said]
     )
@@ -117,7 +117,7 @@ def _unbook(tables: Tables, page: PageRecord | Position, known: Known, failed: S
     counters.failed -= len(now)
     # A page's row has no bytes by outcome: of a page that was stored in part and skipped in part, each takes its share.
     there = known.stored + known.skipped
-    held = max(0, known.size - sum(failure.size for failure in now)) if there else 0
+    held = max(0, known.size - known_bytes([failure.size for failure in now])) if there else 0
     stored = held * known.stored // max(1, there)
     counters.bytes -= min(counters.bytes, stored)
     counters.skipped_bytes -= min(counters.skipped_bytes, held - stored)

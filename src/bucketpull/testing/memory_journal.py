@@ -255,7 +255,7 @@ class MemoryJournal(Catalogue):
         if page.unchanged:
             again = [failure for failure in failed if failure.name]
             counters.skipped += page.objects - len(again)
-            counters.skipped_bytes += page.bytes - sum(failure.size for failure in again)
+            counters.skipped_bytes += page.bytes - known_bytes([failure.size for failure in again])
             for each in cut(parts_of(again)):
                 self._add_batch(each)
 
