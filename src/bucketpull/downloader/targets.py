@@ -181,7 +181,10 @@ class Targets:
         return [target for target in self.all if target.is_listed]
 
     def choose(self, now: float) -> Target | None:
-        """Return where the next requests may go, `at_a_time` of them; where all are away, each is as good as another."""
+        """Return where the next requests may go, `at_a_time` of them; None where they wait better for a place at a much quicker target.
+
+        Where all are away, each is as good as another.
+        """
         most = self._model.fixed or self._model.highest
         if self.in_flight >= most:
             return None

@@ -158,8 +158,9 @@ def begun_parts(home: OwnDirectory, ledger: Ledger, name: str, since: int) -> li
 
 def _candidates(tree: Tree, identity: Identity, part: Part, made_at: int) -> Iterator[tuple[int, bytes, int]]:
     """Give each index, and the path and length of a file that may be its object."""
+    folders: dict[bytes, list[bytes]] = {}
     for index, name in enumerate(part.names):
-        for path in tree.homes(identity.path_of(part.directory, name)):
+        for path in tree.homes(identity.path_of(part.directory, name), folders):
             found = tree.stat(path)
             if (
                 found is not None

@@ -239,11 +239,13 @@ class Removal:
         """
         written: dict[Key, list[bytes]] = {}
         undated: set[Key] = set()
+        folders: dict[bytes, list[bytes]] = {}
         for each in begun:
             for key, mtime in each.dates.items():
                 last = latest.get(key)
                 if last is None or last.remover is not None or last.offset < each.since:
-                    lie = self._written_since(self._identity.path_of(*key), each.made_at, mtime)
+                    homes = self._tree.homes(self._identity.path_of(*key), folders)
+                    lie = self._written_since(homes, each.made_at, mtime)
                     written.setdefault(key, []).extend(lie)
                     if mtime < 0:
                         undated.add(key)
@@ -270,15 +272,15 @@ class Removal:
                 return path
         return None
 
-    def _written_since(self, path: bytes, made_at: int, mtime: int) -> list[bytes]:
-        """Return where files lie of an object's path that were written after a time (ns since 1970), with a date as we give it; what cannot be looked at is left alone."""
+    def _written_since(self, homes: Iterable[bytes], made_at: int, mtime: int) -> list[bytes]:
+        """Return at which of an object's homes files lie that were written after a time (ns since 1970), with a date as we give it; what cannot be looked at is left alone."""
         try:
-            homes = [(lies, self._tree.stat(lies)) for lies in self._tree.homes(path)]
+            there = [(lies, self._tree.stat(lies)) for lies in homes]
         except OSError as error:
             if os_errors.culprit(error) is not Culprit.OBJECT:
                 raise
             return []
-        return [lies for lies, found in homes if found is not None and self._is_newer(found, made_at, mtime)]
+        return [lies for lies, found in there if found is not None and self._is_newer(found, made_at, mtime)]
 
     def _is_newer(self, found: os.stat_result, made_at: int, mtime: int) -> bool:
         if not stat.S_ISREG(found.st_mode) or found.st_ctime_ns < made_at:

@@ -125,17 +125,15 @@ class Tree:
         except OSError:
             return False
 
-    def homes(self, path: bytes, known: dict[bytes, list[bytes]] | None = None) -> Iterator[bytes]:
+    def homes(self, path: bytes, known: dict[bytes, list[bytes]]) -> Iterator[bytes]:
         """Give each path at which the file of a path may lie: beside a directory, or below one beside a file, that is in its way or was.
 
         `known` remembers folders from one call to the next.
         """
         directory, _, name = path.rpartition(b"/")
-        folders = None if known is None else known.get(directory)
+        folders = known.get(directory)
         if folders is None:
-            folders = self._homes_of_folder(directory)
-            if known is not None:
-                known[directory] = folders
+            folders = known[directory] = self._homes_of_folder(directory)
         for folder in folders:
             yield from _joined(folder, (name, keys.file_beside_directory(name)))
 
