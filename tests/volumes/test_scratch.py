@@ -76,16 +76,20 @@ def test_a_folder_is_in_use_while_it_is_held(tmp_path):
 def test_a_folder_that_another_process_removes_meanwhile_keeps_no_other_from_being_removed(
     tmp_path, monkeypatch
 ):
-    going, left = (age(path) or path for path in (left_behind(tmp_path), left_behind(tmp_path)))
+    left = [left_behind(tmp_path) for _ in range(2)]
+    for path in left:
+        age(path)
     is_old = scratch._is_old
+    inodes = {os.stat(path).st_ino: path for path in left}
 
-    def gone_first(found):
-        if os.path.isdir(going):
-            os.unlink(f"{going}/part")
-            os.rmdir(going)
-            raise FileNotFoundError(going)
+    def is_gone_when_it_is_the_first(found):
+        if len(inodes) == 2 and (first := inodes.pop(found.st_ino, None)):
+            os.unlink(f"{first}/part")
+            os.rmdir(first)
+            raise FileNotFoundError(first)
         return is_old(found)
 
-    monkeypatch.setattr(scratch, "_is_old", gone_first)
+    monkeypatch.setattr(scratch, "_is_old", is_gone_when_it_is_the_first)
     with scratch_folder("verify", str(tmp_path)) as path:
         assert os.listdir(tmp_path) == [os.path.basename(path)], left
+    assert len(inodes) == 1
