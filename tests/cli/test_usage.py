@@ -87,6 +87,9 @@ def test_an_unknown_name_in_a_file_is_named_with_the_likely_one(user, service):
     assert "cdn_url" in told
 
 
+AT_ONCE_SECONDS = (
+    30  # of a busy machine that imports everything for the first time; tried again it would be minutes
+)
 REFUSED = {
     "wrong password": ({"UPYUN_PASSWORD": "wrong"}, SYNC, "check UPYUN_OPERATOR and UPYUN_PASSWORD"),
     "unknown operator": ({"UPYUN_OPERATOR": "nobody"}, SYNC, "check UPYUN_OPERATOR and UPYUN_PASSWORD"),
@@ -112,7 +115,7 @@ def test_a_refusal_ends_with_4_within_seconds_and_a_remedy_and_nothing_is_writte
     began = time.monotonic()
     done = user.run(*arguments, expect=4)
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < AT_ONCE_SECONDS
     assert done.stderr.startswith("bucketpull: the source refuses us: ")
     assert told in done.stderr
     assert user.everything() == before

@@ -4,9 +4,11 @@ It needs the files of Debian's package `rabbitmq-server` (3.10 or newer), not it
 """
 
 import os
+import random
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -178,9 +180,11 @@ class Broker:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Return ports that nobody listens on, all different, and none of those that outgoing connections are given meanwhile."""
+    found: list[int] = []
+    for port in random.sample(range(10_000, 32_000), 1000):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError("no free ports below those that outgoing connections are given")

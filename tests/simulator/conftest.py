@@ -95,13 +95,18 @@ def fetch(port, target, method="GET", headers=None, body=None):
         connection.close()
 
 
-def raw(port, text, timeout=60.0):
-    """Send bytes, return all that comes and how it ended: `end`, `reset` or `silence`."""
+def raw(port, text, has_all=lambda _: False, silence_seconds=1.0):
+    """Send bytes, return all that comes and how it ended: `end`, `reset`, or `silence` for so long once `has_all` says so of what came."""
     received = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60.0) as connection:
         connection.sendall(text)
         try:
-            while piece := connection.recv(65536):
+            while True:
+                if has_all(received):
+                    connection.settimeout(silence_seconds)
+                piece = connection.recv(65536)
+                if not piece:
+                    break
                 received += piece
         except ConnectionResetError:
             return received, "reset"

@@ -49,12 +49,12 @@ def test_bytes_from_a_wrong_offset_are_wrong():
 
 
 def test_a_range_far_beyond_four_gib_costs_nothing():
-    began = time.perf_counter()
+    began = time.process_time()
 
     piece = content_range("huge", 6 << 30, 5 << 30, (5 << 30) + 10)
 
     assert len(piece) == 10
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1
 
 
 def test_content_never_looks_like_html_or_json():

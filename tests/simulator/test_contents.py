@@ -90,7 +90,7 @@ def test_usage_is_the_sum_of_the_sizes(spec):
 
 
 def test_ten_million_entries_and_a_million_folders_cost_nothing_to_start_with():
-    began = time.perf_counter()
+    began = time.process_time()
 
     flat, tree = parse_spec("flat:10000000"), parse_spec("tree:dirs=1000000,files=5")
     page = flat.folder("").scan(folders=False, after="img-7654321.jpg", limit=10_000)
@@ -104,7 +104,7 @@ def test_ten_million_entries_and_a_million_folders_cost_nothing_to_start_with():
     assert tree.folder("d99/d99/d100/") is None
     assert tree.folder("d99/d99/d99/img-0.jpg/") is None
     assert flat.usage() > 10_000_000
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_seeds_change_sizes_and_equal_seeds_do_not():

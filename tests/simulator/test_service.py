@@ -166,9 +166,9 @@ def test_a_connection_is_kept_and_takes_pipelined_requests_in_order(host, send_r
     connection.close()
     assert hosted.order("GET", "/counters")[1]["peak_connections"] == 1
 
-    received, _ = send_raw(
-        hosted.cdn, b"".join(b"GET /img-%d.jpg HTTP/1.1\r\nHost: x\r\n\r\n" % n for n in (1, 2, 3)), 0.5
-    )
+    ends = {1: b"", 2: b"", 3: b"Connection: close\r\n"}
+    requests = [b"GET /img-%d.jpg HTTP/1.1\r\nHost: x\r\n%b\r\n" % item for item in ends.items()]
+    received, _ = send_raw(hosted.cdn, b"".join(requests))
     assert [received.find(content(f"img-{n}.jpg", 1000)) for n in (1, 2, 3)] == sorted(
         received.find(content(f"img-{n}.jpg", 1000)) for n in (1, 2, 3)
     )

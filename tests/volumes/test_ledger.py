@@ -207,8 +207,8 @@ def test_what_is_damaged_can_be_blanked_out_and_all_else_stays(opened, tmp_path,
     offsets = ledger.append([entry(seed) for seed in range(4)])
     before = [*ledger.salvage()]
     with open(tmp_path / "ledger", "r+b") as file:
-        file.seek(offsets[at] + 20)
-        file.write(os.urandom(length))
+        damaged = os.pread(file.fileno(), length, offsets[at] + 20)
+        os.pwrite(file.fileno(), bytes(byte ^ 0xA5 for byte in damaged), offsets[at] + 20)
     (damage,) = [found for found in ledger.salvage() if isinstance(found, Damage)]
 
     assert ledger.blank(damage) is True
