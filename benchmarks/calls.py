@@ -26,8 +26,8 @@ from bucketpull.fetch.loop import FetchLoop
 from bucketpull.fetch.running_request import FetchOptions
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.volumes.writer import open_writer
-from bucketpull.wiring.adapters import SystemClock
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.system_clock import SystemClock
 from bucketpull.wiring.volume_opening import open_all
 from upyun_simulator import Simulator
 

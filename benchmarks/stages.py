@@ -40,8 +40,8 @@ from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.volume import open_volume
-from bucketpull.wiring.adapters import SystemClock
 from bucketpull.wiring.source_client import wanted_of
+from bucketpull.wiring.system_clock import SystemClock
 
 BATCH, PAGE = 1_000, 10_000
 NOW = 1_700_000_000.0

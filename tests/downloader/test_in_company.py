@@ -20,8 +20,8 @@ from bucketpull.fetch.running_request import FetchOptions
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.volumes.writer import open_writer
-from bucketpull.wiring.adapters import SystemClock
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.system_clock import SystemClock
 from bucketpull.wiring.volume_opening import open_all
 from upyun_simulator import Simulator, content
 

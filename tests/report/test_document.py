@@ -5,7 +5,7 @@ import pytest
 
 from bucketpull.domain.endpoints import State
 from bucketpull.report.document import endpoints_of, exit_code_of, snapshot_dict, summary_dict
-from bucketpull.report.news import state_of
+from bucketpull.report.events import state_of
 from bucketpull.report.summary import status_lines
 from bucketpull.report.words import Words
 

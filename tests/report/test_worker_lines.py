@@ -4,7 +4,7 @@ import msgspec
 from tests.report.conftest import pulse, volume
 
 from bucketpull.domain.model import VolumeState
-from bucketpull.report.news import STOPPING, WorkerLines, answered, joined, left
+from bucketpull.report.events import STOPPING, WorkerLines, answered, joined, left
 from bucketpull.report.words import translated
 
 

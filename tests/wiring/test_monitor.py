@@ -8,8 +8,8 @@ from bucketpull.domain.parameters import CoordinatorParameters
 from bucketpull.domain.progress import JobState
 from bucketpull.report.summary import time_left
 from bucketpull.report.words import Words
-from bucketpull.wiring.adapters import SystemClock
 from bucketpull.wiring.monitor import Monitor
+from bucketpull.wiring.system_clock import SystemClock
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from typing import Literal, Union, get_args, get_origin, get_type_hints
 import pytest
 
 from bucketpull.sources.registry import options_by_name
-from bucketpull.wiring.adapters import source_config
 from bucketpull.wiring.configuration import resolve, variable_of
 from bucketpull.wiring.settings import Settings
 
@@ -26,7 +25,7 @@ def test_headers_in_the_environment_are_separated_by_line_breaks_and_volumes_by_
 def test_etags_are_listed_where_somebody_compares_them(given, listed):
     settings = resolve({"source": "s3://bucket", "anonymous": True, **given}, {})
 
-    assert source_config(settings).lists_versions is listed
+    assert settings.source_config().lists_versions is listed
 
 
 CHOSEN = {

@@ -68,11 +68,9 @@ def coordinate(worker_token: str | None, worker_key: str | None, **flags: Any) -
 
 def _print_token(settings: Settings, text: str) -> ExitCode:
     """Print what a worker needs to read the bucket for so many days, without the password."""
-    from bucketpull.wiring.adapters import source_config
-
     days: float = converted("--worker-token", text, Days)
     expires = int(time.time() + days * 86400)
-    for name, value in source_config(settings).worker_secrets(expires).items():
+    for name, value in settings.source_config().worker_secrets(expires).items():
         say(f"{name}={value}")
     return ExitCode.COMPLETE
 

@@ -14,7 +14,6 @@ from bucketpull.report.printable import json_line
 from bucketpull.volumes.identity import identify
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.scratch import DIGEST_BYTES, Partitions, digest_of, scratch_folder
-from bucketpull.wiring.adapters import machine_name, source_config
 from bucketpull.wiring.job import check_job
 from bucketpull.wiring.output import inform, say, tell
 from bucketpull.wiring.selected_source import selected, selection_of
@@ -44,7 +43,7 @@ def dry_run(settings: Settings) -> ExitCode:
         there = [path for path in _all_volumes(settings, paths) if os.path.isdir(path) and identify(path)]
         readers = [stack.enter_context(opened_to_read(path)) for path in there]
         forecast = _Forecast([LiveObjects(reader, folder) for reader in readers], folder)
-        source = selected(source_config(settings).open(), selection_of(settings))
+        source = selected(settings.source_config().open(), selection_of(settings))
         walk = list_all(settings, source, forecast.take)
         forecast.finish()
         _show(settings, forecast, walk.excluded, len(walk.failures))
@@ -57,7 +56,7 @@ def _all_volumes(settings: Settings, paths: list[str]) -> list[str]:
     if not exists(folder):
         return paths
     with closing(JournalReader.open_to_read(folder)) as reader:
-        return with_known(paths, reader.volumes(), machine_name(settings))[0]
+        return with_known(paths, reader.volumes(), settings.machine_name())[0]
 
 
 class _Forecast:

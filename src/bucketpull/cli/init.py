@@ -17,7 +17,6 @@ from bucketpull.cli.doctor.machine import mounts
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.report.figures import size
 from bucketpull.report.printable import json_line
-from bucketpull.wiring.adapters import source_config
 from bucketpull.wiring.configuration import variable_of
 from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.output import said, say, tell, tell_error
@@ -110,7 +109,7 @@ class Interview:
             self._ask_for_access()
             self._ask_for_volumes()
         settings = options.settings(self._known)
-        source_config(settings)
+        settings.source_config()
         check_paths(settings.volumes)
         return settings
 
@@ -214,7 +213,7 @@ def _answer(
 def _is_complete(settings: Settings) -> bool:
     """Say whether the source has all that it needs, from wherever."""
     try:
-        source_config(settings)
+        settings.source_config()
     except ConfigError:
         return False
     return True

@@ -30,11 +30,11 @@ from bucketpull.report.list_output import (
 )
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.trusted_path import make_folder
-from bucketpull.wiring.adapters import SystemClock, fetch_options, source_config
 from bucketpull.wiring.output import result_stream, tell
 from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Patience, SourceClient, reach, turn
+from bucketpull.wiring.system_clock import SystemClock
 
 _MARK_SECONDS = 2.0
 _MARK_SHARE = 20  # of the time goes to marks, at most one part
@@ -76,14 +76,14 @@ def list_(places: tuple[str, ...], output: str | None, form: str, base_url: str 
 
 
 def _run(settings: Settings, output: str | None, form: str, base_url: str | None) -> ExitCode:
-    config = source_config(settings)
+    config = settings.source_config()
     if form not in FORMS or FORMS[form].has_md5s:
         config = config.with_versions()
     base = _base(form, base_url, config)
     identity = [config.identity(), form, base, msgspec.to_builtins(selection_of(settings))]
     opened = _Opened(output, form)
     mark = opened.mark(identity)
-    with closing(FetchLoop(fetch_options(settings))) as fetcher:
+    with closing(FetchLoop(settings.fetch_options())) as fetcher:
         source = selected(config.open(), selection_of(settings))
         patience = Patience(settings.source)
         reach(SourceClient(source, fetcher, patience), settings.source)

@@ -38,7 +38,6 @@ from bucketpull.report.plan_output import Plan, Speed, plan_dict, plan_lines
 from bucketpull.report.printable import json_line
 from bucketpull.volumes.identity import identify
 from bucketpull.volumes.reader import open_reader
-from bucketpull.wiring.adapters import fetch_options, source_config
 from bucketpull.wiring.output import say_on, tell, words
 from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
@@ -96,9 +95,9 @@ class Sample(msgspec.Struct):
 def _run(settings: Settings, pages: int) -> ExitCode:
     """Print what the job would take; exit 5 if the volumes have no room for it."""
     rooms = [_room(path, settings) for path in _distinct(check_paths(settings.volumes))]
-    config = source_config(settings)
+    config = settings.source_config()
     patience = Patience(settings.source)
-    with closing(FetchLoop(fetch_options(settings))) as fetcher:
+    with closing(FetchLoop(settings.fetch_options())) as fetcher:
         client = SourceClient(selected(config.open(), selection_of(settings)), fetcher, patience)
         findings, first_page = reach(client, settings.source)
         sample = take_sample(client, pages, first_page)

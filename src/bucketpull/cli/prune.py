@@ -30,7 +30,6 @@ from bucketpull.volumes.pruning import Comparison, Gone
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.trash import trash_until
 from bucketpull.volumes.volume import DiskVolume, open_volume
-from bucketpull.wiring.adapters import source_config
 from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write, with_configuration
 from bucketpull.wiring.output import say, tell
 from bucketpull.wiring.settings import Settings
@@ -118,7 +117,7 @@ class _Pruning:
             known = {volume.id for volume in reader.volumes()}
             self._settings = with_configuration(settings, reader, str(existing_folder(settings)))
         self._known = known
-        self._config = source_config(self._settings)
+        self._config = self._settings.source_config()
         if not self._config.tells_all:
             raise ConfigError(
                 f"source {self._settings.source}: a list says what to pull, not what is there: nothing can be pruned by it; name a bucket"

@@ -27,7 +27,6 @@ from bucketpull.volumes.pruning import PRUNING
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.removal import Key, keys_of
 from bucketpull.volumes.volume import open_volume
-from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.file_checks import check_folder, refuse_foreign_link
 from bucketpull.wiring.journals import job_folder
 from bucketpull.wiring.output import inform, say_on, tell
@@ -117,7 +116,7 @@ def _build(settings: Settings, folder: Path, readers: Sequence[VolumeReader]) ->
     journal = SqliteJournal.open(place, name, _configuration(settings, readers), now=time.time())
     try:
         objects = sum(journal.learn(_blocks(reader, damaged)) for reader in readers)
-        machine = machine_name(settings)
+        machine = settings.machine_name()
         journal.record_volumes(
             [KnownVolume(reader.id, machine, reader.path, VolumeState.OPEN) for reader in readers]
         )

@@ -24,7 +24,6 @@ from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.verification import Fault, Finding, Verification, repairs
 from bucketpull.volumes.volume import open_volume
-from bucketpull.wiring.adapters import source_config
 from bucketpull.wiring.damaged_ledgers import Healed, count_known, damaged_ledgers, heal
 from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write, with_configuration
 from bucketpull.wiring.local_job import run_sync
@@ -229,7 +228,7 @@ def _verify_one_far(
 def _repair(settings: Settings, *, hashed: bool) -> ExitCode:
     with _opened(settings) as readers:
         settings = _as_job(settings, readers)
-        source_config(settings)
+        settings.source_config()
         # Before work is made that could not be done there.
         check_paths([reader.path for reader in readers])
         for reader in readers:

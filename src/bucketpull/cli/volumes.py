@@ -16,7 +16,6 @@ from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.document import volume_dict
 from bucketpull.report.printable import json_line
 from bucketpull.report.summary import volume_lines
-from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.coordinator_client import broker_client, local_client
 from bucketpull.wiring.job_status import job_status
 from bucketpull.wiring.journals import existing_folder, job_folder, journal_to_read, journal_to_write
@@ -145,7 +144,7 @@ def _is_shown(name: str) -> bool:
 def _add(settings: Settings, journal: SqliteJournal, path: str) -> str:
     if _is_shown(path):
         there = _known(journal, path)
-        if there.machine != machine_name(settings):
+        if there.machine != settings.machine_name():
             raise ConfigError(
                 f"volume {path}: is on another machine; run `bucketpull volumes add` while the job runs"
             )
@@ -158,7 +157,7 @@ def _add(settings: Settings, journal: SqliteJournal, path: str) -> str:
     volume.close()
     if any(each.id == volume.id and each.state is VolumeState.LOST for each in journal.volumes()):
         raise ConfigError(f"volume {path}: was given up as lost ({volume.id}); empty it to use it again")
-    journal.record_volumes([KnownVolume(volume.id, machine_name(settings), path, VolumeState.OPEN)])
+    journal.record_volumes([KnownVolume(volume.id, settings.machine_name(), path, VolumeState.OPEN)])
     return f"volume {path} ({volume.id}) will be used by the next `bucketpull sync`"
 
 

@@ -6,7 +6,7 @@ from bucketpull.domain.model import VolumeStatus
 from bucketpull.domain.progress import ENDED, STANDING, Estimate, JobState, Rates, Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import endpoints_of, exit_code_of, exit_words_of, waited_for
-from bucketpull.report.news import state_of
+from bucketpull.report.events import state_of
 from bucketpull.report.printable import columns, label, table
 from bucketpull.report.words import Words
 

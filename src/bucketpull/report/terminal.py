@@ -32,7 +32,7 @@ from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import JobState, Note, Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import endpoints_of, lists_only, waited_for
-from bucketpull.report.news import state_of
+from bucketpull.report.events import state_of
 from bucketpull.report.printable import printable
 from bucketpull.report.summary import by_reason, limit_text, speed_texts, summary_lines, time_left
 from bucketpull.report.words import Words

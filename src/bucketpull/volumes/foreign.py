@@ -28,10 +28,10 @@ from bucketpull.volumes.as_stored import (
     keeps_dates,
     md5_of,
 )
-from bucketpull.volumes.aside import AsideCount, set_aside
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LEDGER, Identity
+from bucketpull.volumes.kept_files import KeptCount, set_aside
 from bucketpull.volumes.key_index import IndexEntry, KeyIndex
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.leftovers import oldest_intent
@@ -60,7 +60,7 @@ class ForeignFiles:
         self._ledger: Ledger | None = None
         self._index: KeyIndex | None = None
         self._block: tuple[int, list[Record]] = (-1, [])
-        self._kept = AsideCount(home)
+        self._kept = KeptCount(home)
         self._obstacle = b""
 
     def inspect(self, parts: Sequence[Part], adopts: str) -> Inspection:

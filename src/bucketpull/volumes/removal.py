@@ -22,6 +22,7 @@ from bucketpull.volumes.as_stored import has_our_date, is_as_stored, keeps_dates
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
+from bucketpull.volumes.free_space import try_writing
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_begun, read_intent
@@ -29,7 +30,6 @@ from bucketpull.volumes.os_errors import Culprit
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.pruning import PRUNING
 from bucketpull.volumes.reader import location_of
-from bucketpull.volumes.room import try_writing
 from bucketpull.volumes.trash import TrashFolder, trash_of
 
 Key = tuple[bytes, bytes]

@@ -20,6 +20,7 @@ from bucketpull.volumes.beneath import let_go
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.foreign import ForeignFiles
+from bucketpull.volumes.free_space import measured, try_writing
 from bucketpull.volumes.identity import LEDGER, Entered, Owner, enter, mark_owner, mark_packs, take_lock
 from bucketpull.volumes.ledger import Damage, Entry, Kind, Ledger, LedgerCheck
 from bucketpull.volumes.leftovers import (
@@ -37,7 +38,6 @@ from bucketpull.volumes.packs.folder import Folders
 from bucketpull.volumes.partial_blocks import PartialBlocks
 from bucketpull.volumes.pruning import PRUNING, Gone
 from bucketpull.volumes.removal import Removal, keys_of, lengths_of
-from bucketpull.volumes.room import measured, try_writing
 from bucketpull.volumes.trash import Trash, trash_note
 
 _PROBE_BYTES: Final = 1 << 20

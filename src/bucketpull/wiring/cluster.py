@@ -16,7 +16,7 @@ from bucketpull.domain.messages import Pulse, Welcome
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.selection import Selection
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.report.news import STOPPING, BrokerNews, WorkerLines, answered, joined, left
+from bucketpull.report.events import STOPPING, BrokerEvents, WorkerLines, answered, joined, left
 from bucketpull.report.systemd import WorkerNotices
 from bucketpull.sources.registry import pack, unpack
 from bucketpull.sources.source_settings import SourceSettings
@@ -30,12 +30,12 @@ from bucketpull.transport.remote_query import check_alone
 from bucketpull.transport.wire import Query, QueryAnswer
 from bucketpull.web.api import Api, failed
 from bucketpull.web.request import request_of
-from bucketpull.wiring.adapters import SystemClock, agent_parameters, broker_url, fetch_options, machine_name
 from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.job import (
     Job,
     Opening,
     ViewOpener,
+    agent_parameters,
     agent_shell,
     check_adopting,
     check_job,
@@ -49,6 +49,7 @@ from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell, words_for_file
 from bucketpull.wiring.selected_source import selection_digest
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.system_clock import SystemClock
 from bucketpull.wiring.volume_opening import check_paths, known_paths, open_all, owner_of
 
 _ALIVE_SECONDS = 10.0  # between two signs of life for systemd
@@ -62,7 +63,7 @@ def run_coordinate(
     notifier: Notifier | None = None,
 ) -> ExitCode:
     """List the bucket and keep the books until the job has ended; return how."""
-    broker = broker_url(settings)
+    broker = settings.broker_url()
     check_job(settings)
     check_coordinator_key(settings)
     asyncio.run(check_alone(broker, settings.job_name()))
@@ -79,7 +80,7 @@ async def _coordinate(
     open_view: ViewOpener | None,
     notifier: Notifier | None,
 ) -> ExitCode:
-    lister = f"{machine_name(settings)}/lister"
+    lister = f"{settings.machine_name()}/lister"
     journal = opening.journal
     welcome = _welcome(settings, opening.source, journal)
     far = RabbitTransport(broker, settings.job_name(), settings.queue_type, key, welcome, __version__)
@@ -111,11 +112,11 @@ def _attach(far: RabbitTransport, job: Job, journal: SqliteJournal) -> None:
     far.distrust.told = lambda text: job.monitor.note("warning", "message.refused", text, "messages")
     job.monitor.refusals_end = far.distrust.ending
     far.answering.answer = partial(_answer, job.api)
-    news = BrokerNews(
+    broker_events = BrokerEvents(
         lambda level, event, about, text: job.monitor.note(level, event, text, about), time.time
     )
-    far.link.lost, far.link.reached = news.lost, news.reached
-    job.monitor.unheard = news.seconds
+    far.link.lost, far.link.reached = broker_events.lost, broker_events.reached
+    job.monitor.unheard = broker_events.seconds
 
 
 def run_work(settings: Settings, notifier: Notifier | None = None) -> ExitCode:
@@ -128,7 +129,7 @@ def run_work(settings: Settings, notifier: Notifier | None = None) -> ExitCode:
     main = partial(
         process_main,
         source=source,
-        fetch=fetch_options(settings),
+        fetch=settings.fetch_options(),
         selection=Selection(),
         packing=welcome.packing,
     )
@@ -153,7 +154,7 @@ class _Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._broker = broker_url(settings)
+        self._broker = settings.broker_url()
         if settings.job is None:
             raise ConfigError("--job: give the job's name, as the coordinator has it")
         self._job = settings.job_name()
@@ -216,8 +217,8 @@ class _Worker:
             self._hello.machine, lambda: shell.latest.volumes if shell.latest else [], SystemClock()
         )
         inbox.answering.answer = ledgers.answer
-        news = BrokerNews(lambda level, _event, _about, text: self._say(level, text), time.time)
-        inbox.link.lost, inbox.link.reached = news.lost, news.reached
+        broker_events = BrokerEvents(lambda level, _event, _about, text: self._say(level, text), time.time)
+        inbox.link.lost, inbox.link.reached = broker_events.lost, broker_events.reached
         pool.start_all()
         await inbox.start()
         self._stop_on_signals(shell, leave)
@@ -307,7 +308,7 @@ def _own_source(welcome: Welcome, settings: Settings) -> SourceSettings:
 
 
 def _hello(settings: Settings) -> Pulse:
-    parameters = agent_parameters(settings, "", machine_name(settings))
+    parameters = agent_parameters(settings, "", settings.machine_name())
     return Pulse(
         machine=parameters.machine,
         incarnation=parameters.incarnation,

@@ -65,10 +65,9 @@ def asker(settings: Settings) -> "Asker":
     from bucketpull.transport.envelope import Session
     from bucketpull.transport.job_key import OPERATOR, MachineKey
     from bucketpull.transport.remote_query import Asker
-    from bucketpull.wiring.adapters import broker_url
     from bucketpull.wiring.job_key_file import worker_key
 
-    url, job, key = broker_url(settings), settings.job_name(), worker_key(settings)
+    url, job, key = settings.broker_url(), settings.job_name(), worker_key(settings)
     machine = key.machine if isinstance(key, MachineKey) else OPERATOR
     return Asker(url, job, machine, Session(key, __version__, job, secrets.token_hex(8)))
 

@@ -17,7 +17,6 @@ from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import open_volume
-from bucketpull.wiring.adapters import machine_name, source_config
 from bucketpull.wiring.journals import journal_to_read, journal_to_write
 from bucketpull.wiring.local_job import run_sync
 from bucketpull.wiring.output import tell
@@ -104,7 +103,7 @@ def _check_known(ledgers: Sequence[DamagedLedger], journal: SqliteJournal) -> No
 
 def _is_done_here(settings: Settings, journal: SqliteJournal, paths: Sequence[str]) -> bool:
     """Whether a run without the job's own options does what is outstanding, and only that: it wants everything, and all volumes are here."""
-    machine = machine_name(settings)
+    machine = settings.machine_name()
     known = [volume for volume in journal.volumes() if volume.state is not VolumeState.LOST]
     _, away = with_known(paths, known, machine)
     are_here = not away and all(volume.machine == machine for volume in known)
@@ -113,7 +112,7 @@ def _is_done_here(settings: Settings, journal: SqliteJournal, paths: Sequence[st
 
 def _as_whole(settings: Settings, paths: Sequence[str]) -> Settings:
     """Return settings that take over what lies whole on disk, and replace nothing of others."""
-    has_lengths = not source_config(settings).identity().get("style")
+    has_lengths = not settings.source_config().identity().get("style")
     return msgspec.structs.replace(
         settings, volumes=list(paths), reserve="0", adopt="md5" if has_lengths else None
     )

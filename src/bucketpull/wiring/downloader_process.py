@@ -23,9 +23,9 @@ from bucketpull.ports import Writer
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.volumes.packs.writer import open_pack_writer
 from bucketpull.volumes.writer import open_writer
-from bucketpull.wiring.adapters import SystemClock
 from bucketpull.wiring.descriptors import most_transfers
 from bucketpull.wiring.selected_source import selected
+from bucketpull.wiring.system_clock import SystemClock
 
 _M_TRIM_THRESHOLD: Final = -1
 _KEPT_BYTES: Final = 16 << 20

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import os
+import secrets
 import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -14,18 +15,22 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from bucketpull import __version__
 from bucketpull.agent.shell import AgentShell
 from bucketpull.coordinator.shell import CoordinatorShell
+from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.parameters import AgentParameters, CoordinatorParameters
 from bucketpull.domain.progress import JobState
+from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.journal.database import check_ours
+from bucketpull.journal.job_settings import OPTION, PRICE
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Inbox, Transport
 from bucketpull.report.document import exit_code_of, summary_dict
-from bucketpull.report.news import STOPPING
+from bucketpull.report.events import STOPPING
 from bucketpull.report.nonblocking_stream import flush_all
 from bucketpull.report.own_file import replacing
 from bucketpull.report.reporters import open_reporter
@@ -37,7 +42,6 @@ from bucketpull.web.api import Api
 from bucketpull.web.history import load_history, record_history
 from bucketpull.web.panel import JobView
 from bucketpull.web.server import Answer, Server
-from bucketpull.wiring.adapters import SystemClock, fetch_options, open_journal, source_config
 from bucketpull.wiring.descriptors import check_limit
 from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.file_checks import check_apart, check_file, check_folder, refuse_foreign_link
@@ -47,9 +51,10 @@ from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.remote_control import JobControl
-from bucketpull.wiring.selected_source import selected, selection_of
+from bucketpull.wiring.selected_source import order_of, selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Findings, Patience, SourceClient, probe
+from bucketpull.wiring.system_clock import SystemClock
 from bucketpull.wiring.volume_opening import check_pack_folders, open_again, owner_of
 
 _LEAVE_SECONDS: Final = 40.0  # an agent that was told to stop closes its volumes; longer than it allows them
@@ -87,7 +92,7 @@ def check_job(settings: Settings, volumes: Sequence[str] = ()) -> None:
     Raises ConfigError where they cannot.
     """
     check_limit()
-    check_adopting(source_config(settings), settings)
+    check_adopting(settings.source_config(), settings)
     selection_of(settings)
     budget_of(settings)
     if settings.packing() is not None:
@@ -121,6 +126,25 @@ def coordinator_parameters(settings: Settings, machine: str, selection: str | No
     )
 
 
+def agent_parameters(
+    settings: Settings, journal: str, machine: str, endpoints: Sequence[EndpointSpec] = ()
+) -> AgentParameters:
+    """Return the parameters of this machine's worker; `endpoints` are the source's."""
+    return AgentParameters(
+        machine=machine,
+        journal=journal,
+        version=__version__,
+        incarnation=secrets.token_hex(4),
+        durability=settings.durability,
+        verify=settings.verify,
+        hang_seconds=settings.hang_seconds,
+        packs=settings.pack is not None,
+        endpoints=tuple(endpoints),
+        adopts=settings.adopt or "",
+        keeps_foreign=settings.foreign == "keep",
+    )
+
+
 def agent_shell(
     settings: Settings,
     parameters: AgentParameters,
@@ -143,7 +167,7 @@ def opened(settings: Settings) -> Iterator[Opening]:
         JournalError: See `SqliteJournal.open`.
 
     """
-    source, fetch, selection = source_config(settings), fetch_options(settings), selection_of(settings)
+    source, fetch, selection = settings.source_config(), settings.fetch_options(), selection_of(settings)
     patience = Patience(settings.source, longest=math.inf)
     with closing(FetchLoop(fetch)) as loop:
         findings = probe(SourceClient(selected(source.open(), selection), loop, patience), settings.source)
@@ -154,9 +178,28 @@ def opened(settings: Settings) -> Iterator[Opening]:
     main = partial(process_main, source=source, fetch=fetch, selection=selection, packing=settings.packing())
     with (
         closing(ForkServer(main)) as fork_server,
-        closing(open_journal(settings, SystemClock().now())) as journal,
+        closing(_open_journal(settings, SystemClock().now())) as journal,
     ):
         yield Opening(source, findings, fork_server, journal)
+
+
+def _open_journal(settings: Settings, now: float) -> SqliteJournal:
+    """Open the job's journal, and make it if there is none; see `SqliteJournal.open` for what it raises."""
+    source = settings.source_settings()
+    options = {OPTION + name: value for name, value in source.remembered().items()}
+    given = msgspec.structs.asdict(settings.prices())
+    prices = {PRICE + name: "" if price is None else str(price) for name, price in given.items()}
+    configuration = source.identity() | {"layout": settings.layout} | options | prices
+    first = settings.retry_seconds
+    return SqliteJournal.open(
+        settings.state_folder(),
+        settings.job_name(),
+        configuration,
+        partial(next_try, first_seconds=first),
+        now,
+        partial(next_page_try, first_seconds=first),
+        order_of(settings),
+    )
 
 
 class Job:

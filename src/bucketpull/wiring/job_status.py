@@ -23,9 +23,9 @@ from bucketpull.domain.values import parse_reserve
 from bucketpull.journal.job_settings import PRICE
 from bucketpull.journal.journal_reader import JournalReader, RunNote
 from bucketpull.journal.volume_numbers import KnownVolume
+from bucketpull.volumes.free_space import measured
 from bucketpull.volumes.packs.folder import usage
 from bucketpull.volumes.reader import open_reader
-from bucketpull.volumes.room import measured
 from bucketpull.wiring.coordinator_client import local_client
 
 _ANSWER_SECONDS: Final = 3.0

@@ -10,11 +10,11 @@ from bucketpull.report.figures import count
 from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.processes import ForkedPool
 from bucketpull.volumes.volume import DiskVolume
-from bucketpull.wiring.adapters import agent_parameters, machine_name
 from bucketpull.wiring.job import (
     Job,
     Opening,
     ViewOpener,
+    agent_parameters,
     agent_shell,
     check_job,
     coordinator_parameters,
@@ -55,7 +55,7 @@ def run_sync(
     check_job(settings, paths)
     check_owners(settings, paths)
     with opened(settings) as opening:
-        known, machine = opening.journal.volumes(), machine_name(settings)
+        known, machine = opening.journal.volumes(), settings.machine_name()
         paths, away = (paths, []) if alone else with_known(paths, known, machine)
         sick: list[VolumeSick] = []
         owner = owner_of(opening.journal.id, opening.source)
@@ -83,7 +83,7 @@ async def _sync(
     notifier: Notifier | None,
     linger: Callable[[ExitCode], Awaitable[None]] | None,
 ) -> ExitCode:
-    machine = machine_name(settings)
+    machine = settings.machine_name()
     transport = DirectTransport()
     job = Job(
         settings, opening, transport, coordinator_parameters(settings, machine, selection), machine, notifier

@@ -15,8 +15,15 @@ from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import ENDED, RUNNING, JobState, Note, Snapshot, StageProgress
 from bucketpull.domain.rates import SpeedMeter, StageMeter
 from bucketpull.ports import Clock, Reporter
+from bucketpull.report.events import (
+    EndpointEvents,
+    MachineEvents,
+    RoomEvents,
+    StallEvents,
+    Told,
+    VolumeEvents,
+)
 from bucketpull.report.figures import duration
-from bucketpull.report.news import EndpointNews, MachineNews, RoomNews, StallNews, Told, VolumeNews
 from bucketpull.report.reasons import explain, remedy_while_running
 from bucketpull.wiring.job_status import place
 
@@ -56,11 +63,15 @@ class Monitor:
         self._forecast = Forecast(usage_bytes)
         self._reporters = reporters
         self._notes: list[Note] = []
-        self._stall_news = StallNews()
-        self._endpoints = EndpointNews(endpoints)
+        self._stall_events = StallEvents()
+        self._endpoints = EndpointEvents(endpoints)
         sites = dict.fromkeys(site for spec in endpoints for site in spec.sites)
         self._asked = ", ".join(sites) or "the listed URLs"
-        self._machine_news, self._room_news, self._volume_news = MachineNews(), RoomNews(), VolumeNews()
+        self._machine_events, self._room_events, self._volume_events = (
+            MachineEvents(),
+            RoomEvents(),
+            VolumeEvents(),
+        )
         self._begun = False
         self.invitation = ""
         self.unheard: Callable[[], float] = lambda: 0.0
@@ -195,7 +206,7 @@ class Monitor:
     def _watch_volumes(self) -> None:
         local, had = self._coordinator.local_machines, self._coordinator.fleet.volumes
         volumes = [volume for volume in self.latest.volumes if volume.id in had]
-        for told in self._volume_news.look(volumes, local, self._clock.monotonic()):
+        for told in self._volume_events.look(volumes, local, self._clock.monotonic()):
             self._tell(told)
 
     def _tell(self, told: Told) -> None:
@@ -215,8 +226,9 @@ class Monitor:
             name: len(member.pulse.volumes) for name, member in fleet.members.items() if name not in local
         }
         volumes = {volume.state for volume in self.latest.volumes}
-        news = [*self._machine_news.look(machines, fleet.left, at), *self._room_news.look(state, volumes, at)]
-        for told in news:
+        for told in self._machine_events.look(machines, fleet.left, at):
+            self._tell(told)
+        for told in self._room_events.look(state, volumes, at):
             self._tell(told)
 
     def _watch_source(self) -> None:
@@ -226,9 +238,9 @@ class Monitor:
         for pulse in pulses:
             retries.update(pulse.retries)
         gain = books.pages + books.listed + sum(pulse.bytes + pulse.objects for pulse in pulses)
-        silence = self._stall_news.look(self._clock.monotonic(), gain, retries)
-        if self._stall_news.ended:
-            text = f"something comes from the source again, after {duration(self._stall_news.ended)}"
+        silence = self._stall_events.look(self._clock.monotonic(), gain, retries)
+        if self._stall_events.ended:
+            text = f"something comes from the source again, after {duration(self._stall_events.ended)}"
             self.note("info", "source.back", text, "source")
         if silence is not None:
             meaning, remedy = explain(silence.reason).meaning, remedy_while_running(silence.reason)

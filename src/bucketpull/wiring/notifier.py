@@ -7,7 +7,6 @@ import tempfile
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -22,7 +21,6 @@ from bucketpull.report.log_file import LogFile, LogReporter
 from bucketpull.report.reasons import explain
 from bucketpull.report.systemd import SystemdReporter
 from bucketpull.sources.registry import credentials_of
-from bucketpull.wiring.adapters import machine_name
 from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.output import heard_by, tell, words_for_file
 from bucketpull.wiring.ping import Ping
@@ -43,7 +41,7 @@ class Notifier:
     def __init__(self, settings: Settings) -> None:
         self.note_to: Callable[[str, str, str], None] | None = None
         self._settings = settings
-        self._job, self._machine = _known(settings.job_name), _known(partial(machine_name, settings))
+        self._job, self._machine = _known(settings.job_name), _known(settings.machine_name)
         self._last: Snapshot | None = None
         self._begun = False
         self._told: dict[str, float] = {}

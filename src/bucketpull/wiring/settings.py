@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.packing import Packing, parse_packing
 from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.domain.values import Price, Rate, shown_value
+from bucketpull.fetch.running_request import FetchOptions
 from bucketpull.sources.registry import options_by_name, settings_of
 from bucketpull.sources.source_settings import SourceSettings
 
@@ -93,6 +95,11 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         """Return the source's configuration, not yet checked. Raises ConfigError where a source or an option is not understood."""
         return settings_of(self.source, self.options)
 
+    def source_config(self) -> SourceSettings:
+        """Return the source's configuration, checked. Raises ConfigError where it cannot work."""
+        source = self.source_settings().checked().prepared()
+        return source.with_versions() if "md5" in {self.adopt, self.verify} else source
+
     def job_name(self) -> str:
         """Return the job's name: as given, or made of the source."""
         if self.job is not None:
@@ -126,6 +133,26 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     def packing(self) -> Packing | None:
         """Return how objects are packed; None where each is a file. Raises ConfigError where they cannot be packed so."""
         return None if self.pack is None else parse_packing(self.pack, self.pack_limit, self.pack_names)
+
+    def fetch_options(self) -> FetchOptions:
+        """Return how transfers are made."""
+        return FetchOptions(
+            connect_seconds=self.connect_seconds,
+            first_byte_seconds=self.first_byte_seconds,
+            stall_seconds=self.stall_seconds,
+            ca_file=self.ca_file,
+            insecure=self.insecure,
+        )
+
+    def machine_name(self) -> str:
+        """Return the name of this machine in the job: as given, or the host's."""
+        return self.machine or socket.gethostname() or "localhost"
+
+    def broker_url(self) -> str:
+        """Return where RabbitMQ is. Raises ConfigError where nobody said it."""
+        if self.broker is None:
+            raise ConfigError("--broker: give RabbitMQ's address, such as amqp://USER:PASSWORD@HOST/VHOST")
+        return self.broker
 
     def prices(self) -> Prices:
         """Return what traffic and requests cost."""

@@ -19,9 +19,9 @@ from bucketpull.ports import Fetcher, Source
 from bucketpull.report.figures import count, duration
 from bucketpull.report.reasons import explain
 from bucketpull.sources.registry import credentials_of
-from bucketpull.wiring.adapters import SystemClock, fetch_options
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.system_clock import SystemClock
 
 T = TypeVar("T")
 FIRST_SECONDS: Final = 8.0
@@ -259,7 +259,7 @@ def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -
         take(part)
 
     patience = Patience(settings.source)
-    with closing(FetchLoop(fetch_options(settings))) as fetcher:
+    with closing(FetchLoop(settings.fetch_options())) as fetcher:
         reach(SourceClient(source, fetcher, patience), settings.source)
         walk = ListingWalk(source, fetcher, SystemClock(), taken, rate=settings.rate)
         due = time.monotonic() + _NEWS_SECONDS

@@ -22,7 +22,6 @@ from bucketpull.report.figures import count, duration, size
 from bucketpull.report.printable import printable
 from bucketpull.report.reasons import explain
 from bucketpull.sources.registry import credentials_of
-from bucketpull.wiring.adapters import fetch_options, source_config
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import SourceClient, wanted_of
 
@@ -46,11 +45,11 @@ class SourceChecks:
     def run(self) -> Iterator[Check]:
         """Check one thing after the other, as far as it goes."""
         try:
-            config = source_config(self._settings)
+            config = self._settings.source_config()
         except ConfigError as error:
             yield failed("configuration", str(error), "see `bucketpull sync --help`")
             return
-        with closing(FetchLoop(fetch_options(self._settings))) as fetcher:
+        with closing(FetchLoop(self._settings.fetch_options())) as fetcher:
             client = SourceClient(config.open(), fetcher)
             yield from [check_name(f"{shown(spec)} host", url) for spec, url in _hosts(client)]
             yield from self._ask(client)

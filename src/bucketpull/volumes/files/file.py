@@ -17,12 +17,12 @@ from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of, show
 from bucketpull.domain.record import Written
 from bucketpull.volumes import beneath, os_errors, system
-from bucketpull.volumes.aside import set_aside
 from bucketpull.volumes.beneath import write_all
 from bucketpull.volumes.files.tree import Tree
+from bucketpull.volumes.free_space import try_writing
 from bucketpull.volumes.identity import PACKS, Entered, enter
+from bucketpull.volumes.kept_files import set_aside
 from bucketpull.volumes.os_errors import Culprit
-from bucketpull.volumes.room import try_writing
 
 TEMPORARY: Final = "tmp"
 _NAME: Final = "file"

@@ -43,7 +43,7 @@ def set_aside(tree: Tree, home: OwnDirectory, path: bytes) -> bool:
     return True
 
 
-class AsideCount:
+class KeptCount:
     """How many files of others are kept on a volume; `count` costs nothing while none are added."""
 
     def __init__(self, home: OwnDirectory) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
 from bucketpull.domain.model import EndpointStatus
-from bucketpull.report.news import EndpointNews
+from bucketpull.report.events import EndpointEvents
 from bucketpull.report.words import translated
 
 LIST = EndpointSpec(name="list", purpose=Purpose.LIST, title="the API v0.api.example")
@@ -40,11 +40,11 @@ def machines(running):
 
 
 def test_it_is_told_once_when_it_begins_and_once_when_it_ends(machines):
-    news = EndpointNews((LIST, EDGE, ORIGIN))
+    changes = EndpointEvents((LIST, EDGE, ORIGIN))
     down, up = machines({"cdn": (State.DOWN, 1.0)}), machines({"cdn": (State.UP, 0.0)})
 
-    assert list(news.look(up, 1000.0)) == []
-    ((level, event, _, text),) = news.look(down, 1001.0)
+    assert list(changes.look(up, 1000.0)) == []
+    ((level, event, _, text),) = changes.look(down, 1001.0)
     assert (level, event) == ("warning", "endpoint.down")
     assert re.fullmatch(
         r"the CDN img\.example\.com does not answer since \d\d:\d\d: objects come from the API v0\.api\.example \(connect: no\)",
@@ -54,29 +54,29 @@ def test_it_is_told_once_when_it_begins_and_once_when_it_ends(machines):
         r"CDN img\.example\.com 自 \d\d:\d\d 起没有应答：对象改由 API v0\.api\.example 获取（connect: no）",
         translated(text, "zh"),
     )
-    assert list(news.look(down, 1002.0)) == []
-    ((level, event, _, text),) = news.look(up, 1301.0)
+    assert list(changes.look(down, 1002.0)) == []
+    ((level, event, _, text),) = changes.look(up, 1301.0)
     assert (level, event) == ("info", "endpoint.up")
     assert "the CDN img.example.com answers again" in text
-    assert list(news.look(up, 1302.0)) == []
+    assert list(changes.look(up, 1302.0)) == []
 
 
 def test_several_machines_that_see_the_same_make_one_event_and_another_when_it_has_spread_to_all(machines):
-    news = EndpointNews((LIST, EDGE, ORIGIN))
+    changes = EndpointEvents((LIST, EDGE, ORIGIN))
     up, down = {"cdn": (State.UP, 0.0)}, {"cdn": (State.DOWN, 1.0)}
 
-    ((*_, text),) = news.look(machines(down, up, down, up), 1.0)
+    ((*_, text),) = changes.look(machines(down, up, down, up), 1.0)
     assert text.startswith("2 of 4 machines (m1, m3): the CDN img.example.com does not answer since ")
     assert translated(text, "zh").startswith("4 台机器中的 2 台（m1, m3）：CDN img.example.com 自 ")
-    assert list(news.look(machines(up, down, down, up), 2.0)) == []
-    ((*_, text),) = news.look(machines(down, down, down, down), 3.0)
+    assert list(changes.look(machines(up, down, down, up), 2.0)) == []
+    ((*_, text),) = changes.look(machines(down, down, down, down), 3.0)
     assert text.startswith("all 4 machines: the CDN img.example.com does not answer since ")
     assert translated(text, "zh").startswith("全部 4 台机器：CDN img.example.com 自 ")
-    assert list(news.look(machines(up, up, down, up), 4.0)) == []
-    assert list(news.look(machines(down, down, down, down), 5.0)) == []
-    ((_, event, *_),) = news.look(machines(up, up, up, up), 6.0)
+    assert list(changes.look(machines(up, up, down, up), 4.0)) == []
+    assert list(changes.look(machines(down, down, down, down), 5.0)) == []
+    ((_, event, *_),) = changes.look(machines(up, up, up, up), 6.0)
     assert event == "endpoint.up"
-    ((*_, text),) = news.look(machines(down, up, up, up), 7.0)
+    ((*_, text),) = changes.look(machines(down, up, up, up), 7.0)
     assert text.startswith("1 of 4 machines (m1): ")
 
 
@@ -84,21 +84,21 @@ def test_a_machine_that_never_asked_an_endpoint_is_not_counted(machines):
     lister, worker = machines({"cdn": (State.UP, 0.0)}, {"cdn": (State.DOWN, 1.0)})
     lister.endpoints["cdn"].requests = 0
 
-    ((*_, text),) = EndpointNews((LIST, EDGE, ORIGIN)).look([lister, worker], 1.0)
+    ((*_, text),) = EndpointEvents((LIST, EDGE, ORIGIN)).look([lister, worker], 1.0)
     assert text.startswith("the CDN img.example.com does not answer since ")
 
 
 def test_what_is_slow_for_a_moment_is_not_told(machines):
-    news = EndpointNews((LIST, EDGE, ORIGIN))
-    assert list(news.look(machines({"cdn": (State.SLOW, 3.0)}), 3.0)) == []
-    assert [event for _, event, _, _ in news.look(machines({"cdn": (State.SLOW, 11.0)}), 11.0)] == [
+    changes = EndpointEvents((LIST, EDGE, ORIGIN))
+    assert list(changes.look(machines({"cdn": (State.SLOW, 3.0)}), 3.0)) == []
+    assert [event for _, event, _, _ in changes.look(machines({"cdn": (State.SLOW, 11.0)}), 11.0)] == [
         "endpoint.slow"
     ]
 
 
 def test_where_nothing_else_has_them_objects_wait_and_so_does_a_listing(machines):
-    news = EndpointNews((LIST, EDGE, ORIGIN))
-    told = list(news.look(machines(dict.fromkeys(("list", "cdn", "rest"), (State.DOWN, 1.0))), 9.0))
+    changes = EndpointEvents((LIST, EDGE, ORIGIN))
+    told = list(changes.look(machines(dict.fromkeys(("list", "cdn", "rest"), (State.DOWN, 1.0))), 9.0))
 
     assert [event for _, event, _, _ in told] == ["endpoint.down"] * 3
     assert "the listing waits" in told[0][3]
@@ -116,13 +116,13 @@ def test_an_address_that_is_left_alone_is_told_once_whoever_sees_it(running):
         ]
         return [msgspec.structs.replace(running.machines[0], endpoints=each) for each in endpoints]
 
-    news = EndpointNews((LIST, EDGE, ORIGIN))
-    ((level, event, about, text),) = news.look(seen(["v0.api.example"], []), 1000.0)
+    changes = EndpointEvents((LIST, EDGE, ORIGIN))
+    ((level, event, about, text),) = changes.look(seen(["v0.api.example"], []), 1000.0)
     assert (level, event, about) == ("warning", "address.away", "v0.api.example")
     assert text == "v0.api.example is left alone: connect: no; the others are used"
     assert translated(text, "zh").startswith("v0.api.example 暂停使用")
-    assert list(news.look(seen(["v0.api.example"], ["v0.api.example"]), 1001.0)) == []
-    ((level, event, about, text),) = news.look(seen([], []), 1060.0)
+    assert list(changes.look(seen(["v0.api.example"], ["v0.api.example"]), 1001.0)) == []
+    ((level, event, about, text),) = changes.look(seen([], []), 1060.0)
     assert (level, event, about, text) == (
         "info",
         "address.back",
@@ -136,12 +136,12 @@ def test_a_long_rest_that_an_endpoint_asks_for_is_told_once(running):
         endpoints = {"rest": EndpointStatus(0, 1.0, 1, 0, 0.0, rest_seconds=seconds)}
         return [msgspec.structs.replace(running.machines[0], endpoints=endpoints)]
 
-    news = EndpointNews((LIST, EDGE, ORIGIN))
-    assert list(news.look(seen(2.0), 1000.0)) == []
-    ((_, event, about, text),) = news.look(seen(300.0), 1000.0)
+    changes = EndpointEvents((LIST, EDGE, ORIGIN))
+    assert list(changes.look(seen(2.0), 1000.0)) == []
+    ((_, event, about, text),) = changes.look(seen(300.0), 1000.0)
     assert (event, about) == ("endpoint.rest", "rest rest")
     assert re.fullmatch(r"the API v0\.api\.example asks to be left alone until \d\d:\d\d:\d\d: it is", text)
-    assert list(news.look(seen(290.0), 1010.0)) == []
-    ((level, event, about, text),) = news.look(seen(0.0), 1301.0)
+    assert list(changes.look(seen(290.0), 1010.0)) == []
+    ((level, event, about, text),) = changes.look(seen(0.0), 1301.0)
     assert (level, event, about) == ("info", "endpoint.rested", "rest rest")
     assert text == "the API v0.api.example is asked again"

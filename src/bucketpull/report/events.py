@@ -31,7 +31,7 @@ STOPPING: Final = (
 )
 
 
-class MachineNews:
+class MachineEvents:
     """Compares the machines that are there with those that were."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class MachineNews:
         self._there = set(machines)
 
 
-class VolumeNews:
+class VolumeEvents:
     """Compares the volumes with how they were: each change of a state, and what is odd with one that takes objects all the same.
 
     Volumes of machines that are not `local` are named with their machine: several often mount their disks alike.
@@ -92,7 +92,7 @@ def _state_told(volume: VolumeStatus, name: str, seconds: float) -> Told:
     return "warning", f"volume.{volume.state}", name, text + remedy
 
 
-class RoomNews:
+class RoomEvents:
     """Tells that no volume takes objects, and that one does again."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class RoomNews:
             self._since = None
 
 
-class BrokerNews:
+class BrokerEvents:
     """Tells that the broker is lost, with the first reason, and that it is reached again. `note` takes what is told."""
 
     def __init__(self, note: Callable[[str, str, str, str], None], now: Callable[[], float]) -> None:
@@ -147,7 +147,7 @@ class Stall(NamedTuple):
     times: int
 
 
-class StallNews:
+class StallEvents:
     """Notices that a job receives nothing although it asks again and again; tells it after 10 s, and whenever that has doubled.
 
     `ended` is for how many seconds nothing had come, where that was told and the last look saw its end; else 0.
@@ -181,7 +181,7 @@ class StallNews:
 # --- endpoints
 
 
-class EndpointNews:
+class EndpointEvents:
     """Compares the machines' judgements with what was told before. Several machines that see the same make one event.
 
     It is told again when what some machines see has spread to all.
@@ -347,7 +347,7 @@ class WorkerLines:
         self._objects = self._bytes = 0
         self._heard_at = now
         self._is_silent = False
-        self._volume_news = VolumeNews()
+        self._volume_news = VolumeEvents()
 
     def look(self, pulse: Pulse, heard_at: float, now: float) -> Iterator[tuple[str, str]]:
         """Return level and text of what is to be said now; `heard_at` is when the coordinator was heard last."""

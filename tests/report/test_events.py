@@ -5,7 +5,7 @@ import pytest
 from tests.report.conftest import volume
 
 from bucketpull.domain.model import VolumeState
-from bucketpull.report.news import BrokerNews, MachineNews, RoomNews, Stall, StallNews, VolumeNews
+from bucketpull.report.events import BrokerEvents, MachineEvents, RoomEvents, Stall, StallEvents, VolumeEvents
 from bucketpull.report.words import Words
 
 
@@ -14,25 +14,25 @@ def events(told):
 
 
 def test_machines_that_come_and_go_are_told_once():
-    news = MachineNews()
+    changes = MachineEvents()
 
-    assert events(news.look({"alpha": 2, "beta": 1}, set(), 0.0)) == [
+    assert events(changes.look({"alpha": 2, "beta": 1}, set(), 0.0)) == [
         ("machine.joined", "machine alpha"),
         ("machine.joined", "machine beta"),
     ]
-    assert events(news.look({"alpha": 2, "beta": 1}, set(), 1.0)) == []
-    assert events(news.look({"alpha": 2}, {"beta"}, 2.0)) == [("machine.left", "machine beta")]
-    assert events(news.look({"alpha": 2}, {"beta"}, 3.0)) == []
+    assert events(changes.look({"alpha": 2, "beta": 1}, set(), 1.0)) == []
+    assert events(changes.look({"alpha": 2}, {"beta"}, 2.0)) == [("machine.left", "machine beta")]
+    assert events(changes.look({"alpha": 2}, {"beta"}, 3.0)) == []
 
 
 @pytest.mark.parametrize(
     "state", [VolumeState.AWAY, VolumeState.DRAINING, VolumeState.LOST, VolumeState.SICK]
 )
 def test_what_becomes_of_a_volume_is_told_in_chinese_too(state):
-    news, words = VolumeNews(), Words("zh")
-    list(news.look([volume(1)], set(), 0.0))
+    changes, words = VolumeEvents(), Words("zh")
+    list(changes.look([volume(1)], set(), 0.0))
 
-    ((*_, text),) = news.look([volume(1, state=state)], set(), 10.0)
+    ((*_, text),) = changes.look([volume(1, state=state)], set(), 10.0)
 
     assert text.startswith(f"volume alpha:/mnt/disk1 is {state}")
     assert state not in words.message(text)
@@ -43,31 +43,31 @@ def test_why_a_volume_is_drained_is_told_in_chinese_as_a_whole():
 
 
 def test_a_machine_that_fell_silent_is_told_again_when_it_is_heard():
-    news = MachineNews()
-    list(news.look({"alpha": 1}, set(), 0.0))
+    changes = MachineEvents()
+    list(changes.look({"alpha": 1}, set(), 0.0))
 
-    ((level, event, about, text),) = news.look({}, set(), 10.0)
+    ((level, event, about, text),) = changes.look({}, set(), 10.0)
     assert (level, event, about) == ("warning", "machine.silent", "machine alpha")
-    ((level, event, about, text),) = news.look({"alpha": 1}, set(), 70.0)
+    ((level, event, about, text),) = changes.look({"alpha": 1}, set(), 70.0)
     assert (level, event, about) == ("info", "machine.back", "machine alpha")
     assert "after 1 min" in text
 
 
 def test_a_machine_that_came_back_and_left_between_two_looks_is_told_once():
-    news = MachineNews()
-    list(news.look({"alpha": 1}, set(), 0.0))
-    list(news.look({}, set(), 10.0))
+    changes = MachineEvents()
+    list(changes.look({"alpha": 1}, set(), 0.0))
+    list(changes.look({}, set(), 10.0))
 
-    assert events(news.look({}, {"alpha"}, 20.0)) == [("machine.back", "machine alpha")]
-    assert events(news.look({}, {"alpha"}, 21.0)) == []
+    assert events(changes.look({}, {"alpha"}, 20.0)) == [("machine.back", "machine alpha")]
+    assert events(changes.look({}, {"alpha"}, 21.0)) == []
 
 
 def test_a_lack_of_room_is_told_with_its_end():
-    news = RoomNews()
+    changes = RoomEvents()
 
     told = [
         event for now, state in enumerate(["transferring", "no-room", "no-room", "listing", "listing"])
-        for _, event, _, _ in news.look(state, {VolumeState.FULL}, now)
+        for _, event, _, _ in changes.look(state, {VolumeState.FULL}, now)
     ]  # fmt: skip
 
     assert told == ["job.no-room", "job.room"]
@@ -82,7 +82,7 @@ def test_a_lack_of_room_is_told_with_its_end():
     ],
 )
 def test_it_is_said_why_no_volume_takes_objects(volumes, said):
-    [(_, _, _, text)] = RoomNews().look("no-room", volumes, 0.0)
+    [(_, _, _, text)] = RoomEvents().look("no-room", volumes, 0.0)
 
     assert text.startswith(said)
 
@@ -90,29 +90,29 @@ def test_it_is_said_why_no_volume_takes_objects(volumes, said):
 def test_a_broker_is_lost_once_however_often_it_is_tried():
     told: list[tuple[str, str]] = []
     clock = iter([100.0, 130.0, 160.0])
-    news = BrokerNews(lambda _, event, about, text: told.append((event, text)), lambda: next(clock))
+    changes = BrokerEvents(lambda _, event, about, text: told.append((event, text)), lambda: next(clock))
 
-    news.reached()
-    assert news.seconds() == 0.0
-    news.lost(
+    changes.reached()
+    assert changes.seconds() == 0.0
+    changes.lost(
         "the connection to the broker at b:5672 was lost; it is made again as soon as the broker answers"
     )
-    news.lost("the broker cannot be reached: refused; check --broker, and whether it runs")
-    assert news.seconds() == 30.0
-    news.reached()
-    assert news.seconds() == 0.0
-    news.reached()
+    changes.lost("the broker cannot be reached: refused; check --broker, and whether it runs")
+    assert changes.seconds() == 30.0
+    changes.reached()
+    assert changes.seconds() == 0.0
+    changes.reached()
 
     assert [event for event, _ in told] == ["broker.lost", "broker.reached"]
     assert told[-1][1] == "the broker is reached again, after 1 min"
 
 
 def test_a_job_that_only_asks_again_speaks_after_ten_seconds_and_whenever_its_silence_has_doubled():
-    news = StallNews()
+    changes = StallEvents()
     spoken = {}
 
     for second in range(100):
-        silence = news.look(1000.0 + second, 0, {"connect": second, "reset": 1})
+        silence = changes.look(1000.0 + second, 0, {"connect": second, "reset": 1})
         if silence is not None:
             spoken[second] = silence
 
@@ -125,34 +125,34 @@ def test_a_job_that_only_asks_again_speaks_after_ten_seconds_and_whenever_its_si
 
 
 def test_the_end_of_a_silence_is_told_if_the_silence_was():
-    news = StallNews()
+    changes = StallEvents()
     ends = {}
 
     for second in range(60):
         gain = 0 if second < 30 else 1 if second < 35 else 2
-        news.look(1000.0 + second, gain, {"connect": second})
-        if news.ended:
-            ends[second] = news.ended
+        changes.look(1000.0 + second, gain, {"connect": second})
+        if changes.ended:
+            ends[second] = changes.ended
 
     assert ends == {30: 30.0}
 
 
 def test_a_job_to_which_something_comes_is_silent_about_its_retries():
-    news = StallNews()
+    changes = StallEvents()
 
-    assert not any(news.look(second, second // 9, {"reset": second}) for second in range(200))
+    assert not any(changes.look(second, second // 9, {"reset": second}) for second in range(200))
 
 
 def test_a_job_that_waits_without_asking_again_has_no_reason_to_tell():
-    news = StallNews()
+    changes = StallEvents()
 
-    assert not any(news.look(second, 7, {"reset": 3}) for second in range(200))
+    assert not any(changes.look(second, 7, {"reset": 3}) for second in range(200))
 
 
 def test_a_volume_is_named_with_its_machine_unless_that_is_here():
     full = msgspec.structs.replace(volume(1), machine="alpha", state=VolumeState.FULL)
-    ((level, event, about, text),) = VolumeNews().look([full], {"coordinator/lister"}, 0.0)
+    ((level, event, about, text),) = VolumeEvents().look([full], {"coordinator/lister"}, 0.0)
     assert (level, event, about) == ("warning", "volume.full", f"alpha:{full.path}")
     assert text.startswith(f"volume alpha:{full.path} is full")
-    ((_, _, about, _),) = VolumeNews().look([full], {"alpha"}, 0.0)
+    ((_, _, about, _),) = VolumeEvents().look([full], {"alpha"}, 0.0)
     assert about == full.path
