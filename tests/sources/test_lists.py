@@ -152,5 +152,13 @@ def test_a_file_that_is_no_text_is_refused_before_each_of_its_lines_fails(make, 
         S3Config.of("//bucket", {"keys": path}).prepared()
 
 
+@pytest.mark.parametrize(
+    "content", [b"a/1\0b/2\0", "a/1\n".encode("utf-16-le"), "图\n".encode("utf-16-be"), b"a\n\0b\n"]
+)
+def test_keys_with_nul_bytes_are_refused_with_what_reads_them(make, content):
+    with pytest.raises(ConfigError, match=r"has NUL bytes; write what is UTF-16 as UTF-8, and .* by --keys0"):
+        S3Config.of("//bucket", {"keys": make(content)}).prepared()
+
+
 def test_keys_that_end_with_nul_may_begin_with_anything(make):
     S3Config.of("//bucket", {"keys0": make(b"PK\x03\x04.zip\0")}).prepared()

@@ -1,6 +1,7 @@
 """A bucket of which only the keys of a list are wanted: nothing is listed, and sizes and dates are not known."""
 
 import re
+from pathlib import Path
 from typing import ClassVar, Final, Self
 
 import msgspec
@@ -24,6 +25,7 @@ from bucketpull.sources.source_settings import Option, SourceSettings
 
 # The words in place of a key for a line that is none: they come back when what failed is tried again.
 _TOO_LONG: Final = re.compile(rb"line [0-9]+: longer than [0-9]+ bytes")
+_LOOKED_AT_BYTES: Final = 4096
 
 KEY_OPTIONS = (
     Option("keys", "Only the keys in this file, one a line; nothing is listed.", "FILE"),
@@ -73,7 +75,7 @@ class BucketSettings(SourceSettings, frozen=True, kw_only=True):
         if self.prefix:
             raise ConfigError("--keys: the list has whole keys; name the bucket without a prefix")
         if self.keys:
-            check_text(path)
+            _check_lines(path)
         return msgspec.structs.replace(self, key_list=fingerprint(path))
 
     @property
@@ -89,6 +91,16 @@ class BucketSettings(SourceSettings, frozen=True, kw_only=True):
             return source
         before = b"/" if self.begins_keys_with_slash and self.keys else b""
         return KeyedSource(source, path, b"\0" if self.keys0 else b"\n", self.key_list, before)
+
+
+def _check_lines(path: str) -> None:
+    """Make sure that a list is one of keys in UTF-8 that end with a line feed: of another each line would be a failure. Raises ConfigError."""
+    check_text(path)
+    with Path(path).open("rb") as file:
+        if b"\0" in file.read(_LOOKED_AT_BYTES):
+            raise ConfigError(
+                f"list {path}: has NUL bytes; write what is UTF-16 as UTF-8, and give keys that each end with NUL by --keys0"
+            )
 
 
 class KeyedSource(DerivedSource):

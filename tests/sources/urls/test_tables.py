@@ -14,7 +14,8 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.report.list_forms import FORMS, Columns
 from bucketpull.report.list_output import ParquetOutput
 from bucketpull.sources.urls import tables
-from bucketpull.sources.urls.tables import OddRow, UrlRow, check_urls, row_of, table_of
+from bucketpull.sources.urls.rows import OddRow, UrlRow, row_of
+from bucketpull.sources.urls.tables import check_urls, table_of
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,9 @@ from bucketpull.sources.urls.tables import OddRow, UrlRow, check_urls, row_of, t
             "http://xn--r8jz45g.xn--zckzah:81/x",
         ),
         (b"HTTP://h/../a//b", b"h/../a//b", "HTTP://h/../a//b"),
+        (b"http://[::1]:8/a", b"[::1]:8/a", "http://[::1]:8/a"),
+        (b"http://[fe80::1%25eth0]/a", b"[fe80::1%25eth0]/a", "http://[fe80::1%25eth0]/a"),
+        (b"http://a_b.example.:/a", b"a_b.example.:/a", "http://a_b.example.:/a"),
     ],
 )
 def test_a_key_is_made_of_the_url_which_is_sent_as_it_is(url, key, sent):
@@ -48,6 +52,13 @@ def test_a_key_is_made_of_the_url_which_is_sent_as_it_is(url, key, sent):
         (b"http:///a",),
         ("http://straße.example/a".encode(),),
         (("http://" + "é" * 70 + ".example/a").encode(),),
+        *(
+            (b"http://%s/a" % host,)
+            for host in (
+                *(b"h:0", b"h:65536", b"h:x", b"h:1:2", b":80", b"a..b", b".a", b"a%41", b"h\\x", b"*"),
+                *(b"::1", b"[::1", b"[zz]", b"[1.2.3.4]", b"[::1]x", b"x" * 64 + b".example"),
+            )
+        ),
         (b" http://h/a",),
         (b"http://h/a", b"", "-1"),
         (b"http://h/a", b"", "9" * 25),
@@ -151,7 +162,21 @@ def test_a_key_of_two_urls_has_the_first_and_the_other_row_is_told(tmp_path, mon
     path.write_text("url,key\nhttp://h/1,k\nhttp://h/1,k\nhttp://h/2,k\nhttp://h/3,\nhttps://h/3,\n")
     rows, odd = _all(path, monkeypatch, 10)
     assert [row.url for row in rows] == ["http://h/1", "http://h/3"]
-    assert odd == ["line 4: 'k' is the key of another URL, 'http://h/1', too"]
+    assert odd == ["line 4: 'k' is the key of another URL, 'http://h/1', too; name another in a column key"]
+
+
+def test_urls_of_two_objects_whose_key_is_the_same_are_told_and_spellings_of_one_are_not(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "list"
+    same = "http://h/a%20b\nhttp://H/a b\nhttps://h/%61%20b\n"
+    path.write_text(f"{same}http://h/d/b\nhttp://h/d%2Fb\nhttp://h/q?x\nhttp://h/q%3fx\n")
+    rows, odd = _all(path, monkeypatch, 10)
+    assert [row.key for row in rows] == [b"h/a b", b"h/d/b", b"h/q?x"]
+    assert [text.partition(" is the key of another URL, ")[0] for text in odd] == [
+        "line 5: 'h/d/b'",
+        "line 7: 'h/q?x'",
+    ]
 
 
 def test_a_cell_of_any_length_is_no_end_of_the_job(tmp_path, monkeypatch):

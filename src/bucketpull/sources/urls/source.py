@@ -12,7 +12,8 @@ from bucketpull.sources.http import note_date
 from bucketpull.sources.lists import CORRECT_IT, check_unchanged
 from bucketpull.sources.plain import HEADERS, PlainSource
 from bucketpull.sources.urls.config import UrlsConfig
-from bucketpull.sources.urls.tables import Table, is_unreadable, table_of
+from bucketpull.sources.urls.rows import is_unreadable
+from bucketpull.sources.urls.tables import Table, table_of
 
 
 class UrlsSource(PlainSource):
