@@ -24,6 +24,7 @@ def _checked(bucket: str = "photos", **options) -> S3Config:
     [
         ("photos", {}, "https://photos.s3.us-east-1.amazonaws.com", "", "us-east-1"),
         ("photos", {"region": "cn-north-1"}, "https://photos.s3.cn-north-1.amazonaws.com.cn", "", "cn-north-1"),
+        ("photos", {"region": "eusc-de-east-1"}, "https://photos.s3.eusc-de-east-1.amazonaws.eu", "", "eusc-de-east-1"),
         ("my.photos", {"region": "eu-west-1"}, "https://s3.eu-west-1.amazonaws.com", "/my.photos", "eu-west-1"),
         ("photos", {"path_style": True}, "https://s3.us-east-1.amazonaws.com", "/photos", "us-east-1"),
         ("photos", {"api_url": "http://127.0.0.1:9000"}, "http://127.0.0.1:9000", "/photos", "us-east-1"),
@@ -59,6 +60,12 @@ def test_a_source_is_a_bucket_and_a_folder():
         ("photos", KEYS, "write s3://BUCKET"),
         ("//", KEYS, "write s3://BUCKET"),
         ("//a b", KEYS, "is not a bucket name"),
+        ("//arn:aws:s3:us-west-2:1:accesspoint/my", KEYS, "is an ARN; write the bucket's name, or the alias"),
+        ("//..", KEYS, "is not a bucket name"),
+        *(
+            ("//photos", KEYS | {"region": region}, "is no name of a region; correct --region")
+            for region in ("eu west 1", "a/b", "é", "x" * 65)
+        ),
         ("//photos", KEYS | {"api_url": "ftp://h"}, "is not an http:// or https:// URL"),
         ("//photos", KEYS | {"api_url": "http://h:x"}, "is not an http:// or https:// URL"),
         ("//photos", KEYS | {"cdn_url": "https://u:p@h"}, "may have neither query"),

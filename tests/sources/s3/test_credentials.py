@@ -108,8 +108,52 @@ def test_what_cannot_work_is_said_with_its_remedy(home, environ, words):
         find_keys({"HOME": str(home), **environ})
 
 
-def test_a_broken_file_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("aws_secret_access_key = hush\n", 1), ("[default]\nregion = x\nhush\n", 3), ("\n\nhush", 3)],
+)
+def test_a_broken_file_is_named_by_its_line_without_what_may_be_a_secret(tmp_path, text, line):
     (tmp_path / ".aws").mkdir()
-    (tmp_path / ".aws/config").write_text("no section\n")
-    with pytest.raises(ConfigError, match=r"\.aws/config"):
+    (tmp_path / ".aws/config").write_text(text)
+    with pytest.raises(ConfigError, match=rf"\.aws/config: line {line} is neither") as caught:
         find_keys({"HOME": str(tmp_path)})
+    assert "hush" not in str(caught.value)
+
+
+def test_a_mark_before_a_file_and_quotes_around_a_profile_are_not_part_of_them(tmp_path):
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws/credentials").write_text(
+        "\ufeff[my work]\naws_access_key_id=A\naws_secret_access_key=s\n"
+    )
+    (tmp_path / ".aws/config").write_text('[profile "my work"]\nregion=eu-west-1\n')
+    environ = {"HOME": str(tmp_path), "AWS_PROFILE": "my work"}
+    assert (find_keys(environ), find_environment(environ).region) == (Credentials("A", "s"), "eu-west-1")
+
+
+@pytest.mark.parametrize("environ", [{}, {"AWS_ENDPOINT_URL": "http://h"}])
+def test_endpoints_that_are_to_be_ignored_are(home, environ):
+    environ |= {"HOME": str(home), "AWS_PROFILE": "work", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
+    assert find_environment(environ).endpoint == ""
+
+
+@pytest.mark.parametrize(
+    ("token", "found"), [("", "by role_arn, which is not supported"), ("aws_session_token = t\n", "")]
+)
+def test_keys_beside_a_role_are_those_of_the_role_only_with_a_token(tmp_path, token, found):
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws/config").write_text(
+        f"[default]\nrole_arn = arn:r\naws_access_key_id = A\naws_secret_access_key = s\n{token}"
+    )
+    environ = {"HOME": str(tmp_path)}
+    if found:
+        with pytest.raises(ConfigError, match=found):
+            find_keys(environ)
+    else:
+        assert find_keys(environ) == Credentials("A", "s", "t")
+
+
+@pytest.mark.parametrize("environ", [{"AWS_ACCESS_KEY_ID": "Ä"}, {"AWS_SESSION_TOKEN": "t\nX: 1"}])
+def test_keys_that_no_header_can_hold_are_refused(home, environ):
+    [name] = environ
+    with pytest.raises(ConfigError, match=f"{name}, or that of the profile, has a blank, a line break or"):
+        find_keys({"HOME": str(home)} | KEYS | environ)

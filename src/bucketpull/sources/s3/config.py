@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bucketpull.sources.s3.signing import Credentials
 
 DEFAULT_REGION = "us-east-1"
-_AWS = (".amazonaws.com", ".amazonaws.com.cn")
+_AWS = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu")
 # Services that refuse the bucket in the path, by the end of their host.
 _VIRTUAL_HOSTS = (
     *_AWS,
@@ -33,7 +33,7 @@ _VIRTUAL_HOSTS = (
 )
 # Where a host says its region.
 _REGIONS = (
-    re.compile(r"^s3[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com(?:\.cn)?$"),
+    re.compile(r"^s3[.-](?:dualstack\.)?([a-z]{2,4}(?:-[a-z]+)+-\d)\.amazonaws\.(?:com|com\.cn|eu)$"),
     re.compile(r"^(?:s3\.)?(oss-[a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com$"),
     re.compile(r"^cos\.([a-z0-9-]+)\.myqcloud\.com$"),
     re.compile(r"^obs\.([a-z0-9-]+)\.myhuaweicloud\.com$"),
@@ -41,6 +41,7 @@ _REGIONS = (
     re.compile(r"^tos-s3-([a-z0-9-]+)\.(?:i)?volces\.com$"),
 )
 _R2 = ".r2.cloudflarestorage.com"
+_REGION_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _PORTS = {"http": 80, "https": 443}
 
@@ -100,8 +101,16 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
 
     def check_values(self) -> None:
         """See `SourceSettings.check_values`."""
-        if "/" in self.bucket or not self.bucket.isprintable() or " " in self.bucket:
+        if self.bucket.startswith("arn:"):
+            raise ConfigError(
+                f"source: {self.bucket!r} is an ARN; write the bucket's name, or the alias of the access point"
+            )
+        if not self.bucket.isprintable() or set(self.bucket) & {"/", " "} or self.bucket in {".", ".."}:
             raise ConfigError(f"source: bucket {self.bucket!r} is not a bucket name; write {self.USAGE}")
+        if self.region and not _REGION_NAME.fullmatch(self.region):
+            raise ConfigError(
+                f"region {shown_value(self.region)}: is no name of a region; correct --region, AWS_REGION or the profile's, such as eu-central-1"
+            )
         if " " in self.api_url:
             raise ConfigError(f"--api-url {shown_value(self.api_url)}: s3:// has one endpoint; give one")
         if self.api_url:
@@ -197,7 +206,8 @@ def _is_virtual(config: S3Config, host: str) -> bool:
 
 
 def _aws(region: str) -> str:
-    return f"https://s3.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
+    domain = {"cn": "amazonaws.com.cn", "eusc": "amazonaws.eu"}.get(region.partition("-")[0], "amazonaws.com")
+    return f"https://s3.{region}.{domain}"
 
 
 def _region_of(url: str, bucket: str) -> str:

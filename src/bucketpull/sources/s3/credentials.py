@@ -41,7 +41,7 @@ def find_environment(environ: Mapping[str, str]) -> Environment:
     profile = _Profile(environ)
     return Environment(
         environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or profile.get("region"),
-        environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or profile.endpoint(),
+        "" if profile.ignores_endpoints(environ) else profile.endpoint(environ),
     )
 
 
@@ -79,8 +79,10 @@ class _Profile:
             environ.get("AWS_SHARED_CREDENTIALS_FILE") or home / ".aws/credentials"
         ).expanduser()
         config = Path(environ.get("AWS_CONFIG_FILE") or home / ".aws/config").expanduser()
-        section = self._name if self._name == "default" else f"profile {self._name}"
-        found = [_section(credentials, self._name), _section(config, section)]
+        sections: tuple[str, ...] = ("default",)
+        if self._name != "default":
+            sections = (f"profile {self._name}", f'profile "{self._name}"', f"profile '{self._name}'")
+        found = [_section(credentials, self._name), *(_section(config, section) for section in sections)]
         self._sections = [values for values in found if values is not None]
         self._credentials, self._config = credentials, config
 
@@ -88,8 +90,16 @@ class _Profile:
         """Return a value; "" if neither file has it."""
         return next((values[name] for values in self._sections if values.get(name)), "")
 
-    def endpoint(self) -> str:
-        """Return the endpoint of S3, or else that of all services; "" if neither file names one."""
+    def ignores_endpoints(self, environ: Mapping[str, str]) -> bool:
+        """Tell whether no endpoint counts but that of a flag."""
+        name = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
+        return (environ.get(name) or self.get("ignore_configured_endpoint_urls")).lower() == "true"
+
+    def endpoint(self, environ: Mapping[str, str]) -> str:
+        """Return the endpoint of S3, or else that of all services, of the environment, or else of the files; "" if none is named."""
+        named = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
+        if named:
+            return named
         services = self.get("services")
         of_s3 = (_section(self._config, f"services {services}") or {}).get("s3", "") if services else ""
         lines = (line.partition("=") for line in of_s3.splitlines())
@@ -102,8 +112,10 @@ class _Profile:
             places = f"{self._credentials} nor in {self._config}"
             raise ConfigError(f"source: profile {self._name!r} is neither in {places}; correct AWS_PROFILE")
         access, secret = self.get("aws_access_key_id"), self.get("aws_secret_access_key")
-        if access and secret:
-            return Credentials(access, secret, self.get("aws_session_token"))
+        token = self.get("aws_session_token")
+        # Keys with a token beside a role are the role's, written there by a tool; without one they are those that ask for the role.
+        if access and secret and (token or not self.get("role_arn")):
+            return Credentials(access, secret, token)
         way = next((name for name in _INDIRECT if self.get(name)), None)
         if way is not None:
             raise ConfigError(
@@ -120,7 +132,7 @@ class _Profile:
 
 def _section(path: Path, name: str) -> Mapping[str, str] | None:
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             text = file.read(_LONGEST)
     except OSError:
         return None
@@ -129,6 +141,10 @@ def _section(path: Path, name: str) -> Mapping[str, str] | None:
     parser = configparser.ConfigParser(interpolation=None, default_section="", strict=False)
     try:
         parser.read_string(text)
-    except configparser.Error as error:
-        raise ConfigError(f"source: {path}: {' '.join(str(error).split())}; correct it") from error
+    except configparser.ParsingError as error:
+        # The line itself may be a secret.
+        number = getattr(error, "lineno", 0) or error.errors[0][0]
+        raise ConfigError(
+            f"source: {path}: line {number} is neither [SECTION] nor NAME = VALUE in one; correct it"
+        ) from None
     return parser[name] if parser.has_section(name) else None

@@ -13,6 +13,8 @@ from typing import Protocol
 
 import msgspec
 
+from bucketpull.domain.errors import ConfigError
+
 _SERVICE = "s3"
 _UNSIGNED = "UNSIGNED-PAYLOAD"
 _DAY_SECONDS = 86_400
@@ -24,6 +26,17 @@ class Credentials(msgspec.Struct, frozen=True):
     access_key: str
     secret_key: str
     session_token: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError where what stands in headers could not be sent."""
+        for name, value in (
+            ("AWS_ACCESS_KEY_ID", self.access_key),
+            ("AWS_SESSION_TOKEN", self.session_token),
+        ):
+            if not (value.isascii() and value.isprintable()) or " " in value:
+                raise ConfigError(
+                    f"source: {name}, or that of the profile, has a blank, a line break or a letter that is not ASCII; write it as the service shows it"
+                )
 
     def __repr__(self) -> str:
         """Show nothing secret."""
