@@ -114,7 +114,7 @@ def test_kills_at_random_instants_lose_nothing(make_job):
 
 
 def test_after_a_kill_what_lies_whole_on_disk_is_not_fetched_again(make_job):
-    job = make_job("flat:4000,size=2KiB", volumes=2)
+    job = make_job("flat:4000,size=2KiB", volumes=2, patient=True)
     job.kill_when(lambda: job.count() > 1500)
     deadline = time.monotonic() + 30
     while job.simulator.counters()["connections"]:  # its processes notice a little later that it is gone

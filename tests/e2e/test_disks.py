@@ -309,7 +309,7 @@ def test_a_disk_that_is_pulled_out_ends_nothing_and_is_used_again_when_it_is_plu
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
 def test_a_disk_that_keeps_no_dates_is_told_of_once_and_used(make_job, disks, number):
-    job = make_job("few=flat:300,size=2KiB;film=flat:1,size=9MiB")
+    job = make_job("few=flat:300,size=2KiB;film=flat:1,size=9MiB", patient=True)
     disk = disks.odd()
     disk.fail("utimens", number)
     on(job, disk.path)
@@ -677,7 +677,7 @@ def test_a_disk_that_does_not_answer_for_a_while_costs_time_only(make_job, disks
 
 
 def test_a_large_object_is_read_no_faster_than_its_disk_writes(make_job, disks):
-    job = make_job("flat:1,size=48MiB", faults=["ignore-range", "no-md5"])
+    job = make_job("flat:1,size=48MiB", patient=True, faults=["ignore-range", "no-md5"])
     on(job, disks.odd(write_seconds=0.001).path)
 
     summary = job.sync()

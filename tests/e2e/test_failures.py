@@ -129,7 +129,7 @@ def test_objects_that_fail_for_an_hour_are_had_by_later_passes_of_the_same_run(m
 
 
 def test_a_few_objects_that_always_fail_slow_nobody_down_and_are_listed_with_their_reasons(make_job):
-    job = make_job(f"flat:{OBJECTS},size=100")
+    job = make_job(f"flat:{OBJECTS},size=100", patient=True)
     bad = [item.key for item in job.simulator.contents.walk()][5:OBJECTS:80]
     job.simulator.inject(*[f"error:code=40000001,path={key}" for key in bad])
 
@@ -156,7 +156,11 @@ def test_a_few_objects_that_always_fail_slow_nobody_down_and_are_listed_with_the
 
 
 def test_a_directory_that_could_not_be_listed_is_listed_by_retry(make_job):
-    job = make_job("good=flat:50,size=10;bad=flat:50,size=10", faults=["403:code=40300099,path=bad/,on=list"])
+    job = make_job(
+        "good=flat:50,size=10;bad=flat:50,size=10",
+        faults=["403:code=40300099,path=bad/,on=list"],
+        patient=True,
+    )
     job.sync(expect=3)
     assert [(line["key"], line["page"]) for line in failures_of(job)] == [("bad/", True)]
 
@@ -210,7 +214,7 @@ def test_what_stalls_leaves_the_other_slots_at_work(make_job):
 
 
 def test_verify_finds_each_kind_of_damage_and_repair_fetches_exactly_that(make_job):
-    job = make_job("tree:dirs=40,files=25,size=uniform:100:5KiB", volumes=2)
+    job = make_job("tree:dirs=40,files=25,size=uniform:100:5KiB", volumes=2, patient=True)
     job.sync()
     files = sorted(path for volume in job.volumes for path in volume.rglob("*.jpg"))
     flipped, short, long, missing = files[7], files[100], files[500], files[-3]

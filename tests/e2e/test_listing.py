@@ -166,7 +166,7 @@ def test_what_changes_while_it_is_listed_is_no_failure(make_job):
     "fault", ["", "forged-fails", "forged-restarts", "unordered", "forged-skips:p=0.6,entries=30"]
 )
 def test_a_directory_listed_in_ranges_is_that_of_a_serial_listing(make_job, fault):
-    job = make_job("flat:3000,size=20", max_limit=100, faults=[fault] if fault else [])
+    job = make_job("flat:3000,size=20", patient=True, max_limit=100, faults=[fault] if fault else [])
 
     summary = job.sync()
 

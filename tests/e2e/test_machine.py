@@ -26,7 +26,12 @@ def pulled(job, *prefix, expect=0):
 @pytest.mark.parametrize("limits", ["64:4096", "200:200"])
 def test_few_descriptors_make_no_disk_sick_and_fail_no_object(make_job, limits):
     """The soft limit is raised; where that is all there is, transfers stay below it."""
-    job = make_job("few=flat:3000,size=1KiB;many=tree:dirs=200,files=2,size=100", cdn_latency=0.2, jitter=0.2)
+    job = make_job(
+        "few=flat:3000,size=1KiB;many=tree:dirs=200,files=2,size=100",
+        patient=True,
+        cdn_latency=0.2,
+        jitter=0.2,
+    )
 
     notes, summary = pulled(job, "prlimit", f"--nofile={limits}")
 

@@ -246,11 +246,11 @@ class EndpointEvents:
         for name in self._specs:
             for machine in machines:
                 away |= machine.endpoints[name].away if name in machine.endpoints else {}
-        for label in away.keys() - self._away.keys():
+        for label in sorted(away.keys() - self._away.keys()):
             self._away[label] = now
             text = f"{label} is left alone: {away[label]}; the others are used"
             yield "warning", "address.away", label, text
-        for label in self._away.keys() - away.keys():
+        for label in sorted(self._away.keys() - away.keys()):
             since = self._away.pop(label)
             yield "info", "address.back", label, f"{label} is used again, after {duration(now - since)}"
 
@@ -347,7 +347,7 @@ class WorkerLines:
         self._objects = self._bytes = 0
         self._heard_at = now
         self._is_silent = False
-        self._volume_news = VolumeEvents()
+        self._volume_events = VolumeEvents()
 
     def look(self, pulse: Pulse, heard_at: float, now: float) -> Iterator[tuple[str, str]]:
         """Return level and text of what is to be said now; `heard_at` is when the coordinator was heard last."""
@@ -362,7 +362,7 @@ class WorkerLines:
                 "warning",
                 f"nothing is heard of the coordinator for {silence}: what is in hand is finished, and what came of it waits at the broker",
             )
-        for level, _, _, text in self._volume_news.look(pulse.volumes, {pulse.machine}, now):
+        for level, _, _, text in self._volume_events.look(pulse.volumes, {pulse.machine}, now):
             yield level, text
         if now - self._told_at >= _WORKER_LINE_SECONDS:
             yield "info", self._progress(pulse, now)
