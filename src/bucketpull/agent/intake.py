@@ -282,9 +282,13 @@ def _index(
     for extent, records in known:
         for record in records:
             if record.directory in directories:
-                stored = record.stored or record.sizes
                 for name, size, mtime, there, md5 in zip(
-                    record.names, record.sizes, record.mtimes, stored, record.comparable_md5s(), strict=True
+                    record.names,
+                    record.sizes,
+                    record.mtimes,
+                    record.lengths,
+                    record.comparable_md5s(),
+                    strict=True,
                 ):
                     key = record.directory, name
                     former = found.get(key)

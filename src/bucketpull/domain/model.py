@@ -55,6 +55,10 @@ class Objects(Value):
         """Give directory and name of each object."""
         return zip(repeat(self.directory), self.names, strict=False)
 
+    def id_at(self, index: int) -> Id:
+        """Return directory and name of one object."""
+        return self.directory, self.names[index]
+
     def matching(self, wanted: Container[Id]) -> list[int]:
         """Return the indexes of the objects that are wanted."""
         return [index for index, each in enumerate(self.ids()) if each in wanted]

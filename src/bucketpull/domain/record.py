@@ -40,6 +40,11 @@ class Record(Objects):
     offsets: list[Int] = []
     doubts: dict[Int, Reason] = {}
 
+    @property
+    def lengths(self) -> list[Int]:
+        """The lengths of the files in bytes."""
+        return self.stored or self.sizes
+
     def fault(self) -> str:
         """Say what cannot be of a record that somebody else may have written; "" for one that we could have."""
         count = len(self.names)
@@ -59,7 +64,7 @@ class Record(Objects):
             return ""
         if not _PACK.fullmatch(self.pack):
             return f"names {self.pack[:40]!r} as a pack"
-        if any(not 0 <= number < _PACKED_LIMIT for number in (*self.offsets, *(self.stored or self.sizes))):
+        if any(not 0 <= number < _PACKED_LIMIT for number in (*self.offsets, *self.lengths)):
             return "has an object that no pack can hold"
         return ""
 

@@ -163,7 +163,7 @@ class ReadableVolume:
     def _odd_path(self, key: bytes, place: IndexEntry) -> bytes:
         for record in self._reader.ledger.read(place.offset).records():
             for index, path in record.paths.items():
-                if key_of(record.directory, record.names[index]) == key:
+                if key_of(*record.id_at(index)) == key:
                     return path
         return self._reader.identity.path_of(b"", key)
 

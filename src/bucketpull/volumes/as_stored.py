@@ -19,7 +19,7 @@ def is_as_stored(
     tree: Tree, home: OwnDirectory, path: bytes, found: os.stat_result, record: Record, index: int
 ) -> bool:
     """Tell whether what was `found` at a path is the file of this record; one that was taken over may have another date, but the MD5."""
-    if not has_length(found, (record.stored or record.sizes)[index]):
+    if not has_length(found, record.lengths[index]):
         return False
     if record.mtimes[index] < 0 or has_date(found, record.mtimes[index]) or not keeps_dates(home):
         return True

@@ -245,7 +245,7 @@ class ForeignFiles:
     def _latest(self, wanted: Collection[tuple[bytes, bytes]], offsets: Iterable[int]) -> _Older:
         """Return what some blocks say of objects, the latest word on each."""
         return {
-            (record.directory, record.names[index]): (record, index)
+            record.id_at(index): (record, index)
             for offset in sorted(offsets)
             for record in self._read(offset)
             for index in record.matching(wanted)

@@ -14,6 +14,7 @@ from bucketpull.domain import keys
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import ConfigError, VolumeError, VolumeSick
 from bucketpull.domain.model import key_of
+from bucketpull.domain.record import Record
 from bucketpull.volumes import beneath, os_errors, system
 from bucketpull.volumes.beneath import OwnDirectory, open_root
 from bucketpull.volumes.ledger import Ledger
@@ -58,6 +59,10 @@ class Identity(msgspec.Struct, frozen=True):
             return keys.hashed_path_of(key, self.folds_case)
         path = keys.path_of(key, self.folds_case)
         return keys.MARK + path if self.is_of_packs(path) else path
+
+    def file_of(self, record: Record, index: int) -> bytes:
+        """Return where the file of a stored object lies."""
+        return record.paths.get(index) or self.path_of(*record.id_at(index))
 
     def is_of_packs(self, path: bytes) -> bool:
         """Tell whether a path below the volume is that of one of its packs, or of what belongs to them."""

@@ -309,9 +309,7 @@ def _told(entry: Frame) -> Iterator[_Told]:
         if removed:
             yield from ((digest, _GONE, "", 0, 0) for digest in digests)
         elif pack:
-            for digest, offset, length in zip(
-                digests, record.offsets, record.stored or record.sizes, strict=True
-            ):
+            for digest, offset, length in zip(digests, record.offsets, record.lengths, strict=True):
                 yield digest, _PACK, pack, offset, length
         else:
             for index, digest in enumerate(digests):

@@ -84,7 +84,7 @@ class PartialBlocks:
         offset, record, index = each
         if offset not in self._offsets:
             return False
-        return self._removals.since(offset, ledger)(record.directory, record.names[index])
+        return self._removals.since(offset, ledger)(*record.id_at(index))
 
     def note(self, offsets: Collection[int]) -> None:
         """Note blocks that are about to be thinned, durably."""
@@ -110,12 +110,9 @@ class PartialBlocks:
     def _is_as_described(self, record: Record, index: int) -> bool:
         if record.pack:
             return False
-        found = self._tree.stat(self._path(record, index))
-        is_long = has_length(found, (record.stored or record.sizes)[index])
+        found = self._tree.stat(self._identity.file_of(record, index))
+        is_long = has_length(found, record.lengths[index])
         return found is not None and is_long and has_date(found, record.mtimes[index])
-
-    def _path(self, record: Record, index: int) -> bytes:
-        return record.paths.get(index) or self._identity.path_of(record.directory, record.names[index])
 
 
 _IsRemoved = Callable[[bytes, bytes], bool]
@@ -156,7 +153,7 @@ class _Removals:
 
 def _not_described_later(entries: Sequence[_Copy], ledger: Ledger) -> list[_Copy]:
     """Return those objects of which no later block or removal tells; where they were compacted since, as the later block has them."""
-    last = {(record.directory, record.names[index]): (at, record, index) for at, record, index in entries}
+    last = {record.id_at(index): (at, record, index) for at, record, index in entries}
     wanted = {key: _version(record, index) for key, (_, record, index) in last.items()}
     if not entries:
         return []
@@ -164,7 +161,7 @@ def _not_described_later(entries: Sequence[_Copy], ledger: Ledger) -> list[_Copy
     for frame in ledger.salvage(min((at for at, _, _ in entries), default=ledger.end)):
         if not isinstance(frame, Damage):
             for record in frame.records():
-                found = {(record.directory, record.names[index]): index for index in record.matching(last)}
+                found = {record.id_at(index): index for index in record.matching(last)}
                 if frame.kind is Kind.REMOVAL:
                     removed.update(found)
                     continue
@@ -179,7 +176,7 @@ def _not_described_later(entries: Sequence[_Copy], ledger: Ledger) -> list[_Copy
 
 def _key(each: _Copy) -> bytes:
     _, record, index = each
-    return key_of(record.directory, record.names[index])
+    return key_of(*record.id_at(index))
 
 
 def _version(record: Record, index: int) -> tuple[int, int]:

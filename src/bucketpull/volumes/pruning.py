@@ -32,12 +32,12 @@ class Gone(NamedTuple):
     @property
     def key(self) -> bytes:
         """The object's key."""
-        return key_of(self.record.directory, self.record.names[self.place])
+        return key_of(*self.record.id_at(self.place))
 
     @property
     def size(self) -> int:
         """Its length in bytes."""
-        return (self.record.stored or self.record.sizes)[self.place]
+        return self.record.lengths[self.place]
 
 
 class Comparison:

@@ -34,11 +34,11 @@ class Location(NamedTuple):
 
 def location_of(record: Record, index: int, identity: Identity) -> Location:
     """Return where an object of a record lies."""
-    length = (record.stored or record.sizes)[index]
+    length = record.lengths[index]
     if record.pack:
         path = folder.path_of(record.pack).encode()
         return Location(path, record.offsets[index] * tar.BLOCK, length, record.pack)
-    path = record.paths.get(index) or identity.path_of(record.directory, record.names[index])
+    path = identity.file_of(record, index)
     return Location(path, 0, length, "")
 
 

@@ -145,14 +145,13 @@ class Removal:
                 for index, name in enumerate(record.names)
                 if (record.directory, name) not in spared
             ]
-            new = [each for each in objects if latest[_key(each)].offset == frame.offset]
+            new = [(record, i) for record, i in objects if latest[record.id_at(i)].offset == frame.offset]
             if new:
                 entries.append(_removal(frame.journal, frame.work, new, _removed))
-            removed += [
-                _removed(*each)
-                for each in objects
-                if latest[_key(each)].offset == frame.offset or latest[_key(each)].remover == frame.journal
-            ]
+            for record, index in objects:
+                last = latest[record.id_at(index)]
+                if last.offset == frame.offset or last.remover == frame.journal:
+                    removed.append(_removed(record, index))
         if entries:
             self._append(entries)
             if _reach is not None:
@@ -174,8 +173,11 @@ class Removal:
 
     def take_again(self, gone: Sequence[tuple[Record, int]]) -> None:
         """Remove the files of objects whose removal the ledger tells already, unless it tells of them anew since."""
-        latest = self._latest({_key(each) for each in gone}, 0)
-        self._take_files([_stored(*each) for each in gone if latest[_key(each)].remover is not None])
+        latest = self._latest({record.id_at(index) for record, index in gone}, 0)
+        removed = [
+            (record, index) for record, index in gone if latest[record.id_at(index)].remover is not None
+        ]
+        self._take_files([_stored(*each) for each in removed])
 
     def keep_packed(self, gone: Sequence[tuple[Record, int]], trash: str) -> None:
         """Copy what lies in packs into a folder of the trash, durably: once it is dead, `compact` may take the packs any time.
@@ -190,16 +192,17 @@ class Removal:
                 with contextlib.suppress(FileNotFoundError):  # a pack that is lost has nothing to keep
                     pack = self._packs.open(record.pack)
                     location = location_of(record, index, self._identity)
-                    bin_.keep(self._path(record, index), pack, location, record.mtimes[index])
+                    bin_.keep(
+                        self._identity.path_of(*record.id_at(index)), pack, location, record.mtimes[index]
+                    )
         system.sync_file_system(self._home.fd)
 
     def _take_files(self, removed: Iterable[Record], trash: str = "") -> None:
         """Remove the files of what the ledger says is removed, or put them into the trash."""
         with contextlib.closing(TrashFolder(self._tree, self._home, trash)) as bin_:
             for record in removed:
-                path = record.paths.get(0)
-                if path != _IN_PACK:
-                    self._take_file(bin_, path or self._path(record, 0), record)
+                if record.paths.get(0) != _IN_PACK:
+                    self._take_file(bin_, self._identity.file_of(record, 0), record)
 
     def _take_file(self, bin_: TrashFolder, path: bytes, removed: Record) -> None:
         """Remove a file, or leave alone what cannot be removed or, as the ledger tells, is another file.
@@ -218,9 +221,6 @@ class Removal:
             if fault is not Culprit.OBJECT:
                 try_writing(self._home.below(TEMPORARY).fd, _TRIAL_BYTES)
         self.left_alone.add(path)
-
-    def _path(self, record: Record, index: int) -> bytes:
-        return self._identity.path_of(record.directory, record.names[index])
 
     def _begun(self, name: str, since: int) -> Begun:
         """Read a batch's note, by its name; of one that cannot be read nothing is known."""
@@ -266,7 +266,7 @@ class Removal:
             (record, at) for record in self._ledger.read(offset).records() for at in record.matching({key})
         )
         for record, index in found:
-            path = record.paths.get(index) or self._path(record, index)
+            path = self._identity.file_of(record, index)
             file = None if record.pack else self._tree.stat(path)
             if file is not None and is_as_stored(self._tree, self._home, path, file, record, index):
                 return path
@@ -310,7 +310,7 @@ class Removal:
     def take_former(self, records: Iterable[Record], former: Iterable[Record]) -> None:
         """Remove the files of former versions that lay beside what was in their way, where the new ones lie elsewhere."""
         odd = {
-            (record.directory, record.names[index]): (path, record, index)
+            record.id_at(index): (path, record, index)
             for record in former
             for index, path in record.paths.items()
         }
@@ -318,8 +318,8 @@ class Removal:
             _stored(old, place)
             for record in records
             for index in (() if record.pack else record.matching(odd))
-            for path, old, place in (odd[record.directory, record.names[index]],)
-            if path != (record.paths.get(index) or self._path(record, index))
+            for path, old, place in (odd[record.id_at(index)],)
+            if path != (self._identity.file_of(record, index))
         ]
         with contextlib.suppress(OSError):  # what stays is found by `verify`
             self._take_files(gone)
@@ -329,9 +329,7 @@ class Removal:
         keys = {key for frame in frames for key in keys_of(frame)}
         latest = self._latest(keys, min((frame.offset for frame in frames), default=0))
         for frame in frames:
-            records = [
-                record for record in frame.records() if latest[_key((record, 0))].offset == frame.offset
-            ]
+            records = [each for each in frame.records() if latest[each.id_at(0)].offset == frame.offset]
             trash: str | None = ""
             if frame.journal == PRUNING:
                 trash = self._noted_trash(intent(PRUNING, frame.work, noted[PRUNING, frame.work]))
@@ -339,7 +337,7 @@ class Removal:
                 self._take_files(records, trash)
             else:  # whether they were to be kept in the trash is not known
                 for record in records:
-                    self.left_alone.add(record.paths.get(0) or self._path(record, 0))
+                    self.left_alone.add(self._identity.file_of(record, 0))
 
     def _noted_trash(self, note: str) -> str | None:
         """Return the folder of the trash that a pruning noted, "" for none; None where the note is lost or damaged."""
@@ -370,16 +368,11 @@ class Removal:
         return found
 
 
-def _key(each: tuple[Record, int]) -> Key:
-    record, index = each
-    return record.directory, record.names[index]
-
-
 def _removal(
     journal: str, work: int, gone: Sequence[tuple[Record, int]], describe: Callable[[Record, int], Record]
 ) -> Entry:
     """Return the entry that says of objects that they are removed."""
-    size = sum((record.stored or record.sizes)[i] for record, i in gone)
+    size = sum(record.lengths[i] for record, i in gone)
     removed = [describe(record, i) for record, i in gone]
     return Entry(Kind.REMOVAL, journal, work, _encoder.encode(removed), -len(gone), -size)
 
@@ -392,7 +385,7 @@ def _removed(record: Record, index: int) -> Record:
 def _stored(record: Record, index: int) -> Record:
     """Say of an object that it is removed, and by which length, date and MD5 its file is known."""
     removed = _removed(record, index)
-    removed.sizes = [(record.stored or record.sizes)[index]]
+    removed.sizes = [record.lengths[index]]
     removed.mtimes = [record.mtimes[index]]
     removed.md5s = record.md5s[index : index + 1]
     return removed
@@ -414,5 +407,5 @@ def lengths_of(records: Iterable[Record]) -> dict[Key, int]:
     return {
         (record.directory, name): length
         for record in records
-        for name, length in zip(record.names, record.stored or record.sizes, strict=True)
+        for name, length in zip(record.names, record.lengths, strict=True)
     }

@@ -171,11 +171,7 @@ class SourceClient:
 
 def wanted_of(part: Part) -> Iterator[Wanted]:
     """Return the objects of a part one by one."""
-    nothing = [""] * len(part.names)
-    for name, size, mtime, version, url in zip(
-        part.names, part.sizes, part.mtimes, part.versions or nothing, part.urls or nothing, strict=True
-    ):
-        yield Wanted(part.directory, name, size, mtime, version, url)
+    return (Wanted(part.directory, *row) for row in part.rows())
 
 
 def site_of(spec: EndpointSpec) -> str:

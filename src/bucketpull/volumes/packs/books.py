@@ -262,6 +262,6 @@ class PackBooks:
 
 def _end_of(record: Record) -> int:
     """Return where the last object of a record ends in its pack, in bytes, with its padding."""
-    sizes = record.stored or record.sizes
-    blocks = max(offset + -(-size // tar.BLOCK) for offset, size in zip(record.offsets, sizes, strict=True))
+    ends = zip(record.offsets, record.lengths, strict=True)
+    blocks = max(offset + -(-length // tar.BLOCK) for offset, length in ends)
     return blocks * tar.BLOCK
