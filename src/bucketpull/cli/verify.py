@@ -255,8 +255,7 @@ def _as_job(settings: Settings, volumes: Sequence[VolumeReader]) -> Settings:
     """
     folder = existing_folder(settings)
     with journal_to_read(settings) as reader:
-        outstanding = reader.outstanding()
-        if outstanding.scans or outstanding.batches:
+        if reader.outstanding().is_some:
             raise ConfigError(
                 f"journal {folder}: work is outstanding; end it with `bucketpull sync`, then repair"
             )

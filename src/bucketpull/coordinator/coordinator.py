@@ -104,7 +104,7 @@ class Coordinator:
         while not self._ended():
             yield from self._turn()
         yield self._note_spending()
-        if self.state is JobState.BUDGET_SPENT and not (self.outstanding.scans or self.outstanding.batches):
+        if self.state is JobState.BUDGET_SPENT and not self.outstanding.is_some:
             self._stop_at, self.state = None, JobState.FINISHING  # what was in hand was all that was left
         if self.refusal is None and self._stop_at is None:
             yield from self._clear()
@@ -163,8 +163,7 @@ class Coordinator:
         now = self.at.monotonic
         if self.budget.is_to_be_written(now):
             yield self._note_spending()
-        left = self.outstanding.scans or self.outstanding.batches
-        has_all = left and self.budget.has_given_all and not self.outstanding.batches_sent
+        has_all = self.outstanding.is_some and self.budget.has_given_all and not self.outstanding.batches_sent
         if now >= self._met_at and (has_all or self.budget.verdict is budget.BudgetState.END):
             self.state = JobState.BUDGET_SPENT
             self._stop_at = now + self._parameters.stop_seconds
@@ -362,7 +361,7 @@ class Coordinator:
             return not self._local() or self.at.monotonic > self._stop_at
         if self.state is JobState.NO_ROOM and self._parameters.exits_when_full:
             return self.at.monotonic >= self._met_at
-        return self.outstanding.scans == 0 and self.outstanding.batches == 0
+        return not self.outstanding.is_some
 
     def _name_state(self) -> None:
         if self._stop_at is not None:

@@ -65,9 +65,8 @@ def working_state(
 
 def final_state(books: Counters, outstanding: Outstanding, *, is_short: bool) -> JobState:
     """Return the end state of a job that nobody cut short: it is complete if the books balance, with nothing left, and are not known to be short."""
-    left = outstanding.scans or outstanding.batches
     accounted = books.stored + books.skipped + books.excluded + books.vanished
-    balanced = not left and books.listed == accounted and not is_short
+    balanced = not outstanding.is_some and books.listed == accounted and not is_short
     return JobState.COMPLETE if balanced and not books.failures else JobState.INCOMPLETE
 
 

@@ -312,6 +312,11 @@ class Outstanding(Value):
     bytes: Int = 0
     again_at: Float = 0.0
 
+    @property
+    def is_some(self) -> bool:
+        """Whether anything is left."""
+        return bool(self.scans or self.batches)
+
 
 class VolumeState(StrEnum):
     """Whether a volume takes new objects."""

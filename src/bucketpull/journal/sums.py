@@ -91,7 +91,7 @@ def encode_books(books: Books) -> str:
 def what_is_left(store: Store, books: Books) -> Outstanding:
     """Return the outstanding work, and when it goes on, where all of it waits to be tried again."""
     left = msgspec.structs.replace(books.outstanding)
-    if (left.scans or left.batches) and not (left.scans_sent or left.batches_sent):
+    if left.is_some and not (left.scans_sent or left.batches_sent):
         left.again_at = float(store.rows("next-due", books.open_tiers[-1])[0][0])
     return left
 

@@ -31,7 +31,7 @@ def exit_words_of(snapshot: Snapshot) -> str:
     """Return by which name `words` tells the exit code: what failed is tried again in another way than what is missing."""
     if snapshot.state is JobState.COMPLETE and snapshot.counters.vanished:
         return "exit.0.vanished"
-    if snapshot.state is JobState.INCOMPLETE and (snapshot.outstanding.scans or snapshot.outstanding.batches):
+    if snapshot.state is JobState.INCOMPLETE and snapshot.outstanding.is_some:
         return "exit.3.cut"
     is_missing = snapshot.state is JobState.INCOMPLETE and not any(snapshot.failures.values())
     return f"exit.{int(exit_code_of(snapshot))}" + ".again" * is_missing

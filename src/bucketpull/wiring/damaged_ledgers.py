@@ -80,7 +80,7 @@ def heal(settings: Settings, ledgers: Sequence[DamagedLedger]) -> Healed:
     code = run_sync(_as_whole(settings, paths)) if pages and is_done_here else ExitCode.COMPLETE
     with journal_to_read(settings) as reader:
         left = reader.outstanding()
-        is_open = left.scans or left.batches or reader.listing_failed() or (pages and not is_done_here)
+        is_open = left.is_some or reader.listing_failed() or (pages and not is_done_here)
     if is_open:
         tell(
             "run `bucketpull sync` as usual, which compares these pages and fetches what is missing; then `bucketpull verify --repair` "

@@ -136,8 +136,7 @@ def _state(last: RunNote | None, outstanding: Outstanding) -> JobState:
     if last is None:
         return JobState.WAITING
     state = JobState.INTERRUPTED if last.state == "running" else JobState(last.state)
-    left = outstanding.scans or outstanding.batches
-    return state if not left or state in CUT_SHORT else JobState.INTERRUPTED
+    return state if not outstanding.is_some or state in CUT_SHORT else JobState.INTERRUPTED
 
 
 def _rates(summary: Mapping[str, Any]) -> Rates:
