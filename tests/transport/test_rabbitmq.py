@@ -108,6 +108,26 @@ def test_a_worker_waits_for_its_coordinator_and_is_welcomed(broker):
     run(scenario)
 
 
+def test_a_worker_is_welcomed_though_more_waits_before_the_answer_than_is_delivered_at_once(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport = await job.coordinator()
+            await (await job.inbox()).close()
+            works = [work(number) for number in range(1, inbox_module.PREFETCH + 20)]
+            await transport.send(works, "m1")
+            await asyncio.wait_for(transport._outbox.join(), SECONDS)
+            joining = await job.inbox(journal="", incarnation="two")
+
+            welcome = await asyncio.wait_for(joining.join(pulse(incarnation="two", digest="")), SECONDS)
+
+            await joining.close()
+            inbox = await job.inbox(incarnation="two")
+            assert welcome.journal == job.journal
+            assert (await taken(inbox.receive, 1))[0] in works
+
+    run(scenario)
+
+
 def test_a_worker_of_another_version_is_refused_with_the_reason(broker):
     async def scenario():
         async with Job(broker.url) as job:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
@@ -60,6 +61,7 @@ class RabbitInbox:
         self.distrust = RejectionLog(time.monotonic)
         self._held: dict[int, Delivery] = {}
         self._done: dict[int, None] = {}
+        self._left: Counter[int] = Counter()  # by generation of deliveries, before it has joined
         queues = (names.dead, names.receipts, self._queue)
         self.link = Link(
             url,
@@ -218,13 +220,23 @@ class RabbitInbox:
                     await self.link.acknowledge(delivery)
                     continue
                 if not isinstance(message, Welcome | Refusal):
-                    continue  # not acknowledged: it comes again when the work begins
+                    await self._leave(delivery)
+                    continue
                 await self.link.acknowledge(delivery)
                 if header.meant != self._me.session or not self._is_first(header, delivery):
                     continue
                 if isinstance(message, Refusal):
                     raise ConfigError(f"refused by the coordinator: {message.reason}")
                 return message
+
+    async def _leave(self, delivery: Delivery) -> None:
+        """Leave a message unacknowledged, so that it comes again when the work begins.
+
+        Of many the later ones are dropped, as if the queue were purged: the broker would not deliver the answer behind them.
+        """
+        self._left[delivery.generation] += 1
+        if self._left[delivery.generation] > PREFETCH // 2:
+            await self.link.acknowledge(delivery)
 
     def _open(self, delivery: Delivery) -> tuple[Header, ToWorker]:
         """Return a message of the coordinator, or a request of somebody who has this machine's key.
