@@ -8,6 +8,7 @@ from bucketpull.domain.batching import MAX_OBJECTS, decode_parts
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.order import Order
+from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.page_sinks import digest_of
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer
@@ -180,6 +181,17 @@ def test_twenty_refusals_in_a_row_lose_no_page(bad):
     assert rig.receipts[-1].pages[0].objects == 3
     assert attempts[:-2] == sorted(attempts[:-2])
     assert rig.clock.seconds > 10  # not hammered; between the passes the journal waits too
+
+
+def test_where_requests_are_refused_at_random_a_page_has_as_many_more_tries_as_chance_takes(monkeypatch):
+    """Of a thousand folders one was refused eight times in a row, and the job waited half a minute for it."""
+    monkeypatch.setattr(Limiter, "random_share", 0.25)
+    rig = rig_of({"?": [*[Answer(429)] * 11, Answer()]})
+
+    receipt = scan(rig, Position(b""))
+
+    assert receipt.pages[0].objects == 3
+    assert receipt.retries == {"throttled": 11}
 
 
 def test_a_page_that_fails_for_long_goes_back_as_work_and_holds_nobody_up():

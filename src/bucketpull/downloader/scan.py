@@ -62,6 +62,10 @@ class WantedPage(msgspec.Struct, gc=False, eq=False):
     tries: int = 0
     target: Target | None = None
 
+    def tries_by_chance(self, reason: Reason) -> int:
+        """Return how many tries may fail for a reason that say nothing of the page."""
+        return self.target.limiter.tries_by_chance(reason) if self.target is not None else 0
+
 
 class Scan:
     """All surveys of one process.
@@ -195,9 +199,7 @@ class Scan:
         """Try again in this pass, then in later ones, if that may help."""
         if self._is_sent_away(wanted, error):
             self._fatal(error.reason, f"{show(wanted.position.directory) or '/'}: {error.detail}")
-        elif wanted.tries < most_tries(error.reason):
-            target = wanted.target
-            by_chance = target.limiter.tries_by_chance(error.reason) if target is not None else 0
+        elif wanted.tries < most_tries(error.reason) + (by_chance := wanted.tries_by_chance(error.reason)):
             asked = error.retry_after_seconds
             self._retry(
                 wanted, error, backoff_seconds(error.reason, wanted.tries, self._random, asked, by_chance)
