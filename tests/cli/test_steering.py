@@ -99,21 +99,24 @@ def test_changed_limits_outlive_a_kill_and_a_pause_does_not(user, bucket):
 
 
 def test_what_failed_is_tried_again_while_the_job_runs(user, bucket):
-    simulator = bucket("flat:2000,size=300")
-    simulator.mutate(put={"bad-1.jpg": 500, "bad-2.jpg": 600})
-    simulator.inject("error:code=40000001,path=*bad*")
+    simulator = bucket("flat:20,size=300")
+    simulator.mutate(put={"bad-1.jpg": 500, "bad-2.jpg": 600, "held/a.jpg": 700})
+    simulator.inject("error:code=40000001,path=*bad*", "503:on=list,path=held/")
     user.knows(simulator)
-    with running(user, "--rate", "75") as process:
+    user.environment["BUCKETPULL_RETRY_SECONDS"] = (
+        "3"  # the job goes on for two minutes where a folder is not listed
+    )
+    with running(user) as process:
         until(lambda: job(user)["counters"]["failed"] == 2, "two to fail")
-        simulator.clear_faults()
+        simulator.clear_faults("error")
 
         assert "1 failure is work again\n" in user.says("retry", "--match", "*1.jpg")
         assert "1 failure is work again\n" in user.says("retry")
-        user.run("limit", "--rate", "off")
+        simulator.clear_faults()
         process.wait(60)
 
     assert process.returncode == 0
-    assert {"bad-1.jpg", "bad-2.jpg"} <= set(user.files("disk1"))
+    assert {"bad-1.jpg", "bad-2.jpg", "held/a.jpg"} <= set(user.files("disk1"))
 
 
 def test_what_was_changed_and_by_whom_is_told_in_the_job(user, bucket):
