@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +32,8 @@ def adding(extra: str) -> str:
 
 def _packages(extra: str) -> list[str]:
     """Return the packages of an extra, as the metadata of the installation names them."""
+    from importlib.metadata import PackageNotFoundError, requires  # a tenth of a start's imports
+
     try:
         named = requires("bucketpull") or []
     except PackageNotFoundError:

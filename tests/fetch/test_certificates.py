@@ -79,6 +79,16 @@ def test_a_ca_file_that_is_not_there_is_found_before_anything_is_done(tmp_path):
         authorities(str(tmp_path / "gone.pem"), {})
 
 
+def test_the_systems_own_file_is_taken_unread_whoever_names_it(tmp_path, monkeypatch):
+    place = tmp_path / "system.pem"
+    place.write_text("no certificate")
+    environment = {"SSL_CERT_FILE": str(place)}
+    with pytest.raises(ConfigError, match="has no certificate"):
+        authorities(None, environment)
+    monkeypatch.setattr("bucketpull.fetch.certificates._PLACES", (str(place),))
+    assert authorities(None, environment) == str(place)
+
+
 def test_the_environment_names_a_ca_file_unless_one_is_asked_for(tmp_path, pair):
     for name in ("asked.pem", "curl.pem", "ssl.pem"):
         shutil.copy(pair / "cert.pem", tmp_path / name)

@@ -16,7 +16,6 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-import bracex
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
@@ -139,6 +138,8 @@ def _either(expressions: Iterable[str]) -> re.Pattern[str]:
 @lru_cache(maxsize=4096)
 def _alternatives(pattern: str) -> tuple[tuple[str, ...], ...]:
     """Write out `{a,b}`, what a pattern that ends in `/` means, and that one without a `/` in front begins anywhere."""
+    import bracex
+
     if not pattern.strip("/"):
         raise ConfigError(f"pattern {pattern!r} names no key; write '**' for all keys")
     try:

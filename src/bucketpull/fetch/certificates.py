@@ -21,11 +21,12 @@ _PLACES = (
 def authorities(ca_file: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the file of trusted authorities: the one asked for, the environment's, the system's; None is libcurl's own.
 
-    Raises ConfigError where the one asked for, or the environment's, cannot be read.
+    The system's is not read to check it, whoever names it. Raises ConfigError where another cannot be read.
     """
     asked = ca_file or next((environment[name] for name in _NAMES if environment.get(name)), None)
     if asked is not None:
-        _check(asked)
+        if asked not in _PLACES or not os.access(asked, os.R_OK):
+            _check(asked)
         return asked
     return next((place for place in _PLACES if os.access(place, os.R_OK)), None)
 

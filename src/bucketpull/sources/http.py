@@ -31,6 +31,7 @@ CDN_STATUS: Final[dict[int, Reason]] = {
     429: Reason.THROTTLED,
 }
 """The same of a CDN, which does not know whether an object is gone."""
+_DATE: Final = "%a, %d %b %Y %H:%M:%S GMT"
 NOT_MODIFIED: Final = 304  # nobody asked whether it was: it leads nowhere, and brings nothing
 UNALTERED: Final = frozenset({"", "identity"})
 """Content encodings of bodies that are sent as they are."""
@@ -63,10 +64,15 @@ def retry_after(value: str, now: float) -> float | None:
     return None if at is None else min(max(0.0, at - now), 3600.0)
 
 
+def http_date(seconds: int) -> str:
+    """Write Unix seconds as RFC 1123 does: `Sun, 06 Nov 1994 08:49:37 GMT`."""
+    return time.strftime(_DATE, time.gmtime(seconds))
+
+
 def seconds_of(date: str) -> float | None:
     """Read an RFC 1123 date as Unix seconds; None if it is none."""
     try:
-        return float(calendar.timegm(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT")))
+        return float(calendar.timegm(time.strptime(date, _DATE)))
     except (ValueError, OverflowError):
         return None
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
-import h11
 import msgspec
 
 from bucketpull.domain.errors import BucketpullError, ExitCode, TransportError
@@ -68,26 +67,30 @@ def ask_by(connection: socket.socket, method: str, target: str, body: bytes) -> 
     """Send one request over a connection; close it.
 
     Raises:
-        OSError: It breaks, or nothing comes in time.
-        h11.RemoteProtocolError: The answer is no HTTP.
+        OSError: It breaks, nothing comes in time, or the answer is no HTTP.
 
     """
+    import h11  # a job does not ask
+
     client = h11.Connection(h11.CLIENT)
     headers = [("Host", "bucketpull"), ("Content-Length", str(len(body))), ("Connection", "close")]
-    with connection:
-        sent = client.send(h11.Request(method=method, target=target, headers=headers)) or b""
-        sent += client.send(h11.Data(data=body)) or b""
-        connection.sendall(sent + (client.send(h11.EndOfMessage()) or b""))
-        status, pieces = 0, []
-        while not isinstance(event := client.next_event(), h11.EndOfMessage):
-            if event is h11.NEED_DATA:
-                client.receive_data(connection.recv(_PIECE))
-            elif isinstance(event, h11.Response):
-                status = event.status_code
-            elif isinstance(event, h11.Data):
-                pieces.append(bytes(event.data))
-            elif isinstance(event, h11.ConnectionClosed):
-                raise ConnectionResetError("it closed the connection")
+    try:
+        with connection:
+            sent = client.send(h11.Request(method=method, target=target, headers=headers)) or b""
+            sent += client.send(h11.Data(data=body)) or b""
+            connection.sendall(sent + (client.send(h11.EndOfMessage()) or b""))
+            status, pieces = 0, []
+            while not isinstance(event := client.next_event(), h11.EndOfMessage):
+                if event is h11.NEED_DATA:
+                    client.receive_data(connection.recv(_PIECE))
+                elif isinstance(event, h11.Response):
+                    status = event.status_code
+                elif isinstance(event, h11.Data):
+                    pieces.append(bytes(event.data))
+                elif isinstance(event, h11.ConnectionClosed):
+                    raise ConnectionResetError("it closed the connection")
+    except h11.RemoteProtocolError as error:
+        raise ConnectionError(str(error)) from error
     return Answer(status, b"".join(pieces))
 
 

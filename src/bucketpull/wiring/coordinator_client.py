@@ -5,8 +5,6 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import h11
-
 from bucketpull import __version__
 from bucketpull.domain.errors import ConfigError, JournalError
 from bucketpull.web import control_socket
@@ -34,7 +32,7 @@ def local_client(folder: Path, seconds: float = _ANSWER_SECONDS) -> Client | Non
             if connection is None:
                 raise _silent(folder, "it has just ended")
             return ask_by(connection, method, target, body)
-        except (OSError, h11.RemoteProtocolError) as error:
+        except OSError as error:
             raise _silent(folder, error) from error
 
     try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -17,7 +17,6 @@ from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, Sou
 from bucketpull.domain.progress import Snapshot
 from bucketpull.ports import Reporter
 from bucketpull.report.document import summary_dict
-from bucketpull.report.log_file import LogFile, LogReporter
 from bucketpull.report.reasons import explain
 from bucketpull.report.systemd import SystemdReporter
 from bucketpull.sources.registry import credentials_of
@@ -25,6 +24,9 @@ from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.output import heard_by, tell, words_for_file
 from bucketpull.wiring.ping import Ping
 from bucketpull.wiring.settings import Settings
+
+if TYPE_CHECKING:
+    from bucketpull.report.log_file import LogFile
 
 # What stops a job, or a part of it, until an operator acts.
 TROUBLE: Final = frozenset(
@@ -54,6 +56,8 @@ class Notifier:
         self.log = _log_of(settings)
         self._others: list[Reporter] = [SystemdReporter(words_for_file())]
         if self.log is not None:
+            from bucketpull.report.log_file import LogReporter
+
             self._others.append(LogReporter(self.log, words_for_file()))
 
     def begin(self) -> None:
@@ -186,11 +190,13 @@ def _notified(notifier: Notifier, run: Callable[[Notifier], ExitCode]) -> ExitCo
     return code
 
 
-def _log_of(settings: Settings) -> LogFile | None:
+def _log_of(settings: Settings) -> "LogFile | None":
     path = settings.log_file
     if path is None:
         return None
     check_file("--log-file", path)
+    from bucketpull.report.log_file import LogFile
+
     try:
         return LogFile(path)
     except OSError as error:

@@ -4,12 +4,11 @@ The heads of one server's answers are alike but for numbers: lengths, dates, has
 out about a whole head holds for all of its shape: the next takes 1.2 µs, its date compared, in place of 1.8 µs without.
 """
 
-from email.utils import formatdate
 from typing import Final, NamedTuple
 
 from bucketpull.domain.exchange import NUMBERS, Response, Verdict
 from bucketpull.domain.memo import Memo
-from bucketpull.sources.http import seconds_of
+from bucketpull.sources.http import http_date, seconds_of
 from bucketpull.sources.upyun.verdicts import MARKUP_STARTS, quick
 
 STAMP_CHARACTERS: Final = 29
@@ -71,7 +70,7 @@ class Dates:
         day, second = divmod(seconds, _DAY_SECONDS)
         written = self._days.get(day)
         if written is None:
-            written = formatdate(seconds, usegmt=True)[: len("Sun, 06 Nov 1994 ")].encode()
+            written = http_date(seconds)[: len("Sun, 06 Nov 1994 ")].encode()
             self._days[day] = written
         return written + _MINUTES[second // 60] + _SECONDS[second % 60]
 

@@ -3,8 +3,9 @@
 import base64
 import hashlib
 import hmac
-from email.utils import formatdate
 from typing import Protocol
+
+from bucketpull.sources.http import http_date
 
 
 def password_key(password: str) -> bytes:
@@ -44,7 +45,7 @@ class SignedAuthorization:
     def lines(self, uri: str, now: float) -> tuple[str, ...]:
         """Sign with the date of this second."""
         if int(now) != self._second:
-            self._second, self._date = int(now), formatdate(int(now), usegmt=True)
+            self._second, self._date = int(now), http_date(int(now))
         signed = signature(self._key, "GET", uri, self._date)
         return (f"Authorization: UPYUN {self._operator}:{signed}", f"Date: {self._date}")
 

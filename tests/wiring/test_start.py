@@ -1,0 +1,30 @@
+"""What a job imports before it begins: each module is a part of every start."""
+
+import subprocess
+import sys
+
+_JOB = (
+    "bucketpull.cli.main",
+    "bucketpull.cli.sync",
+    "bucketpull.wiring.local_job",
+    "bucketpull.sources.s3.source",
+    "bucketpull.sources.upyun.source",
+)
+_FOR_OTHERS = {
+    "aiormq",
+    "bracex",
+    "csv",
+    "email",
+    "h11",
+    "importlib.metadata",
+    "logging.handlers",
+    "pickle",
+    "rich",
+    "zipfile",
+}
+
+
+def test_a_job_imports_nothing_that_only_other_commands_use():
+    code = f"import sys, {', '.join(_JOB)}; print(*sorted({_FOR_OTHERS!r} & sys.modules.keys()))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
