@@ -111,6 +111,23 @@ def test_what_was_pruned_is_not_missing_when_something_else_is_repaired(make_job
     assert_agrees(job, set(keys(job)) - {first})
 
 
+def test_what_is_pruned_in_the_middle_of_a_run_is_not_missing_at_its_end(make_job):
+    job = make_job(SPEC)
+    job.sync()
+    gone = below(job, "a/")[:3]
+    job.simulator.inject("503:on=list,path=b*")
+    job.kill_when(
+        lambda: json.loads(job.command("status", "--json", "--state", str(job.state)))["counters"]["skipped"]
+    )
+    job.simulator.clear_faults()
+    job.simulator.mutate(delete=gone)
+
+    prune(job, "--delete", "--max-delete", "3")
+    job.sync()
+
+    assert_agrees(job, set(keys(job)) - set(gone))
+
+
 def test_the_brake_holds(make_job):
     job = make_job(SPEC)
     job.sync()

@@ -199,6 +199,9 @@ class _Pruning:
 
     def _conclude(self, comparison: Comparison, gone: int, volumes: Sequence[DiskVolume]) -> ExitCode:
         brakes = gone > self._most.of(comparison.held)
+        if self._delete and gone and not brakes:
+            with suppress(BucketpullError), journal_to_write(self._settings) as journal:
+                journal.void_run()
         for number, volume in enumerate(volumes):
             try:
                 self._prune(volume, comparison.gone(number), removes=self._delete and not brakes)

@@ -88,10 +88,10 @@ class JournalReader:
         }
 
     def abandons(self, selection: str | None) -> bool:
-        """Tell whether a run that is not finished wants something else of the source than this selection (None: any)."""
+        """Tell whether a run that is not finished wants something else of the source than this selection (None: any), or cannot be counted to its end."""
         books = self._refreshed().books
         is_other = selection is not None and books.selection not in {"", selection}
-        return is_other and sum(books.tiers) > 0
+        return (is_other or books.is_void) and sum(books.tiers) > 0
 
     def steering(self) -> Steering | None:
         """Return what commands changed of the limits of a job that has not ended; None where nothing is outstanding."""

@@ -246,6 +246,11 @@ class SqliteJournal(JournalReader):
                 tables.run.tidied = tables.run.number
                 tables.write_run()
 
+    def void_run(self) -> None:
+        """Have an unfinished run end where the next begins, which lists the source again: part of what it counts is about to be removed."""
+        with self._transaction() as tables:
+            tables.books.is_void = sum(tables.books.tiers) > 0
+
     def forget_pruned(self, vanished: int, has_some: maintenance.HasSome) -> None:
         """Count so many objects as vanished since; forget directories that are gone, where no volume has anything of them in these blocks."""
         with self._transaction() as tables:
@@ -437,6 +442,7 @@ def _start(tables: Tables, root: Position, now: float, selection: str) -> None:
     is_other = run.past and selection != tables.books.selection
     tables.books.is_mixed = (tables.books.is_mixed or is_other) and selection not in {"", EVERYTHING}
     tables.books.selection = selection
+    tables.books.is_void = False
     tables.write_run()
     tables.store.rows("begin-run", run.number, now)
     scan_receipts.add_root(tables, root)

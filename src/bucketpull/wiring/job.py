@@ -62,8 +62,8 @@ _LAST_WORDS_SECONDS: Final = 1.0  # for a terminal or a pipe that does not read,
 # What a second Ctrl-C may take in all: the last lines, the ping, the command of --on-end.
 LEAVE_AT_ONCE_SECONDS: Final = 10.0
 _ABANDONED: Final = (
-    "the unfinished run chose other objects (--include, --exclude, sizes, dates): it ends here, and the source is listed anew; "
-    "what is stored stays"
+    "the unfinished run chose other objects (--include, --exclude, sizes, dates), or objects were pruned since: it ends here, and the source "
+    "is listed anew; what is stored stays"
 )
 
 
