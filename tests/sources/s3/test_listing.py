@@ -51,6 +51,21 @@ def test_a_page_is_read_by_column(entry):
     assert not page.is_truncated
 
 
+def test_names_with_a_prefix_comments_and_style_sheets_are_no_other_page():
+    plain = _page(_entry("a.jpg"))
+    declaration, _, root = plain.partition(b"\n")
+    prefixed = root.replace(b"<", b"<s3:").replace(b"<s3:/", b"</s3:").replace(b"xmlns=", b"xmlns:s3=")
+    for body in (
+        declaration + prefixed,
+        declaration + b"<!-- one -->" + root + b"\n<!-- two -->\n",
+        declaration + b'<?xml-stylesheet href="x"?>' + root,
+    ):
+        assert read_listing(body) == read_listing(plain)
+    entry = _entry("a.jpg")
+    other = _page(entry.replace("<", "<o:").replace("<o:/", "</o:")).replace(b"xmlns=", b"xmlns:o='x' xmlns=")
+    assert read_listing(other) == read_listing(plain)
+
+
 @pytest.mark.parametrize("etag", ["&quot;ab&quot;", "&#34;ab&#34;", '"ab"', "ab"])
 def test_an_etag_is_quoted_in_any_way(etag):
     assert read_listing(_page(_entry("k", etag=etag))).etags == ["ab"]
@@ -139,6 +154,9 @@ def test_keys_that_a_service_keeps_back_behind_a_delimiter_of_its_own_are_told()
         _page(_entry("a"), fields=""),
         _page(_entry("a"), fields="<IsTruncated>perhaps</IsTruncated>"),
         _page(_entry("a&#x110000;b")),
+        _page(fields="<KeyCount>3</KeyCount><IsTruncated>false</IsTruncated>"),
+        b"<Result>" + _page(_entry("a")).partition(b"?>")[2] + b"</Result>",
+        b"<!-- ListBucketResult -->" + _page(_entry("a"))[:-5] + b"<!-- ListBucketResult -->",
         _page("<Contents>" * 50 + "</Contents>" * 50),
         b"<!DOCTYPE x [<!ENTITY e 'a'>]>" + _page(_entry("&e;")),
         _page().replace(b"<Name>", b"<!DOCTYPE x><Name>"),

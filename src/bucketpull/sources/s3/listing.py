@@ -23,6 +23,7 @@ _ENTRY = re.compile(
     rb"<Contents>\s*+<Key>([^<]+)</Key>\s*+<LastModified>([^<]*)</LastModified>\s*+<ETag>([^<]*)</ETag>"
     rb"(?:\s*+<([A-Z]\w*)>[^<]*</\4>)*?\s*+<Size>([0-9]{1,19})</Size>"
 )
+_NAME = b"ListBucketResult"
 _ROOT = re.compile(rb"\s*+(?:<\?xml[^>]{0,200}\?>)?+\s*+<ListBucketResult[\s>/]")
 _FIELD = re.compile(
     rb"<(IsTruncated|NextContinuationToken|NextMarker|KeyCount|EncodingType|Name)>([^<]*)</\1>", re.DOTALL
@@ -36,6 +37,7 @@ _LARGEST_SIZE = 2**62
 _MOST_DIGITS = 19
 _decode_sizes = msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_SIZE)]]).decode
 _decode_dates = msgspec.json.Decoder(list[Annotated[datetime, msgspec.Meta(tz=True)]]).decode
+_MARGIN_BYTES = 2048
 _LAST_CODE_POINT = 0x10FFFF
 _QUOTES = ("&quot;", '"', "&#34;")
 _WANTED = ("Key", "LastModified", "ETag", "Size")
@@ -73,9 +75,14 @@ class _Rows(NamedTuple):
 def read_listing(body: bytes, *, etags: bool = True) -> Listing:
     """Read the body of a 200 answer; its ETags only if they are wanted. Raises AnswerError (`garbage`) where it is no listing."""
     body = body.removeprefix(_BOM)
-    if _ROOT.match(body) is None or not body.rstrip().endswith(b"</ListBucketResult>"):
+    is_usual = _ROOT.match(body) is not None and body.rstrip().endswith(b"</ListBucketResult>")
+    # Some servers put a prefix before each name, a comment before or after it all, or a reference to a style sheet.
+    if not is_usual and (_NAME not in body[:_MARGIN_BYTES] or _NAME not in body[-_MARGIN_BYTES:]):
         raise AnswerError(Reason.GARBAGE, f"no whole listing but {glimpse(body)}")
-    rows = _usual(body) or _by_expat(body)
+    rows = (_usual(body) if is_usual else None) or _by_expat(body)
+    count = rows.fields.get(b"KeyCount", b"").strip()
+    if not rows.keys and not rows.odd and count.isdigit() and int(count[:_MOST_DIGITS]):
+        raise AnswerError(Reason.GARBAGE, f"a listing of {count[:_MOST_DIGITS].decode()} keys without one")
     state = rows.fields.get(b"IsTruncated", b"").strip().lower()
     if state not in {b"true", b"false"}:
         raise AnswerError(Reason.GARBAGE, "a listing that does not say whether it is truncated")
@@ -106,7 +113,7 @@ def _usual(body: bytes) -> _Rows | None:
     """Read a page whose entries all have the usual shape; None for another."""
     found = _ENTRY.findall(body)
     first = body.find(b"<Contents")
-    if len(found) != body.count(b"<Contents") or (first < 0 and b"<Key>" in body):
+    if len(found) != body.count(b"<Contents") or (first < 0 and b"Key>" in body):
         return None
     around = body if first < 0 else body[:first] + body[body.rfind(b"</Contents>") :]
     if around.find(b"<!") >= 0:
@@ -131,6 +138,8 @@ class _Reader:
         """Enter an element."""
         self._path.append(name.rpartition(":")[2])
         self._text.clear()
+        if self._path[0] != _NAME.decode():
+            raise AnswerError(Reason.GARBAGE, f"no listing but {self._path[0][:80]!r}")
         if len(self._path) > _DEEPEST:
             raise AnswerError(Reason.GARBAGE, f"XML more than {_DEEPEST} levels deep")
         if self._path[1:] == ["Contents"]:

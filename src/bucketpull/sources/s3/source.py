@@ -160,7 +160,7 @@ class S3Source:
             )
         if below:
             if not all(key.startswith(below) for key in names):
-                raise AnswerError(Reason.GARBAGE, f"a page with keys that are not below {below.decode()!r}")
+                raise AnswerError(Reason.GARBAGE, f"a page with keys that are not below {show(below)!r}")
             names = [key[len(below) :] for key in names]
         return followed(position, names, listing, self._config.split_listing)
 
