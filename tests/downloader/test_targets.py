@@ -205,6 +205,36 @@ def test_an_outage_of_all_addresses_fails_nothing_and_ends_with_all_in_use():
     assert (rig.outcomes[0].stored, rig.outcomes[0].failures) == (8000, [])
 
 
+@pytest.mark.parametrize("trouble", ["forbidden", "refused"])
+def test_an_address_that_gave_nothing_since_is_not_told_as_back_when_its_endpoint_is(trouble):
+    """After an outage of all addresses each is tried again; one that still fails was never used again."""
+    world = World(**{ADDRESSES[0]: TROUBLES[trouble]})
+    rig = rig_of(world)
+    rig.assign([part_of(b"d", {b"n%05d" % number: len(BODY) for number in range(60_000)})])
+    rig.run(lambda: rig.clock.seconds > 5)
+    world.odd |= dict.fromkeys([*ADDRESSES[1:], ""], TROUBLES["refused"])
+    rig.run(lambda: rig.clock.seconds > 60)
+    assert rig.judge.standings()["edge"].state is State.DOWN
+    for address in (*ADDRESSES[1:], ""):
+        del world.odd[address]
+    label = f" ({ADDRESSES[0]})"
+    told_away = []
+    rig.run(lambda: told_away.append(label in rig.judge.away().get("edge", {})) or rig.clock.seconds > 90)
+
+    assert rig.judge.standings()["edge"].state is State.UP
+    assert all(told_away)
+
+
+def test_an_address_that_its_name_no_longer_has_is_not_told_as_back():
+    targets = Targets(("edge://a",), Limiter())
+    targets.resolved("edge://a", ADDRESSES)
+    dead = targets.all[1]
+    dead.leave(10.0, "connect: refused")
+    targets.resolved("edge://a", ADDRESSES[1:])
+
+    assert list(targets.away(20.0)) == [dead.label]
+
+
 def test_a_listing_goes_on_by_the_addresses_that_are_left():
     world = World(**{ADDRESSES[0]: TROUBLES["reset"]})
     rig = rig_of(world)

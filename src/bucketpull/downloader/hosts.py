@@ -141,6 +141,7 @@ class Hosts:
         host = self._hosts.get(site)
         if host is not None and not host.targets.is_plural:
             host.targets.forgive()
+            host.targets.all[0].why = ""
 
     def forgive(self) -> None:
         """Use all as before."""

@@ -37,7 +37,7 @@ SILENT_TRIPS = 8.0  # a target is silent if it has not answered in so many times
 class Target:
     """One URL of an endpoint, at one address of its name ("" leaves the address to the fetcher).
 
-    `is_away` says that it is left alone, `since` when (monotonic seconds) and `why`.
+    `is_away` says that it is left alone, `since` when (monotonic seconds) and `why`, which stays until it gives something again.
     """
 
     def __init__(self, site: str, address: str, limiter: Limiter) -> None:
@@ -48,7 +48,7 @@ class Target:
         """Whether the name still has this address."""
         self.is_away = self.was_good = False
         self.since = self.throttled_at = self._held_until = self._answered_at = -math.inf
-        self.quiet_since = -math.inf
+        self.quiet_since = self.fruitless_since = -math.inf
         """Since when nothing has come of what is under way, where that is kept (see `hosts`)."""
         self.share = 0.0
         """Which part of the latest requests went here."""
@@ -114,7 +114,7 @@ class Target:
             self.throttled_at = now
         elif reason is None:
             self.forgive()
-            self.was_good = True
+            self.was_good, self.why = True, ""
             self._note_least(now, seconds)
         if self.is_away or self._misses >= SUSPECT or self._refusals >= SUSPECT_ANSWERS:
             self.leave(now, f"{reason}: {detail}")
@@ -129,6 +129,8 @@ class Target:
         """Leave it alone for a while: longer each time."""
         if not self.is_away:
             self.is_away, self.since, self._trials = True, now, 0
+        if not self.why:
+            self.fruitless_since = now
         self._held_until, self.why = now + trial_seconds(self._trials), why[:200]
         self._trials += 1
 
@@ -266,11 +268,17 @@ class Targets:
         return left
 
     def away(self, now: float) -> dict[str, str]:
-        """Return what is to be told of those that are left alone; an address of another family that never worked is not reported."""
+        """Return what is to be told of those that are left alone; an address of another family that never worked is not reported.
+
+        One that is tried again with all others, or that its name no longer has, is told of until it gives something.
+        """
         return {
             target.label: target.why
-            for target in self.listed()
-            if target.is_away and now - target.since >= 1.0 and (target.was_good or ":" not in target.address)
+            for target in self.all
+            if target.why
+            and (target.is_listed or target.address)
+            and now - target.fruitless_since >= 1.0
+            and (target.was_good or ":" not in target.address)
         }
 
     def forgive(self) -> None:
