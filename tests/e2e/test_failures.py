@@ -39,6 +39,20 @@ def test_an_operator_who_is_refused_hears_it_at_once_and_nothing_is_written(make
     assert not (job.state / "journal.db").exists()
 
 
+@pytest.mark.parametrize("cdn", [True, False])
+def test_a_job_none_of_whose_many_objects_is_there_is_not_called_complete(make_job, cdn):
+    job = make_job("flat:30,size=100", cdn=cdn, faults=["404:on=get"])
+    process = job.start()
+    _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 3, said
+    assert "none of the objects that were listed is there" in said
+    summary = job.summary()
+    assert (summary["complete"], summary["listed"], summary["vanished"]) == (False, 30, 30)
+    job.simulator.clear_faults()
+    assert job.sync()["stored"] == 30
+
+
 def test_a_listing_that_is_denied_ends_the_job_before_it_begins(make_job):
     job = make_job("flat:10,size=100", faults=["403:code=40300099,on=list"])
 

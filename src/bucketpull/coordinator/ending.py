@@ -64,10 +64,11 @@ def working_state(
 
 
 def final_state(books: Counters, outstanding: Outstanding, *, is_short: bool) -> JobState:
-    """Return the end state of a job that nobody cut short: it is complete if the books balance, with nothing left, and are not known to be short."""
+    """Return the end state of a job that nobody cut short: it is complete if the books balance, with nothing left, are not known to be short, and something was there."""
     accounted = books.stored + books.skipped + books.excluded + books.vanished
-    balanced = not outstanding.is_some and books.listed == accounted and not is_short
-    return JobState.COMPLETE if balanced and not books.failures else JobState.INCOMPLETE
+    balanced = not outstanding.is_some and books.listed == accounted
+    is_complete = balanced and not (is_short or books.failures or books.has_only_vanished)
+    return JobState.COMPLETE if is_complete else JobState.INCOMPLETE
 
 
 class Headway:

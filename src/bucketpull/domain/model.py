@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from bucketpull.domain.decoding import Count, Float, Int, Text
-from bucketpull.domain.endpoints import State
+from bucketpull.domain.endpoints import SUSPECT_ANSWERS, State
 from bucketpull.domain.errors import Reason
 
 Id = tuple[bytes, bytes]
@@ -291,6 +291,11 @@ class Counters(Value):
         self.listed += page.objects + page.excluded
         self.excluded += page.excluded
         self.listed_bytes += page.bytes
+
+    @property
+    def has_only_vanished(self) -> bool:
+        """Whether none of many listed objects was there: hardly all were deleted since; the listing and the objects do not belong together."""
+        return self.vanished >= SUSPECT_ANSWERS and not self.stored and not self.skipped
 
     @property
     def fetched(self) -> tuple[int, int]:

@@ -33,6 +33,8 @@ def exit_words_of(snapshot: Snapshot) -> str:
         return "exit.0.vanished"
     if snapshot.state is JobState.INCOMPLETE and snapshot.outstanding.is_some:
         return "exit.3.cut"
+    if snapshot.state is JobState.INCOMPLETE and snapshot.counters.has_only_vanished:
+        return "exit.3.vanished"
     is_missing = snapshot.state is JobState.INCOMPLETE and not any(snapshot.failures.values())
     return f"exit.{int(exit_code_of(snapshot))}" + ".again" * is_missing
 
