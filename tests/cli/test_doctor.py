@@ -108,6 +108,18 @@ def test_objects_that_a_job_would_have_by_rest_are_not_asked_of_the_cdn(user, bu
     assert next(check["found"] for check in checks if check["name"] == "CDN").startswith("1 objects")
 
 
+def test_where_a_job_would_have_all_objects_by_rest_one_is_fetched_so(user, bucket, tmp_path):
+    manifest = tmp_path / "m.json"
+    manifest.write_text(json.dumps({"objects": {"!a.jpg": 2000}}))
+    user.knows(bucket(f"manifest:{manifest}"))
+
+    checks = user.json("doctor", "upyun://photos")
+
+    assert verdicts(checks, "REST") == [PASS]
+    assert "!a.jpg comes whole" in [check["found"] for check in checks]
+    assert verdicts(checks, "objects") == verdicts(checks, "CDN") == []
+
+
 def test_a_wrong_clock_is_a_warning_with_its_offset(user, bucket):
     user.knows(bucket("flat:5,size=2000", clock_offset=7230))
 

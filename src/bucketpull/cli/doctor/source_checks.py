@@ -80,22 +80,26 @@ class SourceChecks:
         objects = self._objects(client, page)
         if not objects:
             yield warned(
-                "objects", f"none found in {_LOOKS} pages of the listing", "name a folder that has some"
+                "objects",
+                f"none of up to {size(_LARGEST)} found in {_LOOKS} pages of the listing",
+                "name a folder that has some",
             )
             return
-        copies = [spec for spec in client.fetching.values() if not spec.is_origin]
+        asked = {name for wanted in objects for name in client.routes(wanted)}
+        specs = [spec for spec in client.fetching.values() if spec.name in asked]
+        copies = [spec for spec in specs if not spec.is_origin]
         for spec in copies:
             for site in spec.sites:
                 yield from self._compare(client, spec, site, objects)
         if copies:
             return
-        for spec in client.fetching.values():
+        for spec in specs:
             yield _check_fetching(client, spec, objects)
-            if spec.advice:
+            if spec.advice and len(client.fetching) == 1:
                 yield warned(*spec.advice)
 
     def _objects(self, client: SourceClient, first: Page) -> list[Wanted]:
-        """Find a few objects, images before others."""
+        """Find a few objects that have copies, images before others; where none has, others."""
         found: list[Wanted] = []
         for page in _pages(client, first):
             found += wanted_of(page.part)
@@ -103,7 +107,8 @@ class SourceChecks:
                 break
         if found:
             self.mean_bytes = sum(each.size for each in found) / len(found)
-        usable = [each for each in found if 0 < each.size <= _LARGEST and _is_comparable(client, each)]
+        small = [each for each in found if 0 < each.size <= _LARGEST]
+        usable = [each for each in small if _is_comparable(client, each)] or small
         usable.sort(key=lambda each: not each.name.lower().endswith(_IMAGES))
         return usable[:_COMPARED]
 
