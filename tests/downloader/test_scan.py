@@ -10,6 +10,7 @@ from bucketpull.domain.model import Page, Position
 from bucketpull.domain.order import Order
 from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.page_sinks import digest_of
+from bucketpull.downloader.scan import REPORT_SECONDS
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer
 
@@ -76,6 +77,31 @@ def test_small_directories_share_a_batch():
     (batch,) = receipt.batches
     assert batch.objects == 8
     assert Position(b"a/x") in receipt.positions
+
+
+def test_a_survey_that_takes_long_reports_what_is_listed_and_gives_the_rest_back():
+    folders = [b"%d" % number for number in range(6)]
+    pages = {(name, ""): page(name) for name in folders}
+    slow = Answer(seconds=REPORT_SECONDS * 0.6)
+    rig = rig_of({f"{name.decode()}?": slow for name in folders}, pages=pages, level=1)
+
+    receipt = scan(rig, *map(Position, folders))
+
+    listed = [record.directory for record in receipt.pages]
+    assert listed == folders[:3]  # the third was asked for before the others were given back
+    assert receipt.positions == [Position(name) for name in folders[3:]]
+    assert sum(batch.objects for batch in receipt.batches) == 9
+    assert len(rig.fetcher.requests) == 3
+
+
+def test_a_survey_that_takes_long_keeps_what_is_to_be_tried_again():
+    pages = {(name, ""): page(name) for name in (b"", b"a", b"b")}
+    answers = {"b?": [Answer(503), Answer(503), Answer(503, seconds=REPORT_SECONDS), Answer()]}
+
+    receipt = scan(rig_of(answers, pages=pages, level=1), Position(b"a"), Position(b"b"))
+
+    assert len(receipt.pages) == 2
+    assert receipt.positions == []
 
 
 def test_batches_are_cut_to_their_size():

@@ -182,6 +182,23 @@ def test_bytes_of_a_page_that_is_listed_again_for_a_lost_volume_count_once(play)
         assert books.bytes + books.skipped_bytes == books.listed_bytes
 
 
+def test_what_a_scan_gives_back_is_listed_also_where_its_pages_were_booked_before(play):
+    directories = [b"%03d" % number for number in range(300)]
+    for directory in directories:
+        play.put(directory, b"of " + directory)
+    play.run()
+    play.asked, play.volume = 1, "v2"
+    play.fetched, play.listed = [], []
+
+    play.journal.lose("v1")
+    play.finish()
+
+    assert sorted(play.listed) == directories
+    assert sorted(play.fetched) == [b"of " + directory for directory in directories]
+    assert play.balanced()
+    assert play.journal.counters().stored == 300
+
+
 def test_of_a_page_on_two_volumes_only_the_lost_part_is_fetched_again(play):
     play.put(b"", b"a", b"b")
     play.run()

@@ -28,7 +28,7 @@ from bucketpull.domain.packing import Packing
 
 
 class ScanReceipt(Value, tag="scan"):
-    """The result of a scan. `pages` are those that were listed; `positions` and `batches` are new work.
+    """The result of a scan. `pages` are those that were listed; `positions`, some of which may be its own, and `batches` are new work.
 
     `failures` has the positions that could not be listed and will not be tried again.
     `vanished` counts directories that the source no longer has, `duplicates` entries that it listed again.

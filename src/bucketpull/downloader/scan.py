@@ -1,7 +1,8 @@
 """Scans inside one process: surveys of positions become receipts with pages, new positions and batches.
 
 A page is never lost: what may pass is tried again with back-off, and a position that still fails when the rest of its survey
-is done goes back as new work, so that a directory that keeps failing delays no other.
+is done goes back as new work, so that a directory that keeps failing delays no other. So does what a slow survey has not asked
+for yet, `REPORT_SECONDS` after its first page: what is listed is reported, which a kill would have listed again.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ from bucketpull.ports import Clock, Fetcher, Source
 
 LONGEST_SPREAD_SECONDS = 2.0
 BLAMED_SECONDS = 0.25
+REPORT_SECONDS = 0.1
 # For the root: an answer of another kind may be that of a wrong address, for which nobody should wait for ever.
 UNANSWERED = OUTAGE - {Reason.GARBAGE, Reason.TRUNCATED}
 UNREADABLE = "names no object"
@@ -173,6 +175,8 @@ class Scan:
     def _listed(self, wanted: WantedPage, page: Page, status: int) -> None:
         """Take a page; entries that cannot be used fail alone."""
         progress = wanted.progress
+        if progress.left > 1 and not progress.receipt.pages:
+            self._fetcher.call_later(REPORT_SECONDS, partial(self._give_back, progress))
         progress.listed(self._pages.take(wanted.position, page, progress.parts), page)
         alone, together = self._pages.failing(page)
         if alone:
@@ -183,6 +187,19 @@ class Scan:
             detail = f"entries that cannot be taken: {len(together)}: {'; '.join(together)}"
             self._failed(wanted, AnswerError(Reason.GARBAGE, detail), status)
         self._end_one(progress)
+
+    def _give_back(self, progress: ScanProgress) -> None:
+        """Let a survey end with what was asked for: its other positions become new work."""
+        waiting = self._endpoint.waiting
+        unasked = [
+            wanted
+            for wanted in waiting
+            if wanted.progress is progress and not wanted.tries and not wanted.position.passes
+        ]
+        for wanted in unasked:
+            waiting.remove(wanted)
+            progress.receipt.positions.append(wanted.position)
+            self._end_one(progress)
 
     def _troubled(self, wanted: WantedPage, error: AnswerError, status: int) -> None:
         remedy = REMEDIES[error.reason]

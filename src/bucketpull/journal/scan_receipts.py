@@ -47,7 +47,10 @@ def book(tables: Tables, receipt: ScanReceipt, now: float) -> bool:
         _book_page(tables, page, known[_key(page)], positions.get(_key(page)) or _afresh(page), said)
     if taken.tier == AGAIN:
         _drop_vanished(tables, positions, receipt)
-    _add_positions(tables, receipt, taken.tier, looks_back, now)
+    unasked = [new for new in receipt.positions if not new.passes and _key(new) in positions]
+    tables.frontier.add_scans(unasked, tier=taken.tier)
+    others = [new for new in receipt.positions if new.passes or _key(new) not in positions]
+    _add_positions(tables, others, receipt.retries, taken.tier, looks_back, now)
     for draft in new.batches:
         batch_receipts.add(tables, draft, candidates)
     untils = {key: position.until for key, position in positions.items() if position.until}
@@ -184,8 +187,14 @@ def _listed(tables: Tables, page: PageRecord | Position) -> Known | None:
     return known if known is not None and known.run == tables.run.number else None
 
 
-def _add_positions(tables: Tables, receipt: ScanReceipt, tier: int, looks_back: bool, now: float) -> None:
-    positions, retries = receipt.positions, receipt.retries
+def _add_positions(
+    tables: Tables,
+    positions: list[Position],
+    retries: dict[str, int],
+    tier: int,
+    looks_back: bool,
+    now: float,
+) -> None:
     if looks_back:
         positions = [new for position in positions if (new := _looked_up(tables, position, tier)) is not None]
     for passes, group in groupby(sorted(positions, key=_passes), key=_passes):
