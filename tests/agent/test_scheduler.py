@@ -99,6 +99,7 @@ def test_a_process_that_is_gone_waits_for_nothing(scheduler):
     scheduler.forget(1)
 
     assert pulse_of(scheduler).waiting_for == ""
+    assert pulse_of(scheduler).deaths == 1
 
 
 @pytest.mark.parametrize(("cpu", "limit"), [([0.5, 1.0], ""), ([0.2, 1.8], "cpu")])

@@ -50,6 +50,11 @@ def test_a_line_says_how_far_how_fast_what_fails_and_when_it_ends(running):
     )
 
 
+def test_a_job_that_starts_says_nothing_of_books_that_are_not_open_yet(running):
+    running.state = JobState.STARTING
+    assert progress_line(running, Words()) == "starting"
+
+
 def test_without_a_known_total_there_is_no_percentage_but_a_time_at_least(running):
     running.estimate.total_bytes, running.estimate.high = 0, None
 

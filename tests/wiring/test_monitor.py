@@ -1,11 +1,14 @@
-"""What is shown of a job while its coordinator hears nobody: that, and no time left; and what is told while nothing comes."""
+"""What is shown of a job while its coordinator hears nobody, and after it has heard of much at once; what is told while nothing comes."""
 
 import pytest
 
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.effects import Moment
+from bucketpull.domain.messages import Pulse
+from bucketpull.domain.model import Counters, Outstanding
 from bucketpull.domain.parameters import CoordinatorParameters
 from bucketpull.domain.progress import JobState
+from bucketpull.report.events import ProcessEvents
 from bucketpull.report.summary import time_left
 from bucketpull.report.words import Words
 from bucketpull.wiring.monitor import Monitor
@@ -45,3 +48,73 @@ def test_a_job_that_has_ended_needs_no_broker(monitor, coordinator):
     monitor.unheard = lambda: 125.0
     coordinator.state = JobState.COMPLETE
     assert monitor.snapshot().state == "complete"
+
+
+class Watch:
+    """A clock that stands until it is set."""
+
+    seconds = 100.0
+
+    def now(self):
+        return self.seconds
+
+    def monotonic(self):
+        return self.seconds
+
+    def today(self):
+        return "2026-05-01"
+
+
+def at_work(objects):
+    return Pulse(
+        machine="m1", incarnation="1", version="0.1.0", processes=2, objects=objects, bytes=objects * 1000, window=10,
+        scan_window=0, holds=[], retries={}, failures={}, endpoints={}, volumes=[], placed=objects, written=objects,
+        settled=objects,
+    )  # fmt: skip
+
+
+def test_what_machines_did_while_there_was_no_coordinator_is_no_speed_of_its_session(coordinator):
+    """A coordinator that was away for 75 seconds is told of 4,500 objects at once; 60 a second are fetched, before and after."""
+    watch, total = Watch(), 200_000
+    watched = Monitor(coordinator, watch, "photos", "upyun://photos", None, [])
+
+    def look(seconds, stored, fetched):
+        watch.seconds = 100.0 + seconds
+        coordinator.counters = Counters(
+            listed=total, listed_bytes=total * 1000, stored=stored, bytes=stored * 1000
+        )
+        coordinator.outstanding = Outstanding(
+            batches=170, objects=total - stored, bytes=(total - stored) * 1000
+        )
+        if fetched:
+            coordinator.fleet.see(at_work(fetched), watch.seconds)
+        return watched.snapshot()
+
+    coordinator.state = JobState.WAITING
+    look(0.0, 30_000, 0)
+    coordinator.began = watch.seconds, coordinator.counters, coordinator.outstanding
+    coordinator.state = JobState.TRANSFERRING
+    look(0.5, 34_500, 12_000)
+    early = [look(1.0 + step / 2, 34_530 + step * 30, 12_030 + step * 30) for step in range(16)]
+    late = [look(9.0 + step / 2, 35_010 + step * 30, 12_510 + step * 30) for step in range(60)]
+
+    assert max(snapshot.rates.objects_now for snapshot in early + late) == pytest.approx(60, rel=0.05)
+    assert late[-1].rates.objects_mean == pytest.approx(60, rel=0.05)
+    assert late[-1].estimate.seconds == pytest.approx(late[-1].outstanding.objects / 60, rel=0.05)
+    assert late[-1].estimate.high < 1.2 * late[-1].estimate.seconds
+    stages = late[-1].stages
+    assert stages["fetched"].objects == stages["settled"].objects == stages["booked"].objects
+
+
+def test_a_process_that_died_is_told_once_and_only_of_those_that_were_seen_alive():
+    events = ProcessEvents()
+    old, new = at_work(0), at_work(0)
+    old.deaths, new.incarnation = 3, "2"
+    assert list(events.look([old, new])) == []
+
+    new.deaths = 1
+    told = [*events.look([old, new]), *events.look([old, new])]
+
+    assert told == [
+        ("warning", "process.died", "machine m1", "a process of machine m1 died: another one does its work")
+    ]

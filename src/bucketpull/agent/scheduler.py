@@ -70,6 +70,7 @@ class Scheduler:
         self._machine = machine
         self._ticks: list[Tick | None] = [None] * processes
         self._dead_ticks: list[Tick] = []
+        self._deaths = 0
         self._speed = [0.0] * processes
         self._speed_from = [(0.0, 0)] * processes
         self._tick_at = [0.0] * processes
@@ -157,6 +158,7 @@ class Scheduler:
 
     def forget(self, process: int) -> None:
         """Note that a process was replaced, and keep the counters of the old one."""
+        self._deaths += 1
         last = self._ticks[process]
         if last is not None:
             last.waiting_for, last.still_seconds = "", 0.0
@@ -251,6 +253,7 @@ class Scheduler:
             placed=self.placed,
             written=self.written,
             settled=self.settled,
+            deaths=self._deaths,
         )
 
     def _judged(self, endpoints: Mapping[str, EndpointStatus], now: float) -> dict[str, EndpointStatus]:

@@ -60,7 +60,8 @@ class Worker:
 class Fleet:
     """All workers of a job, by machine. `left` are those that left in order and have not come back.
 
-    `restored` are the volumes, by id, that were put back from older copies since this session began.
+    `restored` are the volumes, by id, that were put back from older copies since this session began. `brings` is whether a machine
+    joined that was at work before: what it tells first was not done since.
 
     Args:
         silence_seconds: A worker that sent no pulse for so long is taken for dead.
@@ -73,6 +74,7 @@ class Fleet:
         self.volumes: dict[str, VolumeStatus] = {}
         self.left: set[str] = set()
         self.restored: set[str] = set()
+        self.brings = False
         self._away: set[str] = set()
         self._inherited: dict[int, SentWork] = {}
         self._silence = silence_seconds
@@ -86,6 +88,7 @@ class Fleet:
         self._away.discard(pulse.machine)
         if member is None:
             self.members[pulse.machine] = Worker(pulse, now)
+            self.brings = self.brings or pulse.objects > 0
             self._adopt(pulse.machine, now)
         else:
             member.pulse = pulse

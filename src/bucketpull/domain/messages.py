@@ -128,7 +128,8 @@ class Pulse(Value, tag="pulse"):
     `clears` is the number of batches of which not all files on its volumes are confirmed to count; `removes` is true while files are
     being removed.
     `placed`, `written` and `settled` count objects since its start: given to a process for a volume, written there, and durable there
-    with their record. What was tried twice counts twice. `wasted` are bytes that were received and discarded, by reason.
+    with their record. What was tried twice counts twice. `wasted` are bytes that were received and discarded, by reason. `deaths`
+    counts processes of the worker that died.
     """
 
     machine: Text
@@ -155,6 +156,7 @@ class Pulse(Value, tag="pulse"):
     settled: Count = 0
     wasted: dict[Text, Int] = {}
     removes: bool = False
+    deaths: Count = 0
 
 
 class Goodbye(Value, tag="goodbye"):

@@ -57,6 +57,22 @@ class MachineEvents:
         self._there = set(machines)
 
 
+class ProcessEvents:
+    """Tells of processes that died, which costs no object. What died before a machine was first looked at is not told."""
+
+    def __init__(self) -> None:
+        self._died: dict[tuple[str, str], int] = {}
+
+    def look(self, pulses: Sequence[Pulse]) -> Iterator[Told]:
+        """Return what is new."""
+        for pulse in pulses:
+            start = pulse.machine, pulse.incarnation
+            if pulse.deaths > self._died.setdefault(start, pulse.deaths):
+                self._died[start] = pulse.deaths
+                text = f"a process of machine {pulse.machine} died: another one does its work"
+                yield "warning", "process.died", f"machine {pulse.machine}", text
+
+
 class VolumeEvents:
     """Compares the volumes with how they were: each change of a state, and what is odd with one that takes objects all the same.
 
@@ -347,7 +363,7 @@ class WorkerLines:
         self._objects = self._bytes = 0
         self._heard_at = now
         self._is_silent = False
-        self._volume_events = VolumeEvents()
+        self._process_events, self._volume_events = ProcessEvents(), VolumeEvents()
 
     def look(self, pulse: Pulse, heard_at: float, now: float) -> Iterator[tuple[str, str]]:
         """Return level and text of what is to be said now; `heard_at` is when the coordinator was heard last."""
@@ -362,7 +378,11 @@ class WorkerLines:
                 "warning",
                 f"nothing is heard of the coordinator for {silence}: what is in hand is finished, and what came of it waits at the broker",
             )
-        for level, _, _, text in self._volume_events.look(pulse.volumes, {pulse.machine}, now):
+        events = [
+            *self._process_events.look([pulse]),
+            *self._volume_events.look(pulse.volumes, {pulse.machine}, now),
+        ]
+        for level, _, _, text in events:
             yield level, text
         if now - self._told_at >= _WORKER_LINE_SECONDS:
             yield "info", self._progress(pulse, now)

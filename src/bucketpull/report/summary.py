@@ -17,6 +17,8 @@ def progress_line(snapshot: Snapshot, words: Words) -> str:
     """Say where the job stands in one line below 140 columns; the least important parts give way."""
     books, rates, estimate = snapshot.counters, snapshot.rates, snapshot.estimate
     parts = [words("state." + snapshot.state)]
+    if snapshot.state == JobState.STARTING:
+        return parts[0]  # the books have not been opened yet
     if estimate.knows_share:
         parts[0] += f" {figures.percent(estimate.share)}"
     parts.append(
@@ -221,11 +223,11 @@ def volume_lines(volumes: Sequence[VolumeStatus], words: Words) -> list[str]:
             (
                 volume.id,
                 words("volume." + volume.state),
-                figures.size(volume.free_bytes) if seen else "?",
+                figures.size(volume.free_bytes) if seen else "-",
                 figures.short(volume.free_inodes) if volume.total_inodes else "-",
-                figures.count(volume.stored_objects) if seen else "?",
-                figures.size(volume.stored_bytes) if seen else "?",
-                where or "?",
+                figures.count(volume.stored_objects) if seen else "-",
+                figures.size(volume.stored_bytes) if seen else "-",
+                where or "-",
             )
         )
     lines = table(rows, numbers={2, 3, 4, 5})

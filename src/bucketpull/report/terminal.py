@@ -314,8 +314,8 @@ def _volumes(volumes: list[VolumeStatus], words: Words, lines: int, distributed:
             Text(words("volume." + volume.state), _VOLUMES.get(volume.state, "yellow"))
             if sick
             else Bar(used, "cyan" if used < 0.95 else "yellow", 10),
-            figures.size(volume.free_bytes) if volume.total_bytes else "?",
-            figures.count(volume.stored_objects) if volume.total_bytes else "?",
+            figures.size(volume.free_bytes) if volume.total_bytes else "-",
+            figures.count(volume.stored_objects) if volume.total_bytes else "-",
             f"{figures.size(volume.written_per_second)}/s",
         )
     return _with_rest(table, len(volumes) - shown, words)

@@ -18,6 +18,7 @@ from bucketpull.ports import Clock, Reporter
 from bucketpull.report.events import (
     EndpointEvents,
     MachineEvents,
+    ProcessEvents,
     RoomEvents,
     StallEvents,
     Told,
@@ -29,6 +30,7 @@ from bucketpull.wiring.job_status import place
 
 NOTES_KEPT = 50
 INTERVAL_SECONDS = 0.5
+BRINGING_SECONDS = 5.0  # in which the broker hands over what machines did before this session
 INVITE_SECONDS = 5.0  # machines that were there before a restart are heard within that
 
 
@@ -59,6 +61,7 @@ class Monitor:
         self._started = clock.now()
         self._meter = SpeedMeter()
         self._stage_meter = StageMeter()
+        self._before: dict[str, int] = {}
         self._passed: dict[tuple[str, str], tuple[int, int, int, int]] = {}  # also by those who have left
         self._forecast = Forecast(usage_bytes)
         self._reporters = reporters
@@ -72,6 +75,7 @@ class Monitor:
             RoomEvents(),
             VolumeEvents(),
         )
+        self._process_events = ProcessEvents()
         self._begun = False
         self.invitation = ""
         self.unheard: Callable[[], float] = lambda: 0.0
@@ -129,7 +133,8 @@ class Monitor:
         moving = coordinator.state in RUNNING or any(
             endpoint.in_flight for pulse in pulses for endpoint in pulse.endpoints.values()
         )
-        self._sample(now, pulses, moving or coordinator.state in ENDED)
+        brings = self._brings(now)
+        self._sample(now, pulses, (moving and not brings) or coordinator.state in ENDED)
         waits = max(0.0, outstanding.again_at - self._clock.now())
         unheard = 0.0 if coordinator.state in ENDED else self.unheard()
         return Snapshot(
@@ -151,7 +156,7 @@ class Monitor:
             limits=coordinator.limits,
             limited_by="" if unheard else _limited_by(pulses),
             notes=self._notes,
-            stages=self._stages(now, pulses),
+            stages=self._stages(now, pulses, brings),
             spent=coordinator.budget.spent.copy(),
             prices=self._prices,
             unheard_seconds=unheard,
@@ -177,8 +182,13 @@ class Monitor:
         is_lost = self._coordinator.asked.get(volume.id) is VolumeState.LOST
         return msgspec.structs.replace(volume, state=VolumeState.LOST, detail="") if is_lost else volume
 
-    def _stages(self, now: float, pulses: Sequence[Pulse]) -> dict[str, StageProgress]:
-        """Count what passed each stage of an object's way since the session began."""
+    def _brings(self, now: float) -> bool:
+        """Whether what is booked now was done before the session: machines were at work while there was no coordinator."""
+        began = self._coordinator.began
+        return self._coordinator.fleet.brings and (began is None or now - began[0] < BRINGING_SECONDS)
+
+    def _stages(self, now: float, pulses: Sequence[Pulse], brings: bool) -> dict[str, StageProgress]:
+        """Count what passed each stage of an object's way since the session began, but for what machines `brings` of before."""
         books, began = self._coordinator.counters, self._coordinator.began
         before = began[1] if began is not None else books
         for pulse in pulses:
@@ -193,7 +203,10 @@ class Monitor:
             "settled": settled,
             "booked": books.stored - before.stored,
         }
-        return self._stage_meter.sample(now, counters)
+        if brings:
+            self._before = counters
+        since = {name: number - self._before.get(name, 0) for name, number in counters.items()}
+        return self._stage_meter.sample(now, since)
 
     def _begin(self) -> None:
         """Compute speeds from the beginning of the session, not from the first sample of it."""
@@ -226,9 +239,12 @@ class Monitor:
             name: len(member.pulse.volumes) for name, member in fleet.members.items() if name not in local
         }
         volumes = {volume.state for volume in self.latest.volumes}
-        for told in self._machine_events.look(machines, fleet.left, at):
-            self._tell(told)
-        for told in self._room_events.look(state, volumes, at):
+        events = [
+            *self._machine_events.look(machines, fleet.left, at),
+            *self._process_events.look(self.latest.machines),
+            *self._room_events.look(state, volumes, at),
+        ]
+        for told in events:
             self._tell(told)
 
     def _watch_source(self) -> None:
