@@ -63,6 +63,7 @@ class ScriptedPanel:
         self.requests = 0.0
         self.request_seconds = 0.0
         self.limits = Limits(requests_per_second=8000.0)
+        self.ended = ""
         self.retries = {"throttled": 1806, "timeout": 121, "reset": 38}
         self.failed = [
             Failure(
@@ -126,7 +127,7 @@ class ScriptedPanel:
         return Snapshot(
             job="photos",
             source="upyun://photos",
-            state="paused" if self.paused else "transferring",
+            state=self.ended or ("paused" if self.paused else "transferring"),
             at=self.now,
             started=self.begun,
             seconds=self.now - self.begun,

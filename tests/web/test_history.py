@@ -20,6 +20,22 @@ def test_latency_is_that_of_the_requests_since_the_last_point(serve):
     assert [round(point.latency, 3) if point.latency else None for point in history.fine] == [None, 50.0]
 
 
+def test_latency_is_that_of_requests_that_ended_however_many_begin(serve):
+    """Of a source that is silent, all that waited ends at once, after a minute, and little begins."""
+    snapshot = copy.deepcopy(serve().panel.snapshot())
+    history = History()
+    history.add(snapshot)
+    later = copy.deepcopy(snapshot)
+    for machine in later.machines:
+        machine.endpoints["cdn"].requests += 10
+        machine.endpoints["cdn"].in_flight -= 90
+        machine.endpoints["cdn"].seconds += 100 * 60.0
+
+    history.add(later)
+
+    assert round(history.fine[-1].latency) == 60_000
+
+
 def test_a_worker_that_leaves_makes_no_negative_latency(serve):
     snapshot = copy.deepcopy(serve().panel.snapshot())
     history = History()

@@ -162,6 +162,30 @@ def test_the_job_is_stopped_after_a_question(page):
     assert served.panel.calls == [("stop", "the dashboard at 127.0.0.1")]
 
 
+def test_an_open_page_shows_how_the_job_ended_and_goes_on_with_it_when_it_is_started_again(page):
+    served, browser = page
+
+    served.panel.ended = "interrupted"
+    browser.wait("return document.querySelector('#state').textContent === 'interrupted'")
+    browser.wait("return !document.querySelector('#banner').hidden")
+    served.panel.ended = ""
+
+    browser.wait("return document.querySelector('#state').textContent === 'transferring'")
+    browser.wait("return document.querySelector('#banner').hidden")
+
+
+def test_a_chart_has_a_scale_whatever_its_peak_is(page):
+    _, browser = page
+
+    tops = browser.run("""
+        const { niceTop } = await import('./static/chart.js');
+        const peaks = [0, 0.3, 1, 9.9, 980, 995, 999.9, 1000, 9.85e6];
+        return peaks.map((peak) => [peak, niceTop(peak)]);
+    """)
+
+    assert all(top is not None and peak < top <= max(1, 2 * peak) for peak, top in tops), tops
+
+
 def test_the_charts_show_what_an_earlier_coordinator_did(page):
     served, browser = page
     served.panel.begun = served.panel.now - 5

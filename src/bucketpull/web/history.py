@@ -95,7 +95,7 @@ class History:
         """Return the mean duration of the object requests that ended since the last call."""
         endpoints = [endpoint for name, endpoint in endpoints_of(snapshot).items() if name != Purpose.LIST]
         requests, seconds = (
-            sum(endpoint.requests for endpoint in endpoints),
+            sum(endpoint.requests - endpoint.in_flight for endpoint in endpoints),
             sum(endpoint.seconds for endpoint in endpoints),
         )
         new, spent = requests - self._requests, seconds - self._seconds

@@ -73,10 +73,13 @@ function show() {
   failures.setCounts(job.failures);
 }
 
+// How a job ended stays on the page, until the job is started again at the same address.
+const hasEnded = () => ENDED.has(job.state) && job.running;
+
 async function refresh() {
   job = await get(`api/snapshot?language=${language()}`);
   show();
-  if (ENDED.has(job.state) && job.running) return;
+  if (hasEnded()) return;
   if (ticks % 2 === 0) {
     if (range === "coarse") coarse = await get("api/points?coarse=1");
     fine = [...fine, ...await get(`api/points?since=${fine.at(-1)?.at ?? 0}`)].slice(-FINE_POINTS);
@@ -97,17 +100,18 @@ async function loop() {
   let wait = document.hidden ? 5000 : 1000;
   try {
     await refresh();
-    if (ENDED.has(job.state) && job.running) return;
-    if (!job.running) wait = 5000;
+    if (!job.running || hasEnded()) wait = 5000;
   } catch (error) {
+    wait = 4000;
+    if (job && hasEnded()) return;
     const refused = error instanceof Refused && error.status === 401;
     text("banner", t(refused ? "needs_token" : "lost"));
     $("banner").classList.remove("calm");
     $("banner").hidden = false;
     if (refused && !$("token").open) askToken(() => {});
-    wait = 4000;
+  } finally {
+    setTimeout(loop, wait);
   }
-  setTimeout(loop, wait);
 }
 
 function showWhetherItRuns() {

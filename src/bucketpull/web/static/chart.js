@@ -7,10 +7,10 @@ import { clock, moment } from "./figures.js";
 const LEFT = 60, RIGHT = 6, SECOND_AXIS = 44, TOP = 8, BOTTOM = 20;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-function niceTop(highest) {
+export function niceTop(highest) {
   if (!(highest > 0)) return 1;
   const step = 10 ** Math.floor(Math.log10(highest));
-  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((times) => times * step >= highest * 1.02) * step;
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15].find((times) => times * step >= highest * 1.02) * step;
 }
 
 class Chart {
