@@ -21,7 +21,7 @@ from babel.messages.pofile import read_po, write_po
 import bucketpull
 from bucketpull.cli import main as program
 from bucketpull.cli.translation import texts
-from bucketpull.report.reasons import AND, CHECK_CREDENTIALS, EXPLANATIONS, remedy_while_running
+from bucketpull.report.reasons import CHECK_CREDENTIALS, EXPLANATIONS, remedy_while_running
 from bucketpull.report.words import TEXTS, pattern
 
 SOURCE = Path(bucketpull.__file__).parent
@@ -167,7 +167,7 @@ def updated(path: Path) -> Catalog:
     for reason in EXPLANATIONS.values():
         for text in reason:
             new.add(text, context="reason")
-    for text in (CHECK_CREDENTIALS, AND, *map(remedy_while_running, EXPLANATIONS)):
+    for text in (CHECK_CREDENTIALS, *map(remedy_while_running, EXPLANATIONS)):
         new.add(text, context="reason")
     for text in check_names():
         new.add(text, context="check name")

@@ -72,6 +72,10 @@ def test_lines_break_at_spaces_and_after_chinese_characters_and_marks_stay_with_
     assert all(cell_len(line) <= 20 for line in wrapped("\u4e00\uff08" * 40, 20))
 
 
+def test_what_stands_below_the_help_is_chinese(chinese):
+    assert "按 Ctrl-C 停止" in chinese.run("simulate", "--help").stdout
+
+
 def test_plan_doctor_and_topics_of_help_are_chinese(chinese, bucket):
     chinese.knows(bucket("flat:100,size=500"))
 

@@ -45,8 +45,28 @@ def test_what_is_said_inside_of_a_message_is_said_in_chinese_too():
     )
 
     assert (
-        said == "已有 20 s 没有任何进展：无法建立连接（connect，7 次；请求的是 http://h:1）；检查网络和防火墙"
+        said == "已有 20 秒没有任何进展：无法建立连接（connect，7 次；请求的是 http://h:1）；检查网络和防火墙"
     )
+
+
+def test_a_duration_in_a_message_is_said_in_chinese():
+    said = translated("something comes from the source again, after 1 min 22 s", "zh")
+
+    assert said == "源站恢复响应，此前中断 1 分 22 秒"
+    assert translated("5 s of silence", "zh") == "5 s of silence"
+
+
+def test_what_a_server_answers_stays_as_it_is():
+    said = translated("HTTP 401 40100006: user not exists", "zh", "check")
+
+    assert said == "HTTP 401 40100006：user not exists"
+
+
+def test_the_variables_of_the_credentials_are_joined_in_chinese():
+    names = ["UPYUN_OPERATOR", "UPYUN_PASSWORD"]
+
+    assert explain("credentials", "zh", names).remedy == "请检查 UPYUN_OPERATOR 和 UPYUN_PASSWORD"
+    assert explain("credentials", "en", names).remedy == "check UPYUN_OPERATOR and UPYUN_PASSWORD"
 
 
 def test_a_text_without_a_translation_stays_as_it_is():

@@ -66,7 +66,7 @@ def test_without_a_known_total_there_is_no_percentage_but_a_time_at_least(runnin
 
 def test_the_same_line_in_chinese(running):
     assert progress_line(running, Words("zh")).startswith(
-        "传输中 59.3 %; 已存 180,345,678 (4,512/s, 149 MB/s); 失败 14"
+        "传输中 59.3 %；已存 180,345,678 (4,512/s, 149 MB/s)；失败 14"  # noqa: RUF001
     )
 
 

@@ -63,7 +63,7 @@ def test_who_asks_is_known(tmp_path):
         return json_response({"text": request.client})
 
     with serving(tmp_path, name):
-        assert local_client(tmp_path).post("/")["text"] == f"user {pwd.getpwuid(os.getuid()).pw_name}"
+        assert local_client(tmp_path).post("/")["text"] == f"user '{pwd.getpwuid(os.getuid()).pw_name}'"
 
 
 def test_a_refusal_is_raised_with_its_exit_code(tmp_path):

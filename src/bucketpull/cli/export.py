@@ -29,11 +29,16 @@ from bucketpull.wiring.output import result_stream, tell
 
 NGINX: Final = "nginx-map"
 NAMES: Final = [*(name for name in FORMS if name not in {"csv", "csv-safe", "jsonl"}), NGINX]
-FORMATS: Final = ["csv", "csv-safe", "jsonl", "parquet", *NAMES]
+SHORT: Final = ["csv", "csv-safe", "jsonl", "parquet", NGINX]
+FORMATS: Final = [*SHORT[:-1], *NAMES]
+_WHICH_FORM: Final = (
+    "say once in which form: --format, --csv, --csv-safe, --jsonl, --parquet or --nginx-map; "
+    "for several, run it once for each"
+)
 
 
 @click.command()
-@click.argument("file", required=False, type=options.UnvisitedPath())
+@click.argument("files", nargs=-1, metavar="[FILE]", type=options.UnvisitedPath())
 @options.output
 @click.option(
     "--format",
@@ -42,19 +47,18 @@ FORMATS: Final = ["csv", "csv-safe", "jsonl", "parquet", *NAMES]
     help="What to write: csv, csv-safe, jsonl and parquet are tables of where each object lies, nginx-map is for nginx to serve them; "
     "all others are those of `bucketpull list`.",
 )
-@click.option("--csv", "short", flag_value="csv", help="The same as --format csv.")
-@click.option("--csv-safe", "short", flag_value="csv-safe", help="The same as --format csv-safe.")
-@click.option("--jsonl", "short", flag_value="jsonl", help="The same as --format jsonl.")
-@click.option("--parquet", "short", flag_value="parquet", help="The same as --format parquet.")
-@click.option("--nginx-map", "short", flag_value=NGINX, help="The same as --format nginx-map.")
+@click.option("--csv", is_flag=True, help="The same as --format csv.")
+@click.option("--csv-safe", is_flag=True, help="The same as --format csv-safe.")
+@click.option("--jsonl", is_flag=True, help="The same as --format jsonl.")
+@click.option("--parquet", is_flag=True, help="The same as --format parquet.")
+@click.option("--nginx-map", is_flag=True, help="The same as --format nginx-map.")
 @click.option("--base-url", metavar="URL", help="What URLs begin with (default: the job's --cdn-url).")
 @options.by_broker
 @options.common
 def export(
-    file: str | None,
+    files: tuple[str, ...],
     output: str | None,
     form: str | None,
-    short: str | None,
     base_url: str | None,
     **flags: Any,  # noqa: ANN401 - checked by `settings`
 ) -> int:
@@ -71,14 +75,10 @@ def export(
     bucketpull export --format urls --output urls.txt --job photos
     bucketpull export --csv manifest.csv --job photos --broker
     """  # noqa: D301
-    form = _one_of(
-        form, short, "say once in which form: --format, --csv, --csv-safe, --jsonl, --parquet or --nginx-map"
-    )
-    file = (
-        _one_of(output, file, "name one place to write: FILE or --output")
-        if output is not None or file is not None
-        else "-"
-    )
+    short = [name for name in SHORT if flags.pop(name.replace("-", "_"))]
+    form = _one_of([*short, *([form] if form else [])], _WHICH_FORM)
+    places = [*files, *([output] if output is not None else [])]
+    file = _one_of(places or ["-"], "name one place to write: FILE or --output")
     settings, by_broker = options.asking(flags)
     if form not in NAMES:
         _check_manifest(form, file)
@@ -97,10 +97,10 @@ def export(
     return ExitCode.INCOMPLETE if missing or left_out else ExitCode.COMPLETE
 
 
-def _one_of(first: str | None, second: str | None, remedy: str) -> str:
-    if (first is None) == (second is None):
+def _one_of(given: list[str], remedy: str) -> str:
+    if len(given) != 1:
         raise click.UsageError(remedy)
-    return first if first is not None else second or ""
+    return given[0]
 
 
 _GROUP: Final = 10_000  # objects handed to a writer at a time

@@ -118,7 +118,7 @@ def _print_table(failures: Iterator[Failure]) -> int:
         shown += 1
     for reason in seen:
         meaning, remedy = explain(reason, words().language)
-        say(f"{reason}: {meaning}; {remedy}")
+        say(words()("failures.means", reason, meaning, remedy))
     return shown
 
 

@@ -33,6 +33,8 @@ def translate(command: click.Command) -> click.Command:
     command.help = "\n\n".join(
         part if part.startswith(_AS_IT_IS) else gettext.gettext(part) for part in paragraphs(command)
     )
+    if command.epilog:
+        command.epilog = gettext.gettext(command.epilog)
     for option in command.params:
         if isinstance(option, click.Option) and option.help:
             option.help = gettext.gettext(option.help)
@@ -53,6 +55,8 @@ def paragraphs(command: click.Command) -> list[str]:
 def texts(command: click.Command) -> Iterator[str]:
     """Go through everything of a command's help that is translated."""
     yield from (part for part in paragraphs(command) if not part.startswith(_AS_IT_IS))
+    if command.epilog:
+        yield command.epilog
     for option in command.params:
         if isinstance(option, click.Option) and option.help:
             yield option.help

@@ -26,7 +26,7 @@ _SCRIPTLESS: Final = re.compile(
 )
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{0,5})?")
 _MOST_KNOWN: Final = 1000
-_RANGE: Final = re.compile(r"([0-9]{0,18})-([0-9]{0,18})")
+_RANGE: Final = re.compile(r"([0-9]{0,4000})-([0-9]{0,4000})")  # `int` refuses more than 4,300 digits
 _ETAG: Final = re.compile(r'(?:W/)?"[^"]*"')
 
 

@@ -1,10 +1,14 @@
 """Numbers for people: sizes in decimal units as disks are sold, durations in two units, in English and Chinese."""
 
+import re
+from typing import Final
+
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _SPANS = {
     "en": (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)),
     "zh": (("天", 86400), ("小时", 3600), ("分", 60), ("秒", 1)),
 }
+_DURATION: Final = re.compile(r"[0-9]+ (d|h|min|s)( [0-9]+ (h|min|s))?")
 
 
 def size(count: float) -> str:
@@ -55,6 +59,14 @@ def duration(seconds: float, language: str = "en") -> str:
             rest = left % length // spans[index + 1][1] if length > 1 else 0
             return f"{text} {rest} {spans[index + 1][0]}" if rest else text
     raise AssertionError  # the last length is 1
+
+
+def duration_in(language: str, text: str) -> str:
+    """Return a `duration` that was written in English in another language; any other text as it is."""
+    if not _DURATION.fullmatch(text):
+        return text
+    names = {english: name for (english, _), (name, _) in zip(_SPANS["en"], _SPANS[language], strict=True)}
+    return " ".join(names.get(part, part) for part in text.split(" "))
 
 
 def elapsed(seconds: float, language: str = "en") -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from bucketpull.domain.errors import Reason
-from bucketpull.report.words import catalogue
+from bucketpull.report.words import translated
 
 
 class Explanation(NamedTuple):
@@ -96,7 +96,6 @@ EXPLANATIONS: dict[Reason, Explanation] = {
 
 
 CHECK_CREDENTIALS: Final = "check {}"
-AND: Final = " and "
 TRIED_AGAIN: Final = "it is tried again; if that lasts, check the source and the network between"
 _RETRYING: Final = re.compile(r", then retry$|^retry(?: later)?(?:; |$)")
 
@@ -106,11 +105,10 @@ def explain(reason: str, language: str = "en", credentials: Sequence[str] = ()) 
 
     Raises ValueError where there is no such reason.
     """
-    english, say = EXPLANATIONS[Reason(reason)], catalogue(language).pgettext
-    remedy = say("reason", english.remedy)
+    meaning, remedy = EXPLANATIONS[Reason(reason)]
     if reason == Reason.CREDENTIALS and credentials:
-        remedy = say("reason", CHECK_CREDENTIALS).format(say("reason", AND).join(credentials))
-    return Explanation(say("reason", english.meaning), remedy)
+        remedy = CHECK_CREDENTIALS.format(" and ".join(credentials))
+    return Explanation(translated(meaning, language), translated(remedy, language))
 
 
 def remedy_while_running(reason: str) -> str:

@@ -40,9 +40,10 @@ def progress_line(snapshot: Snapshot, words: Words) -> str:
         parts.append(limit_text(snapshot, words))
     if any(snapshot.retries.values()):
         parts.append(f"{words('retries')} {by_reason(snapshot.retries)}")
-    while len(parts) > 2 and columns("; ".join(parts)) > WIDEST:
+    between = words("semicolon")
+    while len(parts) > 2 and columns(between.join(parts)) > WIDEST:
         parts.pop()
-    return "; ".join(parts)
+    return between.join(parts)
 
 
 def summary_lines(snapshot: Snapshot, words: Words) -> list[str]:
@@ -160,7 +161,7 @@ def _estimated(estimate: Estimate, words: Words) -> str:
     if estimate.high - estimate.low <= 0.1 * estimate.seconds:
         return words("left", text)
     low, high = (figures.duration(value, words.language) for value in (estimate.low, estimate.high))
-    return words("left", f"{text} ({words('left.band', low, high)})" if low != high else text)
+    return words("left", words("left.band", text, low, high) if low != high else text)
 
 
 def status_lines(snapshot: Snapshot, words: Words, *, running: bool) -> list[str]:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Final
 
+from bucketpull.report import figures
+
 DOMAIN: Final = "bucketpull"
 _HEAD: Final = "<5I"  # of a .mo file: magic, revision, number of texts, where the tables of English and translated texts are
 _ENTRY: Final = "<2I"  # length and place of one text
@@ -53,7 +55,7 @@ TEXTS: dict[str, str] = {
     "limit": "limited by",
     "left": "left {}",
     "left.least": "left at least {}",
-    "left.band": "{} to {}",
+    "left.band": "{} ({} to {})",
     "left.again": "what failed is tried again in {}",
     "left.ending": "stopping: finishing what has begun",
     "left.standing": "time left not known while nothing is fetched",
@@ -77,6 +79,7 @@ TEXTS: dict[str, str] = {
     "pages": "{} pages",
     "pages.1": "{} page",
     "comma": ", ",
+    "semicolon": "; ",
     "objects": "objects",
     "bytes": "bytes",
     "volume": "volume",
@@ -160,6 +163,7 @@ TEXTS: dict[str, str] = {
     "failures.reason": "reason",
     "failures.tried": "tried",
     "failures.key": "key, last answer",
+    "failures.means": "{}: {}; {}",
     "failures.page": "{}/ (a page of its listing)",
     "journal": "journal",
     "balance.directory": "directory",
@@ -263,7 +267,7 @@ def _entries(compiled: bytes) -> Iterator[tuple[str, str, str, str]]:
 
 @lru_cache(maxsize=1024)  # what is wrong with many files is said in the same words
 def translated(text: str, language: str, *contexts: str) -> str:
-    """Return a message in a language, as far as its catalogue has it; names and values stay as they are.
+    """Return a message in a language, as far as its catalogue has it; names and values stay as they are, but for durations.
 
     Besides those of messages and reasons, texts of more `contexts` are looked for.
     """
@@ -273,4 +277,4 @@ def translated(text: str, language: str, *contexts: str) -> str:
         found = pattern.fullmatch(text)
         if found:
             return said.format(*(translated(value, language, *contexts) for value in found.groups()))
-    return text
+    return figures.duration_in(language, text)

@@ -59,8 +59,8 @@ def user_of(connection: socket.socket) -> str:
     size = struct.calcsize("3i")
     _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     with contextlib.suppress(KeyError):
-        return f"user {pwd.getpwuid(user).pw_name}"
-    return f"user {user}"
+        return f"user '{pwd.getpwuid(user).pw_name}'"
+    return f"user '{user}'"
 
 
 @contextlib.contextmanager

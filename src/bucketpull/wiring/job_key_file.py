@@ -31,8 +31,11 @@ def coordinator_key(settings: Settings) -> JobKey:
     text, where = _given(settings), _where(settings)
     key = _coordinators(text if text is not None else _made(_path(settings)), where)
     if not settings.quiet:
-        what = "used" if text is not None else "made"
-        tell(f"job key {key.id} is {what}: {where}; each worker needs it, by --job-key-file")
+        tell(
+            f"job key {key.id} is made: {where}; each worker needs it, by --job-key-file"
+            if text is None
+            else f"job key {key.id} is used: {where}; each worker needs it, by --job-key-file"
+        )
     return key
 
 

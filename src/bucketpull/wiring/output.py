@@ -81,7 +81,8 @@ def tell_error(error: BucketpullError) -> None:
     """Write to standard error what is wrong and what to do, in the language of the locale."""
     words = _words(sys.stderr)
     if isinstance(error, SourceRefused):
-        text = words("refused", *explain(error.reason, words.language, error.credentials), error.detail)
+        detail = words("semicolon").join(map(words.message, error.detail.split("; ")))  # one of each endpoint
+        text = words("refused", *explain(error.reason, words.language, error.credentials), detail)
     else:
         text = words.message(str(error))
     with suppress(OSError):
