@@ -79,6 +79,17 @@ def test_the_region_of_a_bucket_is_told_by_header_or_by_body():
     assert (_read(by_body).reason, _read(by_body).region) == (Reason.REGION, "cn-north-1")
 
 
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (_error("TemporaryRedirect", "<Endpoint>b.s3.example.com</Endpoint>"), b"X: y"),
+        (b"", b"Location: b.s3.example.com"),
+    ],
+)
+def test_where_a_redirect_leads_is_told(body, headers):
+    assert _read(_error_answer(307, body, headers)).detail.endswith(" redirects to b.s3.example.com")
+
+
 def test_a_malformed_key_is_no_wrong_region():
     assert _read(_error_answer(400, _error("AuthorizationHeaderMalformed"))).reason is Reason.CREDENTIALS
 

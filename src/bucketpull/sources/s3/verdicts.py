@@ -99,8 +99,11 @@ def complaint(response: Response, headers: Mapping[str, str]) -> Complaint:
     body = response.body[:_MESSAGE_BYTES]
     fields = {name: " ".join(text.decode("utf-8", "replace").split()) for name, text in _FIELD.findall(body)}
     code, message = fields.get(b"Code", ""), fields.get(b"Message", "")
+    elsewhere = fields.get(b"Endpoint", "") or " ".join(headers.get("location", "").split())
     if not code and not body.lstrip().startswith(b"<"):
         message = " ".join(body[:_DETAIL].decode("utf-8", "replace").split())
+    if elsewhere and response.status in _REDIRECTS:
+        message = f"{message} redirects to {elsewhere}".strip()
     region = headers.get("x-amz-bucket-region", "") or fields.get(b"Region", "")
     return Complaint(response.status, code, message, region)
 
