@@ -126,6 +126,21 @@ def test_trailers_are_no_cut(fetch):
     assert (response.failure, response.body) == (None, b"abc")
 
 
+def test_a_trailer_is_no_header(fetch):
+    """Behind a body anything may be said: an error, another checksum. Whoever takes it for a header takes the object for gone."""
+    trailers = b"ETag: later\r\nX-Error-Code: 40400001\r\nHTTP/1.1 404: no\r\n"
+    with origin(
+        first(
+            b"HTTP/1.1 200 OK\r\nETag: first\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+            + trailers
+            + b"\r\n"
+        )
+    ) as site:
+        response = fetch.ask(site.url())
+    assert (response.failure, response.body) == (None, b"abc")
+    assert response.headers() == {"etag": "first", "transfer-encoding": "chunked"}
+
+
 # --- what goes wrong on the wire
 
 
@@ -137,6 +152,7 @@ def test_trailers_are_no_cut(fetch):
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n", Reason.RESET),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9", Reason.RESET),
         (b"HTTP/1.1 200 OK\r\nETag: x\r\n", Reason.RESET),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nETag: x\r\n", Reason.RESET),
         (b"", Reason.RESET),
         (b"what is this\r\n\r\n", Reason.GARBAGE),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\nabcde", Reason.GARBAGE),

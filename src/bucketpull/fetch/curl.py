@@ -33,6 +33,7 @@ _EVENTS: Final = {
 }
 _READABLE: Final = pycurl.CSELECT_IN
 _END_OF_HEADERS: Final = [b"\r\n"]
+_BLANK: Final = frozenset({b"\r\n", b"\n"})
 PAUSE_SECONDS: Final = 0.05
 _LEAST_KEPT: Final = 4
 
@@ -242,7 +243,7 @@ class Curl:
         del self._busy[handle]
         chunks, header_lines = handle.chunks[:], handle.header_lines[:]
         if failure is None:
-            if header_lines[-1:] != _END_OF_HEADERS and not _is_head_whole(header_lines):
+            if header_lines[-1:] != _END_OF_HEADERS and not _drop_trailers(header_lines):
                 failure, detail = Reason.RESET, "the connection ended within the answer's headers"
             elif self._is_unknown(handle.request, self.now):
                 self._learn(handle.request, easy.getinfo(pycurl.PRIMARY_IP))
@@ -262,9 +263,14 @@ class Curl:
         done(response)
 
 
-def _is_head_whole(header_lines: list[bytes]) -> bool:
-    """Tell whether the headers are complete, which libcurl does not check; trailers may follow."""
-    return b"\r\n" in header_lines or b"\n" in header_lines
+def _drop_trailers(header_lines: list[bytes]) -> bool:
+    """Drop what followed the body: it must not be taken for headers (RFC 9110, 6.5.1). Tell whether these are complete, which libcurl does not check."""
+    end = max((at for at, line in enumerate(header_lines, 1) if line in _BLANK), default=0)
+    is_next_head = header_lines[end:][:1] and header_lines[end].startswith(b"HTTP/")
+    if not end or is_next_head:
+        return False
+    del header_lines[end:]
+    return True
 
 
 def _curl_event(event: int) -> int:
