@@ -25,6 +25,7 @@ LEAVE_SECONDS = 4.0
 LAST_LOOK_SECONDS = 0.25
 SICK_CLOSE_SECONDS = 1.0
 REPLIES_AT_ONCE = 32
+THREAD_TRIES = 1200  # ten minutes, one each `PULSE_SECONDS`
 
 T = TypeVar("T")
 
@@ -310,7 +311,14 @@ async def in_thread(function: Callable[..., T], *arguments: object) -> T:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(lambda: None if result.done() else how(what))
 
-    threading.Thread(target=run, daemon=True, name=getattr(function, "__name__", "call")).start()
+    for left in reversed(range(THREAD_TRIES)):
+        try:
+            threading.Thread(target=run, daemon=True, name=getattr(function, "__name__", "call")).start()
+            break
+        except RuntimeError:  # this machine starts no more now: until it does, the disk has not answered
+            if not left:
+                raise
+            await asyncio.sleep(PULSE_SECONDS)
     return await result
 
 

@@ -14,7 +14,7 @@ import click
 
 from bucketpull import __version__
 from bucketpull.cli.completion import completed
-from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode
+from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, TransportError
 from bucketpull.extras import adding, extra_of
 from bucketpull.report.words import language_of
 from bucketpull.wiring.descriptors import raise_limit
@@ -161,6 +161,8 @@ def _run() -> int:
         code = _told(error)
     except ModuleNotFoundError as error:
         code = _told(_missing_extra(error))
+    except RuntimeError as error:
+        code = _told(_no_thread(error))
     except ReaderGone:
         code = ExitCode.COMPLETE
     return int(code or 0)
@@ -188,6 +190,15 @@ def _missing_extra(error: ModuleNotFoundError) -> ConfigError:
         raise error
     return ConfigError(
         f"this needs {module}, which is not installed; add the extra {extra} by `{adding(extra)}`"
+    )
+
+
+def _no_thread(error: RuntimeError) -> TransportError:
+    """Say that this machine starts no more threads; any other error of this kind is a bug."""
+    if "start new thread" not in str(error):
+        raise error
+    return TransportError(
+        "this machine starts no more threads; allow more (`ulimit -u`, TasksMax=, --pids-limit), then start bucketpull again"
     )
 
 

@@ -67,7 +67,8 @@ class CoordinatorShell:
 
     async def close(self) -> None:
         """End the journal's thread."""
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
+        await self.call(int)  # what is under way ends first, and without another thread, which may not be had
+        self._thread.shutdown()
 
     async def _follow(self, routine: Routine[T]) -> T:
         answer: object = None

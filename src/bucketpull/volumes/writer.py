@@ -70,7 +70,11 @@ class DiskWriter:
         self._work.acquire()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name=f"write {files.identity.id}", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            files.close()
+            raise MachineShort(files.path, str(error)) from error
 
     @property
     def queued_bytes(self) -> int:

@@ -206,8 +206,10 @@ class PackBooks:
 
     def _seal_later(self, pack: str) -> None:
         if self._sealer is None:
-            self._sealer = threading.Thread(target=self._seal_all, name=f"seal {self._volume}", daemon=True)
-            self._sealer.start()
+            sealer = threading.Thread(target=self._seal_all, name=f"seal {self._volume}", daemon=True)
+            with suppress(RuntimeError):  # no thread may be started now: the next pack tries again
+                sealer.start()
+                self._sealer = sealer
         self._waiting.put(pack)
 
     def _seal_all(self) -> None:
