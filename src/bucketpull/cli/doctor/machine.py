@@ -14,7 +14,7 @@ import msgspec
 from bucketpull.domain.errors import BucketpullError, VolumeError
 from bucketpull.domain.values import parse_reserve
 from bucketpull.report.figures import count, size
-from bucketpull.trusted_path import foreign_link
+from bucketpull.trusted_path import foreign_link, trusted_users
 from bucketpull.volumes.identity import HOME, identify
 from bucketpull.volumes.reader import open_reader
 
@@ -247,7 +247,7 @@ def check_access(path: str) -> Iterator[Check]:
     if found.st_mode & stat.S_IWOTH:
         remedy = "chmod o-w: they can remove and replace what is stored"
         checks.append(warned(path, f"everybody may write there ({mode})", remedy))
-    elif not _is_ours(found):
+    elif found.st_uid not in trusted_users():
         remedy = "chown it: that user can remove and replace what is stored"
         checks.append(warned(path, f"belongs to user {found.st_uid}", remedy))
     link = foreign_link(path)
@@ -268,7 +268,7 @@ def _check_above(name: str, path: str | Path) -> Iterator[Check]:
         if not above.exists():  # the folder of a job that is to be
             continue
         state = above.stat()
-        if not _is_ours(state):
+        if state.st_uid not in trusted_users():
             remedy = "chown it, or name a folder elsewhere: that user can put another one in its place"
             yield warned(name, f"{above} belongs to user {state.st_uid}", remedy)
         if state.st_mode & stat.S_IWOTH and not state.st_mode & stat.S_ISVTX:
@@ -284,13 +284,9 @@ def _check_own(path: str) -> Iterator[Check]:
         return
     if stat.S_ISLNK(found.st_mode):
         yield failed(path, f"{HOME} is a symbolic link", "look at what it leads to, and remove it")
-    elif not _is_ours(found):
+    elif found.st_uid not in trusted_users():
         remedy = "run bucketpull as that user, or look at what is in it and give it to this one with chown -R"
         yield failed(path, f"{HOME} belongs to user {found.st_uid}", remedy)
-
-
-def _is_ours(found: os.stat_result) -> bool:
-    return found.st_uid in {os.geteuid(), 0}
 
 
 def check_secrets(*paths: str | None) -> Iterator[Check]:

@@ -119,7 +119,7 @@ class SourceChecks:
         compared = False
         title = spec.title if len(spec.sites) == 1 else f"{shown(spec)} {site.partition('://')[2]}"
         for wanted in objects:
-            key = printable(show(key_of(wanted.directory, wanted.name)))
+            key = _named(wanted)
             routes = client.routes(wanted)
             if spec.name not in routes:
                 continue
@@ -192,7 +192,7 @@ def _check_fetching(client: SourceClient, spec: EndpointSpec, objects: list[Want
     """Fetch an object: who may list need not be allowed to read. Archived ones prove nothing of the others."""
     found: list[Check] = []
     for wanted in objects:
-        key = printable(show(key_of(wanted.directory, wanted.name)))
+        key = _named(wanted)
         _, verdict = client.fetch(wanted, spec.name)
         if verdict.reason is None:
             return passed(shown(spec), f"{key} comes whole")
@@ -203,6 +203,10 @@ def _check_fetching(client: SourceClient, spec: EndpointSpec, objects: list[Want
         else:
             found.insert(0, failed(shown(spec), text, remedy))
     return found[0]
+
+
+def _named(wanted: Wanted) -> str:
+    return printable(show(key_of(wanted.directory, wanted.name)))
 
 
 def shown(spec: EndpointSpec) -> str:
@@ -276,7 +280,7 @@ def _check_list(client: SourceClient, page: Page) -> Iterator[Check]:
     for wanted in found:
         _, verdict = client.fetch(wanted, client.routes(wanted)[0])
         if verdict.reason is not None:
-            key = printable(show(key_of(wanted.directory, wanted.name)))
+            key = _named(wanted)
             meaning, remedy = explain(verdict.reason)
             yield failed("list", f"{key}: {meaning} ({verdict.detail})", remedy)
             return
