@@ -321,7 +321,6 @@ def _look_at_journal(folder: Path) -> None:
             lambda: reader.directories(b"", 100),
             lambda: reader.where(b"d1", b"img-001.jpg"),
             lambda: list(reader.balances()),
-            lambda: list(reader.extents()),
         ):
             with contextlib.suppress(BucketpullError):
                 look()

@@ -12,9 +12,22 @@ from bucketpull.domain.messages import BatchReceipt, ScanReceipt
 from bucketpull.domain.model import Extent, Failure, PageRecord, Part, Position, Work, WorkKind
 from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.retry import next_try
+from bucketpull.journal.extents import unpack_entries
+from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 
 SIZE, MTIME = 10, 1_600_000_000
+
+
+def extents_of(journal: JournalReader) -> Iterator[tuple[bytes, str, list[Extent]]]:
+    """Go through the pages with their directory, cursor and ledger blocks (oldest first), in key order."""
+    tables = journal._tables
+    for rows in tables.pages.walk():
+        for row in rows:
+            there = (each for each in unpack_entries(row.extents) if tables.volumes.is_there(each[0]))
+            yield row.directory, row.cursor, [tables.volumes.extent(each) for each in there]
+
+
 Directory = dict[bytes, tuple[int, int]]
 
 

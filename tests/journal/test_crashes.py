@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.journal.conftest import extents_of
 
 from bucketpull.domain.retry import next_try
 from bucketpull.journal.sqlite import SqliteJournal
@@ -85,7 +86,7 @@ def check_rows(journal: SqliteJournal) -> None:
     assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
     open_batches = connection.execute("select count(*) from work where kind = 1").fetchone()[0]
     pages = connection.execute("select objects, stored from page").fetchall()
-    settled = sum(len(extents) for _, _, extents in journal.extents())
+    settled = sum(len(extents) for _, _, extents in extents_of(journal))
     assert sum(stored for _, stored in pages) == 100 * settled
     assert sum(objects - stored for objects, stored in pages) == 100 * open_batches
     assert connection.execute("select count(*) from work where kind = 0").fetchone() == (1,)

@@ -1,6 +1,7 @@
 """What commands do to a journal: retry, lose, repair, rebuild, and what the end of a run forgets."""
 
 import pytest
+from tests.journal.conftest import extents_of
 
 from bucketpull.domain.batching import cut, decode_positions
 from bucketpull.domain.errors import JournalError, Reason
@@ -489,11 +490,11 @@ def test_pages_of_a_directory_that_is_still_there_are_forgotten(play):
     play.run()
     play.put(b"x", b"a", mtime=9)
     play.run()
-    assert [directory for directory, _, _ in play.journal.extents()].count(b"x") == 2
+    assert [directory for directory, _, _ in extents_of(play.journal)].count(b"x") == 2
 
     play.journal.end("complete", play.now)
 
-    assert [directory for directory, _, _ in play.journal.extents()].count(b"x") == 1
+    assert [directory for directory, _, _ in extents_of(play.journal)].count(b"x") == 1
 
 
 def test_where_a_lost_volume_had_newer_versions_the_older_ones_elsewhere_are_known_again(play):
@@ -554,7 +555,7 @@ def test_objects_that_are_back_are_compared_with_what_lies_there_though_others_s
     for _ in range(3):
         play.run()
         play.journal.end("complete", play.now)
-    assert len(list(play.journal.extents())) <= 3, "pages that are seen no more do not grow"
+    assert len(list(extents_of(play.journal))) <= 3, "pages that are seen no more do not grow"
     play.bucket[b"x"] |= gone
 
     play.run()
@@ -684,7 +685,7 @@ def test_extents_are_given_page_by_page(play):
     play.put(b"y", b"b")
     play.run()
 
-    assert list(play.journal.extents()) == [
+    assert list(extents_of(play.journal)) == [
         (b"", "", []),
         (b"x", "", [Extent("v1", 0)]),
         (b"y", "", [Extent("v1", 1)]),

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.journal.conftest import extents_of
 
 from bucketpull.domain.batching import cut, decode_parts, decode_positions, draft
 from bucketpull.domain.errors import JournalError, Reason
@@ -292,7 +293,7 @@ class Books(RuleBasedStateMachine):
             self.journal.lose(volume)
             self.lost.add(volume)
             assert volume not in {
-                extent.volume for _, _, extents in self.journal.extents() for extent in extents
+                extent.volume for _, _, extents in extents_of(self.journal) for extent in extents
             }
 
     # The workers

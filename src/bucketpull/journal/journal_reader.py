@@ -18,7 +18,7 @@ from bucketpull.domain.progress import DirectoryState
 from bucketpull.domain.steering import Steering
 from bucketpull.journal.database import connect_to_read, exists
 from bucketpull.journal.directories import Balance, balances, directories_below
-from bucketpull.journal.extents import covers, unpack_entries
+from bucketpull.journal.extents import covers
 from bucketpull.journal.job_settings import read_configuration
 from bucketpull.journal.journal_tables import Tables
 from bucketpull.journal.sums import what_is_left
@@ -151,17 +151,6 @@ class JournalReader:
         with self._tables.store.reading():
             for recorded in self._tables.failures.walk():
                 yield from (entry.failure for entry in recorded if chosen(entry.failure, reason, pattern))
-
-    def extents(self) -> Iterator[tuple[bytes, str, list[Extent]]]:
-        """Go through the pages with their directory, cursor and ledger blocks (oldest first), in key order."""
-        tables = self._refreshed()
-        with tables.store.reading():
-            for rows in tables.pages.walk():
-                for row in rows:
-                    entries = [
-                        entry for entry in unpack_entries(row.extents) if tables.volumes.is_there(entry[0])
-                    ]
-                    yield row.directory, row.cursor, [tables.volumes.extent(entry) for entry in entries]
 
     def balances(self) -> Iterator[Balance]:
         """Go through the directories of the present run, in order, with their books."""

@@ -275,10 +275,6 @@ class SqliteJournal(JournalReader):
         """See `ports.Journal`."""
         self._tables.store.check_room(floor_bytes)
 
-    def free_bytes(self) -> int:
-        """Return how much the journal's own disk can take."""
-        return self._tables.store.free_bytes()
-
     def see_volumes(self, volumes: Sequence[VolumeStatus]) -> None:
         """See `ports.Journal`."""
         self.record_volumes(
