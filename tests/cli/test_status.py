@@ -62,7 +62,7 @@ def test_directories_balance_one_by_one(user, service):
 
 def test_a_running_job_tells_its_speed_and_ends_undisturbed(user, bucket):
     user.knows(bucket("flat:2000,size=300"))
-    process = user.start("sync", "upyun://photos", "disk1", "--quiet", "--rate", "400")
+    process = user.start("sync", "upyun://photos", "disk1", "--quiet", "--rate", "25")
     until(lambda: running(user), "the job to answer")
 
     (shown,) = user.json("status", "--job", "photos")
@@ -71,6 +71,7 @@ def test_a_running_job_tells_its_speed_and_ends_undisturbed(user, bucket):
     assert shown["machines"]
     assert shown["volumes"][0]["path"] == str(user.folder / "disk1")
     assert "/s" in told
+    user.run("limit", "--rate", "off")
     assert process.wait(60) == 0, process.stdout.read()
     process.stdout.close()
     assert user.json("status")[0]["running"] is False
@@ -78,7 +79,7 @@ def test_a_running_job_tells_its_speed_and_ends_undisturbed(user, bucket):
 
 def test_a_killed_job_is_shown_as_interrupted(user, bucket):
     user.knows(bucket("flat:2000,size=300"))
-    process = user.start("sync", "upyun://photos", "disk1", "--quiet", "--rate", "200")
+    process = user.start("sync", "upyun://photos", "disk1", "--quiet", "--rate", "25")
     until(lambda: running(user), "the job to answer")
     process.kill()
     process.communicate()

@@ -31,7 +31,7 @@ def fetched(simulator) -> int:
 
 
 def test_a_paused_job_starts_nothing_until_it_is_resumed(user, bucket):
-    simulator = bucket("flat:2000,size=300")
+    simulator = bucket("flat:20000,size=300")
     user.knows(simulator)
     with running(user, "--rate", "200"):
         assert "the job is paused" in user.says("pause")
@@ -51,7 +51,12 @@ def stands_still(user, simulator) -> bool:
 
 
 def test_limits_change_one_by_one_and_hold_at_once(user, bucket):
-    user.knows(bucket("flat:3000,size=300"))
+    simulator = bucket("flat:3000,size=300")
+    simulator.mutate(put={"held/a.jpg": 700})
+    simulator.inject("503:on=list,path=held/")
+    user.knows(simulator)
+    # The job goes on for two minutes where a folder is not listed.
+    user.environment["BUCKETPULL_RETRY_SECONDS"] = "3"
     with running(user, "--rate", "100"):
         told = user.says("limit", "--bandwidth", "5M")
         assert (
@@ -71,7 +76,7 @@ def test_limits_change_one_by_one_and_hold_at_once(user, bucket):
 
 
 def test_a_limit_by_time_of_day_holds_too(user, bucket):
-    user.knows(bucket("flat:3000,size=300"))
+    user.knows(bucket("flat:20000,size=300"))
     with running(user, "--rate", "100"):
         user.run("limit", "--bandwidth", "00:00,3M 12:00,3M")
 
@@ -79,7 +84,7 @@ def test_a_limit_by_time_of_day_holds_too(user, bucket):
 
 
 def test_changed_limits_outlive_a_kill_and_a_pause_does_not(user, bucket):
-    user.knows(bucket("flat:3000,size=300"))
+    user.knows(bucket("flat:20000,size=300"))
     with running(user, "--rate", "100") as process:
         user.run("limit", "--rate", "50", "--bandwidth", "00:00,3M 12:00,3M")
         user.run("pause")
@@ -120,7 +125,7 @@ def test_what_failed_is_tried_again_while_the_job_runs(user, bucket):
 
 
 def test_what_was_changed_and_by_whom_is_told_in_the_job(user, bucket):
-    user.knows(bucket("flat:3000,size=300"))
+    user.knows(bucket("flat:20000,size=300"))
     with running(user, "--rate", "100"):
         user.run("pause")
         user.run("resume")

@@ -4,7 +4,7 @@ import socket
 import pytest
 from tests.cli.conftest import until
 
-SLOW = ("sync", "upyun://photos", "disk1", "disk2", "--quiet", "--rate", "300")
+SLOW = ("sync", "upyun://photos", "disk1", "disk2", "--quiet", "--rate", "60")
 
 
 @pytest.fixture
@@ -166,6 +166,7 @@ def test_a_running_job_takes_up_drains_and_gives_up_volumes_at_once(user, job):
     assert states == {"disk1": "lost", "disk2": "draining", "disk3": "open"}
     user.run("volumes", "add", "disk1", expect=2)
     user.run("volumes", "add", "no/such/disk4", expect=2)
+    user.run("limit", "--rate", "off")
     assert job.wait(100) == 0
     whole = user.files("disk2") + user.files("disk3")
     assert len(whole) == len(set(whole)) == 4000

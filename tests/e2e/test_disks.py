@@ -220,11 +220,17 @@ def test_the_reserve_stays_free_and_no_more(make_job, disks):
     assert 1000 < summary["stored"] < 4000
 
 
+def hurry(job):
+    """Lift the limit that gave time to look at a running job."""
+    job.command("limit", "--rate", "off", "--state", str(job.state))
+
+
 def pull_while_one_disk_fails(job, failing, fail):
-    with running(job, "--rate", "1000") as process:
-        until(lambda: job.count() > 1000, "some objects", process)
+    with running(job, "--rate", "300") as process:
+        until(lambda: job.count() > 500, "some objects", process)
         until(lambda: volumes(job)[failing.path]["stored_objects"] > 0, "something to be settled", process)
         fail()
+        hurry(job)
         return ended(process)
 
 
@@ -269,7 +275,7 @@ def test_a_disk_that_comes_back_while_the_job_runs_is_used_again(make_job, disks
     job = make_job("flat:24000,size=1KiB")
     failing = disks.ext4(128)
     on(job, failing.path, *(disks.tmpfs("128m").path for _ in range(others)))
-    with running(job, "--rate", "1000") as process:
+    with running(job, "--rate", "300") as process:
         until(lambda: running_state(job) and volumes(job)[failing.path]["stored_objects"], "some", process)
         failing.remount("abort")
         until(lambda: volumes(job)[failing.path]["state"] == "sick", "the disk to be sick", process)
@@ -278,6 +284,7 @@ def test_a_disk_that_comes_back_while_the_job_runs_is_used_again(make_job, disks
         held = len(files_on(failing.path))
         until(lambda: volumes(job)[failing.path]["state"] == "open", "the disk to be used again", process)
         until(lambda: len(files_on(failing.path)) > held, "files on it", process)
+        hurry(job)
         said = ended(process)
 
     assert f"volume.sick: volume {failing.path} is sick: " in said
@@ -293,7 +300,7 @@ def test_a_disk_that_is_pulled_out_ends_nothing_and_is_used_again_when_it_is_plu
     job = make_job("flat:8000,size=1KiB")
     pulled = disks.odd()
     on(job, pulled.path, disks.tmpfs("128m").path)
-    with running(job, "--rate", "1000") as process:
+    with running(job, "--rate", "200") as process:
         until(lambda: running_state(job) and volumes(job)[pulled.path]["stored_objects"], "some", process)
         pulled.unplug()
         until(lambda: volumes(job)[pulled.path]["state"] == "sick", "the disk to be sick", process)
@@ -301,6 +308,7 @@ def test_a_disk_that_is_pulled_out_ends_nothing_and_is_used_again_when_it_is_plu
         pulled.plug_in()
         until(lambda: volumes(job)[pulled.path]["state"] == "open", "the disk to be used again", process)
         job.command("resume", "--state", str(job.state))
+        hurry(job)
         ended(process)
 
     assert job.summary()["failures"] == {}
@@ -430,9 +438,10 @@ def test_a_drained_disk_takes_nothing_new_in_a_running_job(make_job, disks):
     job = make_job("flat:16000,size=2KiB")
     drained, other = disks.tmpfs("128m"), disks.tmpfs("128m")
     on(job, drained.path, other.path)
-    with running(job, "--rate", "2000") as process:
-        until(lambda: job.count() > 1000, "some objects", process)
+    with running(job, "--rate", "500") as process:
+        until(lambda: job.count() > 500, "some objects", process)
         job.command("volumes", "drain", drained.path, "--state", str(job.state))
+        hurry(job)
         ended(process)
 
     held = check_each_once(job)

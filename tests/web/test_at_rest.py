@@ -95,7 +95,7 @@ def test_a_job_at_rest_is_shown_from_its_journal_and_cannot_be_changed(simulator
 
 
 def test_a_job_that_runs_is_steered_and_its_end_is_seen(simulator, tmp_path):
-    job = sync(simulator, tmp_path, "--rate", "100")
+    job = sync(simulator, tmp_path, "--rate", "5")
     until((tmp_path / "state" / "control").exists, "the job to listen")
     with page(simulator, tmp_path) as served:
 
@@ -108,6 +108,7 @@ def test_a_job_that_runs_is_steered_and_its_end_is_seen(simulator, tmp_path):
         assert served.ask("POST", "/api/pause", "{}")[0] == 200
         until(lambda: now()["state"] == "paused", "the pause")
         assert served.ask("POST", "/api/resume", "{}")[0] == 200
+        assert served.ask("POST", "/api/limits", '{"requests_per_second": null}')[0] == 200
         assert job.wait(60) == 0
         job.stderr.close()
         until(lambda: not now()["running"], "the end")
