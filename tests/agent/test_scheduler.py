@@ -48,6 +48,14 @@ def test_smaller_batches_are_asked_for_in_greater_number(scheduler):
     assert pulse_of(scheduler, 500).window == 500 + 4
 
 
+def test_a_few_small_batches_among_large_ones_do_not_fill_the_disks_with_promises(scheduler):
+    for _ in range(50):
+        scheduler.accept(8)  # what others handed back
+    scheduler.unstarted = [1500, 1500]
+
+    assert pulse_of(scheduler, 12).window <= 12 + 4, "those in hand have 250 objects each"
+
+
 def test_ticks_that_come_in_a_lump_are_no_speed(scheduler):
     for at, objects in ((1.0, 0), (1.5, 50), (2.0, 100), (40.0, 150), (40.00001, 200), (40.00002, 4000)):
         scheduler.tick(0, tick(objects=objects), at)

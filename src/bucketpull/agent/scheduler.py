@@ -292,7 +292,9 @@ class Scheduler:
             return 0
         wanted = sum(min(STOCK_MAX, max(STOCK_MIN, int(speed * STOCK_SECONDS))) for speed in self._speed)
         missing = max(0, wanted - sum(self.unstarted) - self.inspected)
-        usual, more = -(-missing // MAX_OBJECTS), math.ceil(missing / max(1.0, self._batch))
+        # A few that are small, such as what other machines handed back, do not say that the next ones are.
+        mean = max(1.0, self._batch, sum(self.unstarted) / max(1, batch))
+        usual, more = -(-missing // MAX_OBJECTS), math.ceil(missing / mean)
         return batch + max(usual, min(more, BATCHES_MOST - batch))
 
 
