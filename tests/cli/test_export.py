@@ -86,6 +86,25 @@ def test_parquet_has_few_row_groups_for_each_is_held_in_memory_to_the_end(monkey
     assert found.read().column("key").to_pylist()[::3] == [f"a/{number}" for number in range(5)]
 
 
+def test_a_key_and_a_path_that_are_no_text_have_their_bytes_in_hex():
+    volume = KnownVolume("id", "machine", "/disk", VolumeState.OPEN)
+    written = io.BytesIO()
+    with export._jsonl(written) as write:
+        write(
+            [
+                (volume, Stored(b"", name, "", 7, 9, b"", Location(path, 0, 7, "")))
+                for name, path in ((b"\xff", b"\xff"), (b"\xfe", b"packs/1.tar"), (b"a", b"a"))
+            ]
+        )
+    rows = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [row["path"] for row in rows] == ["\\xff", "packs/1.tar", "a"]
+    assert [(row.get("key_hex"), row.get("path_hex")) for row in rows] == [
+        ("ff", "ff"),
+        ("fe", None),
+        (None, None),
+    ]
+
+
 def test_parquet_wants_a_file(user, service):
     user.knows(service).run(*SYNC)
 

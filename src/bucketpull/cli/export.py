@@ -124,6 +124,7 @@ An object is `length` bytes from byte `offset` of `path` on, which is below the 
 same path in full, as it is on `machine`, where the volume is mounted at `mount`.
 """
 
+_IN_HEX: Final = ("key_hex", "path_hex")
 Held = tuple[KnownVolume, Stored]
 Write = Callable[[list[Held]], None]
 
@@ -147,13 +148,13 @@ def _fields(volume: KnownVolume, stored: Stored, text: Callable[[bytes], str]) -
 
 
 def _row(volume: KnownVolume, stored: Stored) -> dict[str, str | int]:
-    r"""Return an object's fields by name; bytes that are not UTF-8 are escaped as \xNN, and `key_hex` has such a key's bytes."""
+    r"""Return an object's fields by name; bytes that are not UTF-8 are escaped as \xNN, and `key_hex` and `path_hex` have those of such a key and path."""
     row = dict(zip(COLUMNS, _fields(volume, stored, show), strict=True))
-    key = key_of(stored.directory, stored.name)
-    try:
-        key.decode()
-    except UnicodeDecodeError:
-        row["key_hex"] = key.hex()
+    for name, value in zip(_IN_HEX, (key_of(stored.directory, stored.name), stored.location[0]), strict=True):
+        try:
+            value.decode()
+        except UnicodeDecodeError:
+            row[name] = value.hex()
     return row
 
 
@@ -234,12 +235,14 @@ def _jsonl(stream: BinaryIO) -> AbstractContextManager[Write]:
 def _parquet_writer(stream: BinaryIO) -> Iterator[Write]:
     arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     types = {str: arrow.string(), int: arrow.int64()}
-    schema = arrow.schema([(name, types[type_]) for name, type_ in (COLUMNS | {"key_hex": str}).items()])
+    schema = arrow.schema(
+        [(name, types[type_]) for name, type_ in (COLUMNS | dict.fromkeys(_IN_HEX, str)).items()]
+    )
 
     waiting: list[Any] = []
 
     def write(group: list[Held]) -> None:
-        rows = [{"key_hex": "", **_row(*held)} for held in group]
+        rows = [{**dict.fromkeys(_IN_HEX, ""), **_row(*held)} for held in group]
         waiting.append(arrow.Table.from_pylist(rows, schema=schema))
         if len(waiting) == _GROUPS_A_ROW_GROUP:
             write_row_group()
