@@ -10,6 +10,7 @@ import struct
 import subprocess
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from tests.e2e.test_disks import fill_up
@@ -197,14 +198,11 @@ class Trouble:
         """Let a disk turn up elsewhere. Nobody may be using it."""
         number = self.dice.random.randrange(len(self.volumes))
         volume = self.volumes[number]
-        try:
-            is_there = volume.exists()
-        except OSError:
-            is_there = False
-        if is_there and self.dice.chance(0.3):
-            self._moves += 1
-            self.volumes[number] = volume.rename(volume.with_name(f"moved{self._moves}"))
-            self.dice.say(f"{volume} is at {self.volumes[number]}")
+        with suppress(OSError):  # the disk may be sick
+            if volume.exists() and self.dice.chance(0.3):
+                self._moves += 1
+                self.volumes[number] = volume.rename(volume.with_name(f"moved{self._moves}"))
+                self.dice.say(f"{volume} is at {self.volumes[number]}")
 
     def calm(self):
         if self._heal:
