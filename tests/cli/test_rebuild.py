@@ -49,6 +49,23 @@ def test_what_two_disks_of_a_rebuilt_job_both_have_is_on_one_of_them_after_the_n
     assert (shown["state"], shown["counters"]["skipped"], shown["counters"]["stored"]) == ("complete", 99, 1)
 
 
+def test_what_two_disks_both_have_goes_from_one_of_them_when_the_one_that_was_away_is_back(user, bare):
+    user.run("sync", "upyun://photos", "disk2", "--quiet", "--state", "another")
+    (user.folder / "another").rename(user.folder / "away")
+    user.run("rebuild", "upyun://photos", "disk1", "disk2", "--state", "state")
+    (user.folder / "disk2").rename(user.folder / "unplugged")
+    user.run(*SYNC)
+    (user.folder / "unplugged").rename(user.folder / "disk2")
+
+    user.run(*SYNC, "disk2")
+
+    kept = [
+        path.relative_to(user.folder / disk) for disk in ("disk1", "disk2") for path in photos(user, disk)
+    ]
+    assert len(kept) == len(set(kept)) == 100
+    assert user.says("verify", "disk1", "disk2", "--hash", "--json") == ""
+
+
 def test_what_a_killed_job_had_written_and_not_booked_is_known_after_a_rebuild(user, bucket):
     simulator = bucket("2023=flat:30,size=900;2024=flat:70,size=1100")
     user.knows(simulator).environment["BUCKETPULL_KILL_AT"] = "synced"

@@ -268,6 +268,7 @@ class Coordinator:
         self.budget.see(pulse, now)
         if news:
             yield UseJournal(lambda journal: journal.see_volumes(news))
+            yield from self.count()
         if pulse.begun:
             answer = yield UseJournal(lambda journal: judge(journal, pulse.begun))
             if answer.verdicts:

@@ -10,7 +10,7 @@ from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import BatchDraft, Failure, Part, Span, WorkKind
 from bucketpull.domain.retry import LAST_PASS
-from bucketpull.journal.extents import Entry, covers
+from bucketpull.journal.extents import Entry, covers, unpack_entries
 from bucketpull.journal.frontier import AGAIN, LAST, REPAIR, USUAL, Taken, candidates_blob
 from bucketpull.journal.journal_tables import Tables
 from bucketpull.journal.listed_pages import Share
@@ -100,6 +100,10 @@ def _book_extents(tables: Tables, receipt: BatchReceipt, taken: Taken) -> None:
     there = [block for block in volumes if tables.volumes.is_there(block[0])]
     for page, share in shares.items():
         tables.pages.book(spans[page], share, there, tables.run.number)
+    unmet = tables.books.unmet
+    for span in spans.values() if unmet else ():
+        unread = [entry[:2] for entry in unpack_entries(taken.candidates) if entry[0] in unmet]
+        tables.pages.recall(span, unread, tables.run.number)
     if len(there) < len(volumes):
         _list_again(tables, spans.values())
 

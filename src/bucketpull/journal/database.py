@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bucketpull.domain.errors import ConfigError, JournalError, JournalLocked
 from bucketpull.journal.store import FILE, Store, damaged, migrations, read, translated, undone_on_error
+from bucketpull.trusted_path import make_private_folder
 
 MARKER = "journal.id"
 LOCK = "journal.lock"
@@ -253,3 +254,14 @@ def _refusal(path: Path, holder: str) -> str:
         f"journal {path.parent} is in use by {holder or 'another process'}: "
         "wait for it or stop it; for a second job at the same time give another --job or --state"
     )
+
+
+def locked(folder: Path) -> Lock:
+    """Make a journal's folder where there is none, and lock it. Raises ConfigError where it cannot be made or written, or is not ours."""
+    try:
+        make_private_folder(folder)
+        check_ours(folder)
+        return Lock(folder / LOCK)
+    except OSError as error:
+        remedy = "give a folder that can be written with --state"
+        raise ConfigError(f"journal {folder}: {error.strerror}; {remedy}") from error

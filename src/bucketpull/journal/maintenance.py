@@ -80,11 +80,29 @@ def forget_failures(tables: Tables, recorded: Iterable[Recorded]) -> None:
             tables.failures.remove(failure)
 
 
-def doubt(tables: Tables, rows: Iterable[PageRow]) -> None:
-    """Have pages compared when they are listed again, though they be unchanged."""
+def doubt(tables: Tables, rows: Sequence[PageRow], twice: "Overlaps") -> int:
+    """Have pages compared when they are listed again, though they be unchanged; return how many."""
+    doubted = [row for row in rows if row.digest]
+    for row in doubted:
+        tables.pages.doubt(row.directory, row.cursor)
+    twice.see(rows)
+    return len(doubted)
+
+
+def doubt_shared(tables: Tables, rows: Iterable[PageRow], volumes: set[int]) -> int:
+    """Have pages compared of which one of these volumes and others have blocks, where that was done without it: each may have a copy of an object.
+
+    Those of this run are listed again; return how many.
+    """
+    again: list[Position] = []
     for row in rows:
-        if row.digest:
+        holders = {entry[0] for entry in unpack_entries(row.extents)}
+        if row.digest and volumes & holders and len(holders) > 1:
             tables.pages.doubt(row.directory, row.cursor)
+            if row.run == tables.run.number:
+                again.append(Position(row.directory, row.cursor, row.until))
+    tables.frontier.add_scans(again, tier=AGAIN)
+    return len(again)
 
 
 class Overlaps:
@@ -245,6 +263,7 @@ def learn(tables: Tables, blocks: Iterable[LedgerBlock]) -> int:
     for volume, offset, records in blocks:
         number = tables.volumes.number(volume, "")
         tables.books.note_block(volume, offset)
+        tables.books.unmet.add(number)
         for record in records:
             if record.names:
                 _learn_page(tables, record, (number, offset))

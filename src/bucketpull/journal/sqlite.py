@@ -7,9 +7,10 @@ from typing import Self, final
 
 from bucketpull.domain.batching import groups
 from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
-from bucketpull.domain.errors import ConfigError, JournalError, Reason
+from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
 from bucketpull.domain.model import (
+    IN_PLACE,
     MESSAGE_CURSOR,
     Counters,
     Failure,
@@ -26,14 +27,14 @@ from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.domain.selection import EVERYTHING
 from bucketpull.domain.steering import Steering
 from bucketpull.journal import batch_receipts, database, maintenance, scan_receipts
-from bucketpull.journal.database import Lock, check_ours
+from bucketpull.journal.database import Lock
 from bucketpull.journal.job_settings import adopt
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.journal_tables import NextPageTry, NextTry, Tables
+from bucketpull.journal.listed_pages import PageRow
 from bucketpull.journal.store import FLOOR_BYTES, Store
 from bucketpull.journal.sums import check_outstanding
 from bucketpull.journal.volume_numbers import KnownVolume
-from bucketpull.trusted_path import make_private_folder
 
 LONGEST_WAIT_SECONDS = 3_600.0  # for work: more was reckoned by a clock that was wrong
 CLOCK_SECONDS = 60.0  # a clock that goes back so far was wrong before
@@ -88,7 +89,7 @@ class SqliteJournal(JournalReader):
             JournalError: It cannot be written, or there is none and `configuration` is None.
 
         """
-        lock = _locked(folder)
+        lock = database.locked(folder)
         try:
             opened = _opened(folder, job, configuration, now)
             try:
@@ -280,6 +281,11 @@ class SqliteJournal(JournalReader):
         self.record_volumes(
             [KnownVolume(status.id, status.machine, status.path, status.state) for status in volumes]
         )
+        here = {self._tables.volumes.known_number(each.id) for each in volumes if each.state in IN_PLACE}
+        if met := self._tables.books.unmet & here:
+            self._in_steps(lambda tables, rows: maintenance.doubt_shared(tables, rows, met))
+            with self._transaction() as tables:
+                tables.books.unmet -= met
 
     def find_cut(self, volumes: Sequence[VolumeStatus]) -> list[str]:
         """See `ports.Journal`."""
@@ -296,19 +302,20 @@ class SqliteJournal(JournalReader):
             maintenance.forget_blocks(tables, volume, number, end)
 
     def _drop_extents(self, number: int, is_gone: Callable[[int], bool]) -> int:
-        pages = 0
+        return self._in_steps(lambda tables, rows: maintenance.drop_extents(tables, rows, number, is_gone))
+
+    def _in_steps(self, change: Callable[[Tables, Sequence[PageRow]], int]) -> int:
+        """Change all pages, a thousand in a transaction; return the sum of what that gives."""
+        total = 0
         for rows in self._tables.pages.walk():
             with self._transaction() as tables:
-                pages += maintenance.drop_extents(tables, rows, number, is_gone)
-        return pages
+                total += change(tables, rows)
+        return total
 
     def doubt_all(self) -> int:
         """Have the next run compare every page with what lies on volumes; return how many objects this run may have counted twice."""
         twice = maintenance.Overlaps(self._tables.run.number)
-        for rows in self._tables.pages.walk():
-            with self._transaction() as tables:
-                maintenance.doubt(tables, rows)
-            twice.see(rows)
+        self._in_steps(lambda tables, rows: maintenance.doubt(tables, rows, twice))
         return twice.count()
 
     def record_volumes(self, volumes: Sequence[KnownVolume]) -> None:
@@ -395,16 +402,6 @@ class SqliteJournal(JournalReader):
         except BaseException:
             self._tables = Tables.load(tables.store, *self._policies)
             raise
-
-
-def _locked(folder: Path) -> Lock:
-    try:
-        make_private_folder(folder)
-        check_ours(folder)
-        return Lock(folder / database.LOCK)
-    except OSError as error:
-        remedy = "give a folder that can be written with --state"
-        raise ConfigError(f"journal {folder}: {error.strerror}; {remedy}") from error
 
 
 def _opened(folder: Path, job: str, configuration: Mapping[str, str] | None, now: float) -> Store:

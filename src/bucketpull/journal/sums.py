@@ -15,7 +15,7 @@ class Books(msgspec.Struct):
     `spent` is of all runs. `selection` stands for what the present run wants of the source, "" where that was not said; `is_mixed`
     says that earlier runs wanted something else, so that what the present one does not see may still be there. `last_blocks` are, by
     volume, the highest offsets (bytes) of ledger blocks that were booked. `steering` is what commands changed while the job runs.
-    `is_void` says that some of what the present run counts was removed since, nobody knows how much: unfinished, it is not gone on with.
+    `unmet` are the numbers of volumes that are known from their ledgers alone: none was there since. `is_void` says that some of what the present run counts was removed since, nobody knows how much: unfinished, it is not gone on with.
     """
 
     counters: Counters = msgspec.field(default_factory=Counters)
@@ -27,6 +27,7 @@ class Books(msgspec.Struct):
     is_mixed: bool = False
     last_blocks: dict[str, int] = {}
     steering: Steering | None = None
+    unmet: set[int] = set()
     is_void: bool = False
 
     def add_work(self, kind: WorkKind, tier: int, objects: int, size: int) -> None:
