@@ -38,6 +38,16 @@ def test_a_top_folder_or_a_suffix_needs_refusals_in_several_folders(keys, same, 
     assert not groups.refuses(*other, 1.0)
 
 
+def test_a_suffix_is_refused_in_one_folder_among_others_that_come():
+    groups = RefusedGroups()
+    for number in range(REFUSED):
+        groups.refused(b"v", b"%d.SVG" % number, 0.0)
+        groups.gave(b"v", b"%d.jpg" % number)
+    assert groups.refuses(b"v", b"new.svg", 1.0)
+    assert not groups.refuses(b"v", b"new.jpg", 1.0)
+    assert not groups.refuses(b"w", b"new.svg", 1.0)
+
+
 def test_one_object_is_tried_now_and_then_and_if_it_comes_the_part_is_forgotten():
     groups = after(*((b"v", b"%d" % number) for number in range(REFUSED)))
     assert [groups.refuses(b"v", b"x", 5.0), groups.refuses(b"v", b"x", 6.0)] == [False, True]

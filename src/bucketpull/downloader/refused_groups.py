@@ -1,4 +1,4 @@
-"""What an endpoint refuses, object for object, though it gives others: a folder, all below a top folder, a suffix.
+"""What an endpoint refuses, object for object, though it gives others: a suffix in a folder or in all, a folder, all below a top folder.
 
 The smallest group that explains the refusals is believed. Its objects are asked of the next endpoint at once; one of them is tried
 here now and then, and when it comes the group is forgotten. Times are monotonic seconds.
@@ -8,14 +8,15 @@ from collections import OrderedDict
 from typing import Final
 
 REFUSED: Final = 16  # objects in a row, in a folder; fewer than what an endpoint is suspected for
-SEVERAL: Final = 3  # folders, before more than a folder is believed to be refused
+SEVERAL: Final = 3  # folders, before more than is in one of them is believed to be refused
 FIRST_SECONDS: Final = 5.0
 LONGEST_SECONDS: Final = 300.0
 MOST_GROUPS: Final = 4096
+_OF_ONE_FOLDER: Final = frozenset({"kind", "folder"})
 
 
 class _Group:
-    """One folder, top folder or suffix: refusals in a row, the folders they were in, when it is to be tried again."""
+    """One folder, top folder, suffix, or suffix in a folder: refusals in a row, the folders they were in, when it is to be tried again."""
 
     def __init__(self) -> None:
         self.refusals = 0
@@ -64,10 +65,11 @@ class RefusedGroups:
 
 
 def _is_believed(key: tuple[str, bytes], group: _Group) -> bool:
-    return group.refusals >= REFUSED and (key[0] == "folder" or len(group.folders) >= SEVERAL)
+    return group.refusals >= REFUSED and (key[0] in _OF_ONE_FOLDER or len(group.folders) >= SEVERAL)
 
 
 def _groups_of(directory: bytes, name: bytes) -> list[tuple[str, bytes]]:
     """Return what an object belongs to, the smallest first."""
     suffix = name.rpartition(b".")[2].lower() if b"." in name else b""
-    return [("folder", directory), ("top", directory.partition(b"/")[0]), ("suffix", suffix)]
+    kind = directory + b"/" + suffix
+    return [("kind", kind), ("folder", directory), ("top", directory.partition(b"/")[0]), ("suffix", suffix)]
