@@ -139,6 +139,14 @@ class Rig:
             self.turn()
         raise AssertionError(f"not so after {turns} turns, {self.clock.seconds} s")
 
+    def listed(self) -> int:
+        """Give back to the scan what it returned; return how many pages were listed."""
+        for receipt in self.receipts:
+            if receipt.positions:
+                self.survey(receipt.positions)
+                receipt.positions = []
+        return sum(len(receipt.pages) for receipt in self.receipts)
+
     def settle(self, outcomes: int = 1) -> list[Outcome]:
         """Run until there are so many outcomes."""
         self.run(lambda: len(self.outcomes) >= outcomes)

@@ -355,10 +355,11 @@ def _seconds(is_listing, at_first=()):
     rig = Rig(answer, routes=("origin",), level=None, pages=folders)
     if is_listing:
         rig.survey([Position(directory) for directory, _ in folders])
+        rig.run(lambda: rig.listed() == len(folders))
     else:
         rig.mount()
         rig.assign(parts(3000))
-    rig.run(lambda: rig.receipts or rig.outcomes)
+        rig.settle()
     return rig.clock.seconds
 
 
