@@ -4,14 +4,17 @@ It is the last few cursors and pages, and one of each that moves on at every pow
 length within three times round it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from zlib import crc32
 
 import msgspec
 
 _CURSORS = 16
 _PAGES = 4
 _BYTES = 6  # of a digest
+_TAIL = 512  # rows: what slips onto the next page stood at the end of this one
+_MARK_BYTES = 4  # of a row; one that is another's by chance costs a request
 MOST_EMPTY = 10_000
 """How many pages in a row may be without entries. Services have some where much was deleted; each costs a request."""
 
@@ -20,7 +23,7 @@ class Trail(msgspec.Struct, array_like=True, frozen=True):
     """The pages before. `cursors` and `pages` are digests of the last ones, end to end, `mark` and `page_mark` of an earlier one.
 
     `steps` counts the pages. `asked` is the cursor with which the last page was asked for, `last` the last row of that page, b""
-    if its rows were not in order. `empty` counts the last pages that had no rows.
+    if its rows were not in order: then `tail` has a mark of each of its last rows. `empty` counts the last pages that had no rows.
     """
 
     cursors: bytes = b""
@@ -31,6 +34,12 @@ class Trail(msgspec.Struct, array_like=True, frozen=True):
     asked: str = ""
     last: bytes = b""
     empty: int = 0
+    tail: bytes = b""
+
+    def may_know(self, rows: Iterable[bytes]) -> set[bytes]:
+        """Return which rows may have been among the last ones of the page before, where these were not in order."""
+        known = set(_each(self.tail, _MARK_BYTES))
+        return {row for row in rows if _mark(row) in known} if known else set()
 
     def knows_cursor(self, cursor: str) -> bool:
         """Tell whether a cursor was given before."""
@@ -44,8 +53,10 @@ class Trail(msgspec.Struct, array_like=True, frozen=True):
         """Tell whether this is an empty page after so many empty ones that no entry is expected any more."""
         return not rows and self.empty >= MOST_EMPTY
 
-    def after(self, cursor: str, rows: Sequence[bytes], asked: str, last: bytes) -> "Trail":
-        """Add a page: the cursor that it gives, its rows, and those of `asked` and `last`."""
+    def after(
+        self, cursor: str, rows: Sequence[bytes], asked: str, last: bytes, tail: Sequence[bytes] = ()
+    ) -> "Trail":
+        """Add a page: the cursor that it gives, its rows, and those of `asked`, `last` and `tail`."""
         given, page, steps = _digest([cursor.encode()]), _digest(rows) if rows else b"", self.steps + 1
         moves_on = steps & self.steps == 0
         return Trail(
@@ -57,11 +68,16 @@ class Trail(msgspec.Struct, array_like=True, frozen=True):
             asked,
             last,
             0 if rows else self.empty + 1,
+            b"".join(map(_mark, tail[-_TAIL:])),
         )
 
 
-def _each(digests: bytes) -> list[bytes]:
-    return [digests[start : start + _BYTES] for start in range(0, len(digests), _BYTES)]
+def _each(digests: bytes, size: int = _BYTES) -> list[bytes]:
+    return [digests[start : start + size] for start in range(0, len(digests), size)]
+
+
+def _mark(row: bytes) -> bytes:
+    return crc32(row).to_bytes(_MARK_BYTES)
 
 
 def _digest(pieces: Sequence[bytes]) -> bytes:

@@ -13,6 +13,7 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Position, key_of
 from bucketpull.sources import trail
 from bucketpull.sources.upyun.listing import read_listing
+from bucketpull.sources.upyun.stages import ask_for
 from upyun_simulator.cursor import END, RowKeys, Sealed
 from upyun_simulator.errors import Refusal
 from upyun_simulator.faults import parse_rule
@@ -477,3 +478,20 @@ def test_keys_of_a_folder_without_a_name_begin_with_a_slash():
     assert source().list_request(position, SITE, 1e9).url == "https://v0.api.upyun.com/demo//"
     inside = _read({"files": [_FILE], "iter": END}, position)
     assert key_of(inside.part.directory, inside.part.names[0]) == b"/a.jpg"
+
+
+@pytest.mark.parametrize("order", ["names", "times"])
+def test_entries_that_slip_onto_the_next_page_are_taken_once_whatever_the_order(order):
+    names = [f"{number if order == 'names' else number * 37 % 50:02}.jpg" for number in range(50)]
+    listed, duplicates, waiting = [], 0, [Position(b"")]
+    while waiting:
+        position = waiting.pop(0)
+        start = int(ask_for(position).cursor or 0)
+        files = [_FILE | {"name": name} for name in names[max(0, start - 2) : start + 10]]
+        page = _read({"files": files, "iter": str(start + 10) if start < 40 else END}, position)
+        listed += page.part.names
+        duplicates += page.duplicates
+        waiting += page.following
+
+    assert sorted(listed) == sorted(name.encode() for name in names)
+    assert duplicates == 8

@@ -1,9 +1,10 @@
 """From a listing answer to a page: refuses what is doubtful, and decides where the listing goes on.
 
 A directory is listed page after page, unless it is so large that `parallel_listing` takes over. Cursors that lead back are found,
-and entries that two neighbouring pages give: those of a page that lie before the end of the page before may have been on that one.
-They are `held` back, and the page before is asked for once more: those that it does not give are new. So nothing is taken twice, and
-nothing is lost if the listing goes by something else than names.
+and entries that two neighbouring pages give: those of a page that lie before the end of the page before, or whose marks are among
+those of its last entries where they are not in order of names, may have been on that one. They are `held` back, and the page before
+is asked for once more: those that it does not give are new. So nothing that slipped on is taken twice, and nothing is lost if the
+listing goes by something else than names.
 """
 
 from collections.abc import Iterator, Sequence
@@ -128,9 +129,8 @@ def _go_on_serially(page: Answered) -> Page:
         return taken
     trouble = _trouble(page, trail, rows)
     if not trouble:
-        following = trail.after(
-            listing.cursor, rows, ask_for(position).cursor, page.last if page.ordered else b""
-        )
+        last, tail = (page.last, ()) if page.ordered else (b"", rows)
+        following = trail.after(listing.cursor, rows, ask_for(position).cursor, last, tail)
         taken.following.append(
             position_at(position.directory, listing.cursor, Stage(stage.kind, trail=following))
         )
@@ -156,9 +156,10 @@ def _trouble(page: Answered, trail: Trail, rows: Sequence[bytes]) -> str:
 
 def _repeated(page: Answered, trail: Trail, rows: Sequence[bytes]) -> set[bytes]:
     """Return the rows that may have been on the page before; where they are most of the page, it is not in order of names."""
-    if not page.ordered or not trail.last:
-        return set()
-    early = {row for row in rows if row <= trail.last}
+    if page.ordered and trail.last:
+        early = {row for row in rows if row <= trail.last}
+    else:
+        early = trail.may_know(rows)
     return early if 2 * len(early) <= len(rows) else set()
 
 
