@@ -25,6 +25,7 @@ _FOR_OTHERS = {
 
 
 def test_a_job_imports_nothing_that_only_other_commands_use():
-    code = f"import sys, {', '.join(_JOB)}; print(*sorted({_FOR_OTHERS!r} & sys.modules.keys()))"
+    # What the interpreter itself, or a hook of its installation, has imported is not the job's.
+    code = f"import sys; before = {{*sys.modules}}; import {', '.join(_JOB)}; print(*sorted({_FOR_OTHERS!r} & sys.modules.keys() - before))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
