@@ -126,3 +126,44 @@ def test_promtool_accepts_the_rules():
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+RULES_TEST = """
+rule_files: [{rules}]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - {{series: 'bucketpull_volume_free_bytes{{instance="a", machine="m", volume="v"}}', values: "100x30"}}
+      - {{series: 'bucketpull_volume_state{{instance="a", machine="m", volume="v", state="open"}}', values: "1x9 0x20"}}
+      - {{series: 'bucketpull_outstanding_bytes{{instance="a"}}', values: "{outstanding}"}}
+    alert_rule_test:
+{expected}
+"""
+ALERT = """
+          exp_labels: {severity: warning, instance: a}
+          exp_annotations:
+            summary: "What is listed already does not fit on the volumes of a"
+            description: "FREE are free. Add a volume before they are full."
+"""
+
+
+@pytest.mark.parametrize(
+    ("outstanding", "fires"), [("1000x30", {5: None, 15: "0B", 25: "0B"}), ("0x30", {15: None, 25: None})]
+)
+def test_that_the_rest_does_not_fit_is_told_too_when_no_volume_is_open_any_more(tmp_path, outstanding, fires):
+    """It went from firing to resolved at the moment at which the last volume was full."""
+    expected = "\n".join(
+        f"      - eval_time: {minute}m\n        alertname: BucketpullVolumesFillUp\n        exp_alerts: "
+        + ("[]" if free is None else "\n        - " + ALERT.strip().replace("FREE", free))
+        for minute, free in fires.items()
+    )
+    (tmp_path / "test.yml").write_text(
+        RULES_TEST.format(rules=FOLDER / "alerts.yml", outstanding=outstanding, expected=expected)
+    )
+
+    done = subprocess.run(
+        ["promtool", "test", "rules", tmp_path / "test.yml"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
