@@ -36,6 +36,7 @@ from bucketpull.domain.record import (
     Unmount,
 )
 from bucketpull.testing.memory_volume import MemoryVolume
+from bucketpull.transport import wire
 
 encode = msgspec.msgpack.encode
 NAMES = [b"n%d" % number for number in range(8)]
@@ -599,6 +600,22 @@ def test_a_disk_that_is_given_up_while_another_is_cleared_holds_up_nothing():
     harness.give(batch(8))
     (tell,) = harness.assignments()
     assert tell.message.volume == "v1"
+
+
+def test_a_pulse_can_be_read_while_nothing_but_copies_is_to_be_removed():
+    harness = Harness()
+    harness.give(batch(7))
+    harness.store(harness.assignments()[-1])
+    harness.control(booked=[7])
+    assert harness.agent.is_quiet
+    harness.hanging.add("v1")
+    copies = Former("v1", [0], "v2", encode_parts([Part(b"d", "", [NAMES[0]], [1], [0])]), id=1)
+
+    harness.agent.received([Control(Limits(), remove=[copies])], harness.now)
+
+    pulse = harness.agent.pulse()
+    assert pulse.clears == 1
+    assert wire.up.read(wire.encode(pulse)) == pulse
 
 
 def test_more_batches_than_are_cleared_at_once_are_cleared_one_group_after_the_other():

@@ -199,7 +199,7 @@ class Agent:
             pulse.window = 0
         is_idle = not self._batches and not self._unconfirmed.waiting
         pulse.begun = self._unconfirmed.questions(self.scheduler.working(), self._now, is_idle=is_idle)
-        pulse.clears = self._told_clears = max(self._unconfirmed.number, not self.is_quiet)
+        pulse.clears = self._told_clears = max(self._unconfirmed.number, int(not self.is_quiet))
         pulse.removes = self._clearing.is_busy
         return pulse
 
