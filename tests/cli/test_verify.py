@@ -175,6 +175,25 @@ def test_a_damaged_header_in_a_pack_that_is_not_full_is_found_and_its_object_com
     assert service.counters()["requests"]["cdn.get"] == {"200": 1}
 
 
+@pytest.mark.parametrize("text", [b'"key"', b"img-", b'"size":'], ids=["JSON", "key", "size"])
+def test_a_damaged_description_of_a_sample_is_found_and_the_sample_comes_again(user, bucket, text):
+    user.knows(bucket("flat:100,size=900")).run(
+        *SYNC, "--pack", "64M", "--pack-names", "wds", "--processes", "1"
+    )
+    (pack,) = (user.folder / "disk1/packs").glob("*.tar")
+    data = bytearray(pack.read_bytes())
+    with tarfile.open(pack) as archive:
+        member = [each for each in archive.getmembers() if each.name.endswith(".json")][50]
+    data[data.index(text, member.offset_data) + len(text)] ^= 1
+    pack.write_bytes(data)
+
+    found = user.run("verify", "disk1", "--hash", expect=3)
+    user.run("verify", "disk1", "--hash", "--repair")
+
+    assert "the description beside it is damaged" in found.stdout
+    assert "all as recorded" in user.run("verify", "disk1", "--hash").stderr
+
+
 def test_each_volume_is_repaired_where_it_lies(user, bucket):
     user.knows(bucket("tree:dirs=40,files=100,size=300")).run(
         "sync", "upyun://photos", "disk1", "disk2", "--quiet"

@@ -2,9 +2,11 @@
 
 # ruff: noqa: RUF001 - Chinese has its own punctuation
 
+import re
 import string
 from io import BytesIO
 
+import pytest
 from babel.messages.pofile import read_po
 from scripts import translations
 
@@ -54,6 +56,20 @@ def test_a_duration_in_a_message_is_said_in_chinese():
 
     assert said == "源站恢复响应，此前中断 1 分 22 秒"
     assert translated("5 s of silence", "zh") == "5 s of silence"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "has 3 bytes instead of 4",
+        "its pack has SHA-256 12 instead of 34, and it has no MD5 that clears it",
+        "the description beside it is damaged: it tells of another object",
+    ],
+)
+def test_what_verify_finds_is_said_in_chinese(text):
+    said = translated(text, "zh")
+
+    assert not re.search("[a-z]{3}", said), said
 
 
 def test_what_a_server_answers_stays_as_it_is():

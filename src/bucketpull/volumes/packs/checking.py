@@ -17,6 +17,9 @@ _BUFFER_BYTES: Final = 1 << 16
 _PIECE_BYTES: Final = 4 << 20
 _LONGEST_HEAD: Final = 1 << 20  # a description of the longest keys is shorter
 
+_NO_HEADER: Final = "its header is damaged: no program finds it in the pack, nor what follows"
+_OTHER_DESCRIPTION: Final = "the description beside it is damaged: it tells of another object"
+
 
 class ToCheck(NamedTuple):
     """One object of a pack: where it begins, its length, its number among all objects of the volume, its MD5 if there is one.
@@ -101,7 +104,7 @@ class _Reading:
         self._entries = entries
         self._next = 0
         self._digest = hashlib.md5()
-        self._has_header = True
+        self._fault = ""
         self.whole = hashlib.sha256()
         self.is_damaged = False
         self.compared = 0
@@ -132,7 +135,7 @@ class _Reading:
             last = entry.offset + entry.length
             header = entry.offset - tar.BLOCK - start
             if 0 <= header < len(piece):
-                self._has_header = self._is_headed(bytes(piece[header : header + tar.BLOCK]), entry)
+                self._fault = self._fault_before(bytes(piece[header : header + tar.BLOCK]), entry)
             if entry.offset >= end:
                 return
             if entry.has_md5:
@@ -142,31 +145,45 @@ class _Reading:
             yield from self._compare(entry)
             self._step()
 
-    def _is_headed(self, block: bytes, entry: ToCheck) -> bool:
-        """Tell whether whoever reads the pack from its beginning finds an object of this name here; `block` is the last one before it."""
+    def _fault_before(self, block: bytes, entry: ToCheck) -> str:
+        """Return why whoever reads the pack from its beginning does not find an object of this name here; "" where it is found.
+
+        `block` is the last one before it.
+        """
         last = tar.read_header(block)
         if last is None or last.size != entry.length:
-            return False
+            return _NO_HEADER
         try:
             found = last if entry.head == tar.BLOCK else tar.read_header(self._before(entry, entry.head))
             if found is not None and (found.body, _name_sum(found.path, found.key)) == (
                 entry.head,
                 entry.name,
             ):
-                return True
-            return self._is_described(last.path, entry)
+                return ""
+            return self._fault_of_sample(last.path, entry)
         except OSError:
-            return False
+            return _NO_HEADER
 
-    def _is_described(self, path: bytes, entry: ToCheck) -> bool:
-        """Tell whether this is the name of a sample, and its description stands before it."""
+    def _fault_of_sample(self, path: bytes, entry: ToCheck) -> str:
+        """Return why this is no name of a sample whose description stands before it; "" where it is.
+
+        A key that is no UTF-8 has escapes in its description, and is not compared.
+        """
         head = entry.offset - tar.sample_block(path) * tar.BLOCK
         if not tar.BLOCK < head <= _LONGEST_HEAD:
-            return False
-        found = tar.read_header(self._before(entry, head))
+            return _NO_HEADER
+        data = self._before(entry, head)
+        found = tar.read_header(data)
         if found is None or found.path != tar.description_of(path):
-            return False
-        return found.body + found.size + tar.padding(found.size) + tar.BLOCK == head
+            return _NO_HEADER
+        if found.body + found.size + tar.padding(found.size) + tar.BLOCK != head:
+            return _NO_HEADER
+        told = tar.read_description(data[found.body : found.body + found.size])
+        if told is None or told.size != entry.length:
+            return _OTHER_DESCRIPTION
+        key = told.key.encode()
+        is_same = "\\x" in told.key or _name_sum(keys.path_of(key), key) == entry.name
+        return "" if is_same else _OTHER_DESCRIPTION
 
     def _before(self, entry: ToCheck, length: int) -> bytes:
         return os.pread(self._fd, length, entry.offset - length)
@@ -176,8 +193,8 @@ class _Reading:
         found = self._digest.digest()
         if entry.has_md5 and found != entry.md5:
             detail = f"has MD5 {found.hex()} instead of {entry.md5.hex()}"
-        elif not self._has_header:
-            detail = "its header is damaged: no program finds it in the pack, nor what follows"
+        elif self._fault:
+            detail = self._fault
         else:
             return
         self.is_damaged = True
@@ -194,7 +211,7 @@ class _Reading:
 
     def _step(self) -> None:
         self._next += 1
-        self._has_header = True
+        self._fault = ""
         self._digest = hashlib.md5()
 
 

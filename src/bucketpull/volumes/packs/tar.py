@@ -48,6 +48,14 @@ class MemberHeader(NamedTuple):
     body: int
 
 
+class Description(msgspec.Struct, forbid_unknown_fields=True):
+    """What is told of a sample beside it. `key` has escapes for bytes that are no UTF-8, `size` is in bytes, `mtime` in Unix seconds."""
+
+    key: str
+    size: int
+    mtime: int
+
+
 def stated_size(block: bytes) -> int | None:
     """Return the size of the body that a header states; None for what is no header. Much cheaper than `read_header`."""
     return _octal(block[124:136]) if block[257:263] == b"ustar\0" else None
@@ -131,14 +139,21 @@ def sample_name(pack: int, block: int, key: bytes) -> bytes:
 
 def sample(pack: int, block: int, key: bytes, size: int, mtime: int) -> bytes:
     """Return what comes before a body that is part of a WebDataset sample: its description as JSON, and its own header."""
-    text = {"key": key.decode("utf-8", "backslashreplace"), "size": size, "mtime": mtime}
-    description = msgspec.json.encode(text)
+    description = msgspec.json.encode(Description(key.decode("utf-8", "backslashreplace"), size, mtime))
     return b"%b%b%b%b" % (
         named(sample_description(pack, block), len(description), mtime),
         description,
         bytes(padding(len(description))),
         named(sample_name(pack, block, key), size, mtime),
     )
+
+
+def read_description(text: bytes) -> Description | None:
+    """Return what the description of a sample tells; None where it is damaged."""
+    try:
+        return msgspec.json.decode(text, type=Description)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def sample_block(path: bytes) -> int:
