@@ -265,6 +265,7 @@ class Suspicion:
         "_before",
         "_below",
         "_is_refuted",
+        "_known",
         "_rate_before",
         "_share",
         "_trial_began",
@@ -284,8 +285,13 @@ class Suspicion:
     ENOUGH_SEEN = 4  # refused in trials, though less was asked for than was given
     ENOUGH_EXPECTED = 9  # refused in trials if as much is as before: then three or fewer are no chance
     BELOW = 0.7
+    FOUND_RATE = (
+        200.0  # requests a second at least, once the pace is not the cause: it was lowered for nothing
+    )
+    FOUND_SHARE = 0.35  # at most; where more is refused, that may be others' load all the same
     GROWTH = 1.5
     CLEARLY = 2.5  # standard errors
+    ENOUGH_KNOWN = 200.0  # answers to know the share by; later ones come at a pace that may be too much
 
     def __init__(self) -> None:
         self.usual = AnswerCount()
@@ -295,6 +301,7 @@ class Suspicion:
         self._before = AnswerCount(math.inf)
         """Those that came before these trials."""
         self._share = 0.0
+        self._known = 1.0  # answers that tell the share
         self._is_refuted = False  # fewer are refused when less is asked for: our pace is the cause
         # Of the trial that is on:
         self._rate_before = 0.0  # 0 outside of one
@@ -361,9 +368,12 @@ class Suspicion:
         is_rarer = below.number * before >= self.ENOUGH_EXPECTED and below.share < before * 0.35
         if is_as_much or is_rarer:
             self._is_refuted = is_rarer
-            self._share = 0.0 if is_rarer else max(before, below.share)
+            self._share, self._known = 0.0 if is_rarer else max(before, below.share), below.number
             self._forget()
-            rate = min(rate, self._usual_given) if self._is_refuted else rate
+            if is_rarer:
+                rate = min(rate, self._usual_given)
+            elif self._share <= self.FOUND_SHARE:
+                rate = max(rate, self.FOUND_RATE)
         self._count_anew()
         return rate
 
@@ -372,12 +382,13 @@ class Suspicion:
         usual = self.usual
         if usual.number < self.ENOUGH:
             return rate
-        share, asked = usual.share, usual.number / max(usual.seconds, 0.1)
-        if (
-            share
-            > self._share + self.CLEARLY * math.sqrt(self._share * (1.0 - self._share) / usual.number) + 0.05
-        ):
+        asked = usual.number / max(usual.seconds, 0.1)
+        error = math.sqrt(self._share * (1.0 - self._share) * (1.0 / usual.number + 1.0 / self._known))
+        if usual.share > self._share + self.CLEARLY * error + 0.05:
             self._share, self.usual = 0.0, AnswerCount()
             return None
+        if self._known < self.ENOUGH_KNOWN:
+            self._share += (usual.share - self._share) * usual.number / (usual.number + self._known)
+            self._known += usual.number
         self._count_anew()
         return max(rate, min(rate, asked) * self.GROWTH)
