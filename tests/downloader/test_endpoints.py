@@ -279,6 +279,19 @@ def test_the_wait_that_a_dead_service_asks_for_is_heeded_whatever_the_status():
     assert len(rig.fetcher.requests) < 150
 
 
+@pytest.mark.parametrize("odd", [(1, 7, 90), (1, 2, 3), tuple(range(40, 60))])
+def test_a_huge_wait_asked_for_by_a_few_objects_does_not_hold_the_others(odd):
+    """Not even where they follow each other, and nothing comes between them."""
+    world = World()
+    world.odd = {f"n{number:04}": Answer(503, headers=(("Retry-After", "999999"),)) for number in odd}
+    rig = Rig(world, routes=("origin",), level=8)
+    rig.mount()
+    rig.assign(parts(2000))
+    rig.run(lambda: rig.clock.seconds > 60)
+
+    assert rig.meter.objects == 2000 - len(odd)
+
+
 def test_a_huge_wait_asked_for_by_a_few_objects_does_not_hold_the_job():
     world = World()
     world.odd = {f"n{number:04}": Answer(503, headers=(("Retry-After", "999999"),)) for number in (1, 7, 90)}

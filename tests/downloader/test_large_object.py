@@ -392,6 +392,34 @@ def test_a_body_larger_than_memory_should_hold_is_poured_though_it_was_listed_as
     assert rig.writers["v1"].files[KEY] == huge
 
 
+def test_what_the_source_takes_for_another_thing_than_the_object_is_not_poured():
+    """Each try would read all of it, and none could be stored."""
+    asked = []
+
+    def answer(request):
+        if not request.url.endswith("big"):
+            return Answer(body=b"jpeg")
+        asked.append(request.max_bytes)
+        return Answer(failure=Reason.SIZE)
+
+    rig = rig_of(answer, routes=("origin",), streamed=8 << 20)
+    judge = rig.memory.judge
+
+    def judged(wanted, *others):
+        verdict = judge(wanted, *others)
+        if wanted.name == b"big":
+            verdict.reason = Reason.GARBAGE
+        return verdict
+
+    rig.memory.judge = judged
+    rig.assign([part_of(b"d", {b"big": 10} | {b"n%d" % number: 4 for number in range(9)})])
+    (outcome,) = rig.settle()
+
+    assert (outcome.stored, [part.names for part in outcome.deferred]) == (9, [[b"big"]])
+    assert len(asked) == 4
+    assert len(set(asked)) == 1
+
+
 @settings(max_examples=100)
 @given(
     cuts=st.lists(st.integers(0, SIZE), max_size=3),

@@ -67,7 +67,7 @@ class Answers:
         self._release(transfer)
         self._meter.waste(verdict.reason, response.received)
         is_last = transfer.size < 0 or transfer.at + 1 == len(transfer.routes)
-        if response.failure is Reason.SIZE and is_last:
+        if response.failure is Reason.SIZE and verdict.reason is Reason.SIZE and is_last:
             transfer.is_large = True  # more came than memory should hold
             self._remedies.line_up(transfer)
         else:

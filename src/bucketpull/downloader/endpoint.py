@@ -69,7 +69,7 @@ class Endpoint(Generic[T]):
         self._failing: set[object] = set()
         self._failures = 0
         self._last: tuple[Reason, str] | None = None
-        self._ailing_since = self._held_until = self._trusted_until = -math.inf
+        self._ailing_since = self._held_until = self._trusted_until = self._asked_until = -math.inf
 
     # --- starting
 
@@ -185,6 +185,7 @@ class Endpoint(Generic[T]):
         self._failing.clear()
         self._failures = 0
         self._is_suspect = self._has_probe_failed = False
+        self._asked_until = -math.inf
 
     def refused_part(self, wanted: Wanted, reason: Reason, now: float) -> bool:
         """Note that an object was refused which may be had elsewhere; tell whether its whole group is refused: others come."""
@@ -206,7 +207,7 @@ class Endpoint(Generic[T]):
     ) -> bool:
         """Note an answer that was not the wanted one, or none; tell whether the endpoint, not the object, is to blame.
 
-        `asked_seconds` is how long the source asks to be left alone: nobody asks meanwhile if it gives nobody anything.
+        `asked_seconds` is how long the source asks to be left alone: nobody asks meanwhile if the machine finds it down.
         """
         if reason not in SYMPTOMS or (self.is_origin and reason is Reason.MISSING):
             self.good(None)
@@ -225,7 +226,7 @@ class Endpoint(Generic[T]):
         self._last = reason, detail
         self._is_suspect = self._weight() >= needed(reason)
         if self._is_suspect and asked_seconds:
-            self.targets.rest(now, asked_seconds)
+            self._asked_until = max(self._asked_until, now + asked_seconds)
         return self._is_suspect
 
     def is_doubtful(self, reason: Reason) -> bool:
@@ -256,8 +257,8 @@ class Endpoint(Generic[T]):
 
     # --- what the machine makes of it
 
-    def set_state(self, state: State, is_up: bool) -> None:
-        """Take over the machine's judgement."""
+    def set_state(self, state: State, is_up: bool, now: float) -> None:
+        """Take over the machine's judgement; what it finds down is left alone for as long as it asked."""
         if is_up and not self.is_up:
             self._forget_failures()
             self._held_until = -math.inf
@@ -265,6 +266,8 @@ class Endpoint(Generic[T]):
             if self.hosts is not None:
                 self.hosts.forgive()
         self.state, self.is_up, self.trials = state, is_up, 0
+        if not is_up and self._asked_until > now:
+            self.targets.rest(now, self._asked_until - now)
 
     def give_up(self, fetcher: Fetcher) -> None:
         """Wait for no answer any longer if it is not up."""

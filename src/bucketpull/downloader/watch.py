@@ -96,7 +96,7 @@ class Watch:
         for endpoint in self._endpoints():
             state = judged.states.get(endpoint.name, State.UP)
             others = endpoint.name in self._fetching and bool(well - {endpoint.name})
-            endpoint.set_state(state, state is State.UP or (state is State.SLOW and not others))
+            endpoint.set_state(state, state is State.UP or (state is State.SLOW and not others), now)
             endpoint.targets.rest(now, judged.rests.get(endpoint.name, 0.0))
             if endpoint.name in judged.paces and not endpoint.targets.is_plural:
                 endpoint.target.limiter.adopt(now, judged.paces[endpoint.name])

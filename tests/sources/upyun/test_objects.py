@@ -144,6 +144,26 @@ def test_an_md5_is_32_hexadecimal_digits_or_none(headers, md5, endpoint):
     assert _judge(answer(200, _JPEG, headers), endpoint).md5 == md5
 
 
+@pytest.mark.parametrize(
+    ("headers", "size", "reason"),
+    [
+        ({}, 100, Reason.GARBAGE),
+        ({"Last-Modified": "Mon, 14 Sep 2020 12:26:40 GMT"}, 100, Reason.SIZE),
+        ({"ETag": '"x"'}, 100, Reason.SIZE),
+        ({}, -1, Reason.SIZE),
+    ],
+)
+def test_what_is_longer_than_memory_should_hold_is_worth_reading_only_if_it_states_a_version(
+    headers, size, reason
+):
+    response = answer(200, b"", headers)
+    response.failure, response.detail = Reason.SIZE, "20971520 bytes are declared"
+    verdict = _judge(response, "rest", size=size)
+
+    assert verdict.reason is reason
+    assert verdict.detail.startswith("20971520 bytes are declared")
+
+
 def test_an_empty_object_is_an_object():
     assert _judge(answer(200, b""), size=0).reason is None
 

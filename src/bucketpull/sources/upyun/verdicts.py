@@ -207,6 +207,9 @@ def close(ask: Asked, response: Response) -> Verdict:
     version = version_of(headers)
     if response.failure is not None:
         start = http.start_of(response, headers, ask.start)
+        if response.failure is Reason.SIZE and not version and _must_be_as_listed(ask):
+            detail = f"{response.detail}, without a version; {ask.wanted.size} bytes are listed"
+            return Verdict(Reason.GARBAGE, detail, start=start)
         return Verdict(response.failure, response.detail, md5=_md5(headers), version=version, start=start)
     if response.status not in {200, 206} or headers.get("x-error-code"):
         return _refused(ask, response, headers)
@@ -218,6 +221,11 @@ def close(ask: Asked, response: Response) -> Verdict:
     verdict.version = version
     verdict.start = ask.start if "content-range" in headers else 0
     return verdict
+
+
+def _must_be_as_listed(ask: Asked) -> bool:
+    """Tell whether an answer of another length is worth something only if it states which version of the object it is."""
+    return ask.endpoint == REST and ask.wanted.size >= 0 and not ask.styled
 
 
 def _refused(ask: Asked, response: Response, headers: dict[str, str]) -> Verdict:
