@@ -25,7 +25,7 @@ from bucketpull.volumes.identity import Owner
 from bucketpull.volumes.ledger import Damage, Kind
 from bucketpull.volumes.pruning import PRUNING
 from bucketpull.volumes.reader import VolumeReader
-from bucketpull.volumes.removal import Key, keys_of
+from bucketpull.volumes.removal import keys_of
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.file_checks import check_folder, refuse_foreign_link
 from bucketpull.wiring.journals import job_folder
@@ -144,25 +144,25 @@ def _configuration(settings: Settings, readers: Sequence[VolumeReader]) -> dict[
 
 def _blocks(reader: VolumeReader, damaged: list[str]) -> Iterator[tuple[str, int, list[Record]]]:
     """Give the blocks of a ledger, without the objects that were removed since."""
-    removed = _removed_of_batches(reader)
+    removals = _removals_of_batches(reader)
     for entry in reader.entries():
         if isinstance(entry, Damage):
             damaged.append(
                 f"{reader.path} ({reader.id}): its ledger is damaged from byte {entry.offset} to {entry.end}"
             )
         elif entry.kind is Kind.BLOCK:
-            gone = removed.get((entry.journal, entry.work), {})
-            kept = {key for key in keys_of(entry) if gone.get(key, -1) < entry.offset} if gone else None
             records = reader.left(entry)
-            if kept is not None:
+            later = [at for at in removals.get((entry.journal, entry.work), ()) if at > entry.offset]
+            if later:
+                kept = keys_of(entry).difference(*(keys_of(reader.ledger.read(at)) for at in later))
                 records = [record.take(indexes) for record in records if (indexes := record.matching(kept))]
             if records:
                 yield reader.id, entry.offset, records
 
 
-def _removed_of_batches(reader: VolumeReader) -> dict[tuple[str, int], dict[Key, int]]:
-    """Return the objects that did not count of some batch, by journal and work, and where the ledger says so last. `left` knows of all others."""
-    removed: dict[tuple[str, int], dict[Key, int]] = {}
+def _removals_of_batches(reader: VolumeReader) -> dict[tuple[str, int], list[int]]:
+    """Return where the ledger names objects that did not count of some batch, by journal and work. `left` knows of all others."""
+    removals: dict[tuple[str, int], list[int]] = {}
     for entry in reader.entries():
         if (
             not isinstance(entry, Damage)
@@ -170,6 +170,5 @@ def _removed_of_batches(reader: VolumeReader) -> dict[tuple[str, int], dict[Key,
             and entry.journal != PRUNING
             and entry.work
         ):
-            gone = removed.setdefault((entry.journal, entry.work), {})
-            gone.update(dict.fromkeys(keys_of(entry), entry.offset))
-    return removed
+            removals.setdefault((entry.journal, entry.work), []).append(entry.offset)
+    return removals
