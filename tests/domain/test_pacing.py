@@ -202,6 +202,17 @@ def test_an_outage_lowers_the_level_and_its_end_raises_it_again():
     assert tally.rate(40) > 1800
 
 
+@pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.SERVER_ERROR, Reason.CONNECT])
+@pytest.mark.parametrize("latency", [0.02, 0.2])
+def test_after_an_outage_the_level_is_soon_what_it_was(latency, reason):
+    """Each cut took the level left by the one before for that of before the outage: 80 a second came for ever, of 2,000."""
+    refuse = _refusing(reason, lambda now, _random: 10 <= now < 15)
+
+    tally = run([Limiter()], World(latency=latency, capacity=2000, refuse=refuse), 35)
+
+    assert tally.rate(25) > 1900
+
+
 def test_the_level_stays_where_not_all_of_it_is_used():
     limiter = Limiter(first=32)
     now = 1000.0

@@ -339,7 +339,17 @@ class Limiter:
 class Climb:
     """How the level changes while all of it is used: up as long as that brings more, else back."""
 
-    __slots__ = ("_before", "_goal", "_is_interrupted", "_misses", "_rest", "_rests", "_tried", "doubling")
+    __slots__ = (
+        "_before",
+        "_goal",
+        "_is_falling",
+        "_is_interrupted",
+        "_misses",
+        "_rest",
+        "_rests",
+        "_tried",
+        "doubling",
+    )
 
     GAIN = 1.1
     MISSES = 3  # rounds that brought no more, before the doubling ends: one alone may be noise
@@ -349,6 +359,7 @@ class Climb:
         self.doubling = True
         self._is_interrupted = False
         self._goal = 0.0  # the level before troubles, to which to return quickly
+        self._is_falling = False  # cut after cut: the first was at the level before them
         self._before = 0.0
         self._misses = 0
         self._rests = 0
@@ -374,11 +385,14 @@ class Climb:
 
     def retreat(self, level: float) -> None:
         """Note that the level is cut because of failures: it was too high."""
-        self._goal = level * 0.8 if level >= self._goal * 0.7 else self._goal
+        if not self._is_falling and level >= self._goal * 0.7:
+            self._goal = level * 0.8
+        self._is_falling = True
         self.stop()
 
     def next_level(self, level: float, rate: float) -> float:
         """Return the next round's level, given this round's successes a second."""
+        self._is_falling = False
         if level < self._goal * 0.7:
             return level * 1.5 + 1.0
         return self._double(level, rate) if self.doubling else self._step(level, rate)
