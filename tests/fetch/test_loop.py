@@ -4,6 +4,7 @@ import re
 import resource
 import socket
 import time
+import types
 from contextlib import suppress
 
 import pytest
@@ -11,6 +12,7 @@ from tests.fetch.origin import always, first, origin
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
+from bucketpull.fetch import loop
 
 # --- what comes back
 
@@ -276,6 +278,20 @@ def test_heads_without_end_are_no_answer(fetch, piece):
 
     with origin(script) as site:
         assert fetch.ask(site.url()).failure is not None
+
+
+def test_the_time_in_which_a_process_did_not_look_is_no_silence_of_the_server(fetch, monkeypatch):
+    """It was stopped, or its disk held it: what has come meanwhile lies in the socket, unread."""
+    started, answers, ahead = time.monotonic, [], [0.0]
+    with origin(lambda peer: peer.request() and peer.request()) as site:
+        fetch.submit(site.url(), answers.append)
+        fetch.until(lambda: fetch.loop.waits(site.url("").rstrip("/"))[1])
+        monkeypatch.setattr(loop, "time", types.SimpleNamespace(monotonic=lambda: started() + ahead[0]))
+        ahead[0] = 3000.0
+        fetch.loop.run_once(0.0)
+        seconds, waiting = fetch.loop.waits(site.url("").rstrip("/"))
+    assert (answers, waiting) == ([], 1)
+    assert seconds < 1000.0
 
 
 def test_one_that_stalls_holds_up_no_other(fetching):

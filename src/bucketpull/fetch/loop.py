@@ -32,6 +32,8 @@ _LOOKS_A_WINDOW: Final = 4
 _SLOWEST_LOOK_SECONDS: Final = 1.0
 # What epoll returns sooner than that was there before it was asked.
 _PROMPT_SECONDS: Final = 0.0002
+# Whoever has not looked for so long was not at work.
+_ABSENT_SECONDS: Final = 1.0
 
 
 class FetchLoop:
@@ -126,8 +128,8 @@ class FetchLoop:
             if _is_of(transfer, site, address):
                 if transfer.is_answered():
                     return 0.0, 0
-                started, waiting = max(started, transfer.started), waiting + 1
-        return (time.monotonic() - started if waiting else 0.0), waiting
+                started, waiting = max(started, transfer.marked_at), waiting + 1
+        return (time.monotonic() - self._held_back - started if waiting else 0.0), waiting
 
     def abandon(self, site: str, reason: Reason, detail: str, address: str = "") -> None:
         """See `ports.Fetcher`."""
@@ -146,7 +148,9 @@ class FetchLoop:
 
     def run_once(self, timeout_seconds: float) -> None:
         """See `ports.Fetcher`."""
+        before = self._now
         self._set_now()
+        self._note_absence(self._now - before)
         left = _MOST_EVENTS if self._allowance is None else self._allowance.refill(self._now)
         if left > 0:
             self.direct.send()
@@ -169,6 +173,11 @@ class FetchLoop:
         self._everything.close()
         self._own.close()
 
+    def _note_absence(self, seconds: float) -> None:
+        """Count time in which nobody looked as no server's silence: the process was stopped, or held by a disk."""
+        if seconds > _ABSENT_SECONDS:
+            self._held_back += seconds
+
     def _set_now(self) -> None:
         self._now = self.direct.now = self._curl.now = time.monotonic()
 
@@ -180,9 +189,11 @@ class FetchLoop:
         most = _MOST_EVENTS
         if self._allowance is not None:
             most = max(1, min(most, int(left) // COUNTED_BUFFER_BYTES))
+        patience = max(0.0, min(timeout, due - self._now))
         asked = time.monotonic()
-        events = self._everything.poll(max(0.0, min(timeout, due - self._now)), most)
+        events = self._everything.poll(patience, most)
         now = time.monotonic()
+        self._note_absence(now - asked - patience)
         self.direct.came = now if now - asked > _PROMPT_SECONDS else self._looked
         self._looked = now
         self._dispatch(events)
