@@ -104,6 +104,7 @@ def test_a_job_is_complete_only_if_the_ledgers_hold_what_its_books_count(start, 
     harness.hear(pulse("m1", disk(objects=objects)), Goodbye("m1", "of m1"))
     harness.coordinator.conclude()
     assert (harness.coordinator.state, harness.coordinator.missing) == (state, missing)
+    assert harness.coordinator.lost == missing
 
 
 def test_volumes_that_nobody_ever_told_of_hold_nothing(start):

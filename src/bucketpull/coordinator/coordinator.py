@@ -64,7 +64,8 @@ class Coordinator:
 
     `refusal` is set when the source refused us as a whole, `trouble` when the journal's disk was nearly full.
     `began` is when this session began to work (monotonic seconds), with the books of that moment.
-    `missing` is how many objects are in the books and in no ledger, by what the volumes reported at the end.
+    `missing` is how many objects are in the books and in no ledger, by what the volumes reported at the end; `lost` of them cannot be
+    objects of two pages, which the books count twice.
     `asked` are the volumes, by id, that the operator wants drained or gave up as lost.
     """
 
@@ -87,7 +88,7 @@ class Coordinator:
         self._room_at = -math.inf
         self._elsewhere = RefusalsElsewhere(parameters.refusal_seconds)
         self.trouble: JournalError | None = None
-        self.missing = self._lost = 0
+        self.missing = self.lost = 0
         self.budget = BudgetWatch(parameters.budget, lambda: self.at.today)
         self._former = FormerCopies()
         self._dispatch = Dispatch(parameters, self.fleet, self.budget, lambda: self.at)
@@ -112,7 +113,7 @@ class Coordinator:
             self._parting = True
             yield from self._let_go()
             yield self._note_spending()  # the last pulses came meanwhile
-            self.missing, self._lost = yield from check_volumes(self.counters, self.fleet)
+            self.missing, self.lost = yield from check_volumes(self.counters, self.fleet)
 
     def _note_spending(self) -> UseJournal:
         return UseJournal(lambda journal: journal.note_spending(self.budget.spent))
@@ -433,7 +434,7 @@ class Coordinator:
     def conclude(self) -> None:
         """Set the final state from the books. Nobody interrupted a job that a journal without room cut short: it is incomplete."""
         if self.trouble or self.state not in CUT_SHORT:
-            is_short = bool(self.trouble or self._lost)
+            is_short = bool(self.trouble or self.lost)
             self.state = final_state(self.counters, self.outstanding, is_short=is_short)
 
     def raise_refusal(self) -> None:

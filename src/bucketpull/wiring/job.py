@@ -328,11 +328,19 @@ class Job:
             await shell.close()
         self.coordinator.conclude()
         if self.coordinator.missing:
-            self.monitor.note("warning", "books.short", _short(self.coordinator.missing))
+            self.monitor.note(
+                "warning", "books.short", short_books(self.coordinator.missing, self.coordinator.lost)
+            )
         self.monitor.latest = self.monitor.snapshot()  # for those who still look
 
 
-def _short(objects: int) -> str:
+def short_books(objects: int, lost: int) -> str:
+    """Say that ledgers hold so many objects less than the books count; `lost` of them are not merely counted twice."""
+    if not lost:
+        return (
+            f"the ledgers of the volumes hold {objects} objects less than the books count, where what is listed on two pages counts twice; "
+            "the next run compares every page with the ledgers"
+        )
     return (
         f"the ledgers of the volumes hold {objects} objects less than the books count; run the same command again: it compares every "
         "page with the ledgers, and fetches what is missing; if it says so again, `bucketpull verify VOLUME... --repair` puts the totals right"
