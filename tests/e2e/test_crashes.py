@@ -53,6 +53,25 @@ def test_a_kill_of_the_coordinator_at_any_step_loses_nothing(job, step, number):
     job.check_every_byte()
 
 
+@pytest.mark.parametrize("step", ["synced", "appended", "settled"])
+def test_the_former_file_beside_its_path_goes_though_a_kill_came_before_it_was_removed(make_job, step):
+    job = make_job("b=flat:3,size=100")
+    job.simulator.mutate(put={"a": 100, "a/x": 100})
+    job.sync()
+    odd = "%~a%~d/x"
+    assert odd in job.files()
+    job.simulator.mutate(delete=["a"], touch=["a/x"])
+    places = [*map(str, job.volumes), "--api-url", job.simulator.api_url, "--state", str(job.state)]
+    job.command("prune", *places, "--delete", "--max-delete", "1")
+
+    assert run(job, step).returncode == -signal.SIGKILL
+    assert {odd, "a/x"} <= job.files().keys()
+    job.sync()
+
+    assert odd not in job.files()
+    assert job.command("verify", str(job.volumes[0]), "--json") == ""
+
+
 @pytest.mark.parametrize("step", WRITER_STEPS)
 def test_worker_processes_that_die_at_any_step_are_replaced(job, step):
     done = run(job, f"{step}:400")
