@@ -132,7 +132,11 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
 
     def packing(self) -> Packing | None:
         """Return how objects are packed; None where each is a file. Raises ConfigError where they cannot be packed so."""
-        return None if self.pack is None else parse_packing(self.pack, self.pack_limit, self.pack_names)
+        if self.pack is not None:
+            return parse_packing(self.pack, self.pack_limit, self.pack_names)
+        if self.pack_limit != "64M" or self.pack_names != "key":
+            raise ConfigError("--pack-limit and --pack-names concern packs only; give --pack too")
+        return None
 
     def fetch_options(self) -> FetchOptions:
         """Return how transfers are made."""
