@@ -12,6 +12,7 @@ import pytest
 
 from bucketpull.domain.model import Part
 from bucketpull.domain.record import Block, Record
+from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.volume import open_volume
 
@@ -242,6 +243,16 @@ def test_a_folder_in_which_nothing_was_is_not_looked_through_again(volume, befor
     volume.clear([part(b"a")])
 
     assert on(volume) == ["a"]
+
+
+def test_of_a_deep_tree_each_folder_is_looked_at_once_not_once_for_each_below(volume, monkeypatch):
+    levels, looked, look = 60, [], Tree.stat
+    put(volume, "/".join(["d"] * levels) + "/a", b"abc")
+    monkeypatch.setattr(Tree, "stat", lambda self, path: looked.append(path) or look(self, path))
+    for level in range(1, levels + 1):
+        volume.clear([Part(b"/".join([b"d"] * level), "", [b"new"], [3], [MTIME])])
+
+    assert len(looked) < 5 * levels
 
 
 def test_names_with_slashes_lie_in_other_folders_than_the_one_that_was_empty(volume):

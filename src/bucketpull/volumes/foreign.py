@@ -173,6 +173,8 @@ class ForeignFiles:
         steps = directory.split(b"/")
         for count in range(1, len(steps) + 1):
             key = b"/".join(steps[:count])
+            if count < len(steps) and key in self._seen_folders:
+                continue  # else a tree of a thousand levels is looked through from its root for each of them
             path = self._identity.path_of(b"", key)
             found = self._stat(path)
             if found is None:
@@ -181,6 +183,7 @@ class ForeignFiles:
                 if self._find(key) is None:
                     self._obstacle = self._obstacle or path
                 return
+            self._seen_folders[key] = True
 
     def _look(self, path: bytes) -> os.stat_result | None:
         """Return what lies at a path; None at once in a folder in which nothing was before."""
