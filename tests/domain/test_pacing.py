@@ -51,11 +51,13 @@ def test_under_a_limit_of_500_a_second_it_settles_within_10_percent_below_and_is
 
 
 class Places(World):
-    """Takes ten connections, and refuses more within a millisecond."""
+    """Takes so many connections, and refuses more within a millisecond."""
+
+    places = 10
 
     def answer(self, now):
         self.ends = [end for end in getattr(self, "ends", []) if end > now]
-        if len(self.ends) >= 10:
+        if len(self.ends) >= self.places:
             return now + 0.001, Reason.RESET
         self.ends.append(now + self.latency)
         return now + self.latency, None
@@ -68,6 +70,21 @@ def test_places_that_a_server_does_not_have_are_not_tried_a_thousand_times_a_sec
     assert tally.rate(2) >= 600
     assert sum(tally.throttled[:2]) < 1500
     assert tally.share(2) < 0.1
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("places", [1, 2, 3])
+def test_a_server_that_takes_few_connections_does_not_spend_the_tries_of_objects(places, processes):
+    """One was refused sixteen times in a row, as often as it is asked for in all passes."""
+    world, most = Places(latency=0.02), [0]
+    world.places = places
+
+    def note(_number, tries):
+        most[0] = max(most[0], tries)
+
+    fetch(_limiters(processes), world, 2000, note)
+
+    assert most[0] <= 8
 
 
 def test_however_many_are_refused_at_once_the_next_is_tried_within_the_time_of_an_answer():

@@ -299,7 +299,9 @@ class Limiter:
         self._opens = max(self._opens, min(after_others, now + max(self._trip, _ROUND_SECONDS)))
         if self.fixed is None and self._trouble > _TROUBLE_SHARE and self.in_flight < self.level:
             self._climb.retreat(self.level)
-            self.level = max(min(self.level, LOWEST_LEVEL), float(self.in_flight))
+            self.level = max(1.0, float(self.in_flight))  # each place more is an object refused in vain
+            if not self.in_flight:
+                self._opens = max(self._opens, now + _ROUND_SECONDS)  # others have all places
 
     def _round_seconds(self) -> float:
         return max(_ROUND_SECONDS, _ROUND_TRIPS * self._trip)
