@@ -66,6 +66,20 @@ def test_what_two_disks_both_have_goes_from_one_of_them_when_the_one_that_was_aw
     assert user.says("verify", "disk1", "disk2", "--hash", "--json") == ""
 
 
+def test_a_disk_that_is_given_up_before_the_first_run_after_a_rebuild_leaves_the_rest_to_that_run(user, bare):
+    user.run("sync", "upyun://photos", "disk2", "--quiet", "--state", "another")
+    user.run("rebuild", "upyun://photos", "disk1", "disk2", "--state", "state")
+
+    first = user.json("volumes", "--state", "state")[0]
+    user.run("volumes", "lost", first["id"], "--state", "state")
+
+    (shown,) = user.json("status", "--state", "state")
+    assert shown["outstanding"]["scans"] == 0
+    user.run("sync", "upyun://photos", "disk2", "--quiet", "--state", "state")
+    (shown,) = user.json("status", "--state", "state")
+    assert (shown["state"], shown["counters"]["skipped"]) == ("complete", 100)
+
+
 def test_what_a_killed_job_had_written_and_not_booked_is_known_after_a_rebuild(user, bucket):
     simulator = bucket("2023=flat:30,size=900;2024=flat:70,size=1100")
     user.knows(simulator).environment["BUCKETPULL_KILL_AT"] = "synced"

@@ -99,7 +99,7 @@ def doubt_shared(tables: Tables, rows: Iterable[PageRow], volumes: set[int]) -> 
         holders = {entry[0] for entry in unpack_entries(row.extents)}
         if row.digest and volumes & holders and len(holders) > 1:
             tables.pages.doubt(row.directory, row.cursor)
-            if row.run == tables.run.number:
+            if row.run == tables.run.number > 0:
                 again.append(Position(row.directory, row.cursor, row.until))
     tables.frontier.add_scans(again, tier=AGAIN)
     return len(again)
@@ -169,7 +169,7 @@ def drop_extents(tables: Tables, rows: Iterable[PageRow], volume: int, is_gone: 
         if len(rest) < len(entries):
             tables.pages.change(msgspec.structs.replace(row, digest=b"", extents=pack_entries(rest)))
             hit += 1
-            if row.run == tables.run.number:
+            if row.run == tables.run.number > 0:
                 again.append(Position(row.directory, row.cursor, row.until))
     if again:
         tables.frontier.add_scans(again, tier=AGAIN)
