@@ -32,7 +32,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.RESET: Explanation("the connection was cut", "retry"),
     Reason.TRUNCATED: Explanation("fewer bytes came than were announced", "retry"),
     Reason.SERVER_ERROR: Explanation("the source answered with a 5xx status", "retry later"),
-    Reason.GARBAGE: Explanation("the answer was not understood", "retry; look for a proxy in between"),
+    Reason.GARBAGE: Explanation(
+        "the answer was not understood",
+        "retry; check that the URL is the service's own, and look for a proxy in between",
+    ),
     Reason.CURSOR: Explanation(
         "the listing could not go on where it was", "retry; the directory is listed again"
     ),
