@@ -639,6 +639,22 @@ def test_more_batches_than_are_cleared_at_once_are_cleared_one_group_after_the_o
     assert harness.agent.is_quiet
 
 
+class UnlistedSizes(MemoryVolume):
+    """Finds whole files whose sizes the source does not list."""
+
+    def recover(self, journal, work, parts):
+        return [Record(b"d", "", NAMES[:3], [-1] * 3, [5] * 3, stored=[7, 8, 9])]
+
+
+def test_what_lies_whole_counts_with_the_bytes_of_its_files_where_the_source_lists_no_sizes():
+    harness = Harness(UnlistedSizes("v1"))
+    harness.give(batch(7))
+    harness.store(harness.assignments()[-1])
+    harness.give(batch(7, part(*NAMES[:3], size=-1), part=5))
+    _, found = harness.receipts()
+    assert (found.recovered, found.recovered_bytes, found.bytes) == (3, 24, 24)
+
+
 def test_what_a_batch_had_stored_is_settled_anew_when_it_comes_again():
     """Its old block may hold objects that count elsewhere by now: a block counts as a whole, or not at all."""
     harness = Harness()

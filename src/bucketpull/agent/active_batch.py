@@ -13,6 +13,7 @@ from bucketpull.domain.batching import (
     encode_parts,
     expected_bytes,
     ids_of,
+    known_bytes,
     objects_in,
     spans_of,
     split,
@@ -177,9 +178,12 @@ def outcome_of(task: Task, records: Sequence[Record], *, is_ours: bool) -> Outco
     """Make the outcome of a task whose objects are on its volume already: unsettled files of ours, or files of others."""
     outcome = Outcome(task.id, stored=task.objects, records=msgspec.msgpack.encode(records))
     if is_ours:
-        outcome.stored_bytes, outcome.is_recovered = task.size, True
+        outcome.stored_bytes, outcome.is_recovered = sum(sum(record.lengths) for record in records), True
     else:
-        outcome.claimed, outcome.claimed_bytes = task.objects, task.size
+        outcome.claimed, outcome.claimed_bytes = (
+            task.objects,
+            sum(known_bytes(part.sizes) for part in task.parts),
+        )
     return outcome
 
 
