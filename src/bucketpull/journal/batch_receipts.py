@@ -100,10 +100,10 @@ def _book_extents(tables: Tables, receipt: BatchReceipt, taken: Taken) -> None:
     there = [block for block in volumes if tables.volumes.is_there(block[0])]
     for page, share in shares.items():
         tables.pages.book(spans[page], share, there, tables.run.number)
-    unmet = tables.books.unmet
-    for span in spans.values() if unmet else ():
+    if unmet := tables.books.unmet:
         unread = [entry[:2] for entry in unpack_entries(taken.candidates) if entry[0] in unmet]
-        tables.pages.recall(span, unread, tables.run.number)
+        for span in spans.values():
+            tables.pages.recall(span, unread, tables.run.number)
     if len(there) < len(volumes):
         _list_again(tables, spans.values())
 

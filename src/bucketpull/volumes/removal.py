@@ -319,7 +319,7 @@ class Removal:
             for record in records
             for index in (() if record.pack else record.matching(odd))
             for path, old, place in (odd[record.id_at(index)],)
-            if path != (self._identity.file_of(record, index))
+            if path != self._identity.file_of(record, index)
         ]
         with contextlib.suppress(OSError):  # what stays is found by `verify`
             self._take_files(gone)
