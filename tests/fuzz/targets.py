@@ -317,7 +317,7 @@ def _look_at_journal(folder: Path) -> None:
             reader.configuration,
             reader.runs,
             reader.listing_failed,
-            lambda: list(reader.each_failure(None, "*")),
+            lambda: list(reader.failures(None, "*")),
             lambda: reader.directories(b"", 100),
             lambda: reader.where(b"d1", b"img-001.jpg"),
             lambda: list(reader.balances()),

@@ -33,7 +33,7 @@ def original(folder) -> bytes:
 def read_all(folder):
     with contextlib.closing(JournalReader.open_to_read(folder)) as reader:
         reader.counters(), reader.outstanding(), reader.volumes(), reader.configuration()
-        list(reader.each_failure(None, "*"))
+        list(reader.failures(None, "*"))
         reader.directories(b"", 100)
         list(reader.where(b"d1", b"img-001.jpg"))
 

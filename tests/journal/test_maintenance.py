@@ -75,12 +75,11 @@ def test_failures_are_chosen_by_reason_and_pattern(play, reason, pattern, names)
     assert play.balanced()
 
 
-def test_failures_are_listed_in_order_and_up_to_a_limit(play):
+def test_failures_are_listed_in_order(play):
     with_failures(play)
 
     keys = [(failure.directory, failure.name) for failure in play.journal.failures()]
     assert keys == [(b"x", b"a.jpg"), (b"x", b"b.png"), (b"y/z", b"c.jpg"), (b"y/z", b"d.jpg")]
-    assert len(play.journal.failures(2)) == 2
 
 
 def test_thousands_of_failures_are_retried_in_steps(play):
@@ -91,7 +90,7 @@ def test_thousands_of_failures_are_retried_in_steps(play):
 
     assert play.journal.retry() == 2500
     assert play.journal.outstanding().objects == 2500
-    assert play.journal.failures() == []
+    assert not list(play.journal.failures())
 
 
 def test_a_directory_that_could_not_be_listed_is_a_failure_and_is_listed_again_by_a_retry(play):
@@ -481,7 +480,7 @@ def test_the_end_of_a_run_forgets_what_it_did_not_see(play):
     assert [failure.name for failure in play.journal.failures()] == [b"b"]
     play.journal.end("complete", play.now)
 
-    assert play.journal.failures() == []
+    assert not list(play.journal.failures())
     assert play.journal.counters().listed == 1
 
 

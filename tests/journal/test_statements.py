@@ -82,7 +82,7 @@ def test_a_statement_uses_the_index_that_was_made_for_it(
 def test_every_statement_is_used_in_the_code_and_the_other_way_round() -> None:
     folder = Path(bucketpull.journal.__file__).parent
     code = "\n".join(path.read_text() for path in sorted(folder.glob("*.py")))
-    called = set(re.findall(r'(?:_sql\[|(?:rows|only_row)\(\s*|_found\(|_overlapping\()"([a-z-]+)"', code))
+    called = set(re.findall(r'(?:rows|run|only_row|_found|_overlapping)\(\s*"([a-z-]+)"', code))
 
     assert called == set(statements())
 

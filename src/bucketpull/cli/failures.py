@@ -53,7 +53,7 @@ def _read_failures(
 ) -> ExitCode:
     """Print failures as the journal has them, in the order of their keys."""
     with journal_to_read(settings) as reader:
-        found = islice(reader.each_failure(Reason(reason) if reason else None, pattern), limit)
+        found = islice(reader.failures(Reason(reason) if reason else None, pattern), limit)
         shown = _print(found, json=settings.json)
         total = sum(reader.counters().failures.values())
     if not settings.json and not settings.quiet:

@@ -111,7 +111,8 @@ def connect_to_read(folder: Path) -> Store:
         try:
             store.connection.execute("pragma busy_timeout = 10000")
             store.connection.execute("pragma query_only = on")
-            _refuse_other_versions(folder, _version(store.connection), oldest=_newest())
+            newest = _newest(migrations())
+            _refuse_other_versions(folder, _version(store.connection), oldest=newest, newest=newest)
         except BaseException:
             store.close()
             raise
@@ -164,9 +165,8 @@ def migrate(store: Store, steps: list[tuple[int, str]] | None = None) -> None:
     Raises JournalError where it is of a newer version.
     """
     steps = migrations() if steps is None else steps
-    newest = max([1, *(version for version, _ in steps)])
     have = _version(store.connection)
-    _refuse_other_versions(store.folder, have, oldest=1, newest=newest)
+    _refuse_other_versions(store.folder, have, oldest=1, newest=_newest(steps))
     for version, text in steps:
         if version > have:
             with undone_on_error(store.connection):
@@ -175,8 +175,8 @@ def migrate(store: Store, steps: list[tuple[int, str]] | None = None) -> None:
                 )
 
 
-def _newest() -> int:
-    return max([1, *(version for version, _ in migrations())])
+def _newest(steps: list[tuple[int, str]]) -> int:
+    return max([1, *(version for version, _ in steps)])
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -184,8 +184,7 @@ def _version(connection: sqlite3.Connection) -> int:
     return version
 
 
-def _refuse_other_versions(folder: Path, have: int, oldest: int, newest: int | None = None) -> None:
-    newest = _newest() if newest is None else newest
+def _refuse_other_versions(folder: Path, have: int, oldest: int, newest: int) -> None:
     if have > newest:
         fact = f"schema version {have} is newer than this program's {newest}"
         raise JournalError(f"journal {folder / FILE}: {fact}; update bucketpull")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Failure, Position
-from bucketpull.journal.store import ImpossibleRow, Store, check_types, statements
+from bucketpull.journal.store import ImpossibleRow, Store, check_types
 from bucketpull.journal.sums import Books
 
 _TYPES = (bytes, bytes, int, int, str, str, int, int, str, int, str, str, str)
@@ -30,9 +30,7 @@ class Failures:
 
     def __init__(self, store: Store, books: Books) -> None:
         self._store = store
-        self._connection = store.connection
         self._books = books
-        self._sql = statements()
 
     def add(
         self, failures: Iterable[Failure], run: int, untils: Mapping[tuple[bytes, str], str] = {}
@@ -43,20 +41,20 @@ class Failures:
         """
         for failure in failures:
             self.remove(failure)
-            self._connection.execute(self._sql["add-failure"], _row(failure, run, untils))
+            self._store.run("add-failure", _row(failure, run, untils))
             self._books.fail(failure.reason.value)
 
     def remove(self, failure: Failure) -> None:
         """Remove one, if it is there."""
         key = (failure.directory, failure.name, failure.cursor)
-        for (reason,) in self._connection.execute(self._sql["remove-failure"], key).fetchall():
+        for (reason,) in self._store.run("remove-failure", key).fetchall():
             self._books.fail(reason, -1)
 
     def remove_of_page(self, directory: bytes, cursor: str) -> list[Recorded]:
         """Remove and return those of a page."""
         if not self._books.failures:
             return []
-        rows = self._connection.execute(self._sql["remove-failures-of-page"], (directory, cursor)).fetchall()
+        rows = self._store.run("remove-failures-of-page", (directory, cursor)).fetchall()
         recorded = [_recorded(row) for row in rows]
         for failure, *_ in recorded:
             self._books.fail(failure.reason.value, -1)
@@ -66,9 +64,7 @@ class Failures:
         """Return how many objects of a page failed in a run."""
         if not self._books.failures:
             return 0
-        row = self._connection.execute(
-            self._sql["count-failures-of-page"], (directory, cursor, run)
-        ).fetchone()
+        row = self._store.run("count-failures-of-page", (directory, cursor, run)).fetchone()
         return int(row[0])
 
     def walk(self) -> Iterator[list[Recorded]]:
@@ -82,13 +78,13 @@ class Failures:
 
     def _step(self, after: tuple[bytes, bytes, str, int]) -> list[Recorded]:
         with self._store.reading():
-            rows = self._connection.execute(self._sql["walk-failures"], (*after, STEP)).fetchall()
+            rows = self._store.run("walk-failures", (*after, STEP)).fetchall()
             check_types(rows, _TYPES)
             return [_recorded(row) for row in rows]
 
     def listing_failed(self) -> bool:
         """Whether any page could not be listed."""
-        return bool(self._connection.execute(self._sql["listing-failed"]).fetchone()[0])
+        return bool(self._store.run("listing-failed").fetchone()[0])
 
 
 def _row(failure: Failure, run: int, untils: Mapping[tuple[bytes, str], str]) -> tuple[object, ...]:

@@ -29,7 +29,7 @@ from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import BatchDraft, Part, Position, SentWork, Work, WorkKind
 from bucketpull.domain.order import Order
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
-from bucketpull.journal.store import Store, statements
+from bucketpull.journal.store import Store
 from bucketpull.journal.sums import Books
 from bucketpull.journal.volume_numbers import Volumes
 
@@ -63,11 +63,10 @@ class Frontier:
     """Rows of work. Every method runs in the caller's transaction and keeps the books in step."""
 
     def __init__(self, store: Store, books: Books, volumes: Volumes, order: Order) -> None:
-        self._connection = store.connection
+        self._store = store
         self._books = books
         self._volumes = volumes
         self._order = order
-        self._sql = statements()
 
     # --- adding
 
@@ -99,9 +98,9 @@ class Frontier:
     def _add(
         self, row: tuple[WorkKind, int, float, int, int, int, int, bytes | None, int], body: bytes
     ) -> int:
-        work = self._connection.execute(self._sql["add-work"], row).lastrowid
+        work = self._store.run("add-work", row).lastrowid
         assert work is not None
-        self._connection.execute(self._sql["add-body"], (work, body))
+        self._store.run("add-body", (work, body))
         kind, tier, _, _, _, objects, size, *_ = row
         self._books.add_work(kind, tier, objects, size)
         return work
@@ -139,7 +138,7 @@ class Frontier:
     ) -> list[Work]:
         if limit <= 0:
             return []
-        rows = self._connection.execute(self._sql[query], (*where, limit)).fetchall()
+        rows = self._store.run(query, (*where, limit)).fetchall()
         return [self._work(row, where[0], homes) for row in rows]
 
     def _work(
@@ -163,7 +162,7 @@ class Frontier:
         """Return those of some unsent batches that no prefix may go before which is still listed; others' objects are cut off."""
         if not self._order.prefixes:
             return list(works)
-        ranks = self._connection.execute(self._sql["foremost-scan"]).fetchone()
+        ranks = self._store.run("foremost-scan").fetchone()
         places = [self._order.place_of(rank) for rank in ranks if rank is not None]
         listed = min(places, default=len(self._order.prefixes))
         kept: list[Work] = []
@@ -201,13 +200,14 @@ class Frontier:
     def send(self, kind: WorkKind, works: Iterable[Work], machine: str) -> None:
         """Mark work as sent."""
         rows = [(machine, work.id) for work in works]
-        self._connection.executemany(self._sql["mark-sent"], rows)
+        for row in rows:
+            self._store.run("mark-sent", row)
         self._books.send(kind, len(rows))
 
     def release(self, works: Iterable[int]) -> None:
         """Mark sent work as ready; what is not sent stays as it is."""
         for work in works:
-            for (kind,) in self._connection.execute(self._sql["mark-ready"], (work,)).fetchall():
+            for (kind,) in self._store.run("mark-ready", (work,)).fetchall():
                 self._books.send(WorkKind(kind), -1)
 
     def hand_back(self, works: Iterable[int], machine: str) -> None:
@@ -217,14 +217,14 @@ class Frontier:
 
     def sent(self) -> list[SentWork]:
         """Return the work that is sent."""
-        rows = self._connection.execute(self._sql["sent-work"]).fetchall()
+        rows = self._store.run("sent-work").fetchall()
         return [SentWork(work, WorkKind(kind), *rest) for work, kind, *rest in rows]
 
     def holders(self, works: Iterable[int]) -> dict[int, str]:
         """Return which work is outstanding, and with which machine ("" for none)."""
         found: dict[int, str] = {}
         for work in works:
-            for machine, state in self._connection.execute(self._sql["holder"], (work,)).fetchall():
+            for machine, state in self._store.run("holder", (work,)).fetchall():
                 found[work] = machine if state else ""
         return found
 
@@ -232,12 +232,12 @@ class Frontier:
 
     def take(self, work: int, part: int = 0) -> Taken | None:
         """Return and remove a row, or None if the receipt of this part came before."""
-        row = self._connection.execute(self._sql["taken-work"], (work, part)).fetchone()
+        row = self._store.run("taken-work", (work, part)).fetchone()
         if row is None:
             return None
         taken = Taken(work, WorkKind(row[0]), *row[1:])
-        self._connection.execute(self._sql["remove-work"], (work,))
-        self._connection.execute(self._sql["remove-body"], (work,))
+        self._store.run("remove-work", (work,))
+        self._store.run("remove-body", (work,))
         self._books.remove_work(taken.kind, taken.tier, taken.objects, taken.size)
         if taken.state:
             self._books.send(taken.kind, -1)
@@ -246,15 +246,15 @@ class Frontier:
     def go_on(self, taken: Taken, rest: BatchDraft, part: int, machine: str) -> None:
         """Put a row back that was taken, with what is left of its batch, which the machine has in hand as this part."""
         row = (taken.id, taken.tier, taken.home, machine, taken.passes, part, rest.objects, rest.bytes)
-        self._connection.execute(self._sql["go-on-work"], (*row, taken.candidates))
-        self._connection.execute(self._sql["add-body"], (taken.id, rest.body))
+        self._store.run("go-on-work", (*row, taken.candidates))
+        self._store.run("add-body", (taken.id, rest.body))
         self._books.add_work(taken.kind, taken.tier, rest.objects, rest.bytes)
         self._books.send(taken.kind, 1)
 
     def abandoned(self) -> Iterator[Taken]:
         """Delete all rows except repairs, which nothing else records."""
         after = 0
-        while rows := self._connection.execute(self._sql["abandoned-work"], (after, _STEP)).fetchall():
+        while rows := self._store.run("abandoned-work", (after, _STEP)).fetchall():
             for after, part in rows:
                 taken = self.take(after, part)
                 assert taken is not None
@@ -269,12 +269,11 @@ class Frontier:
         )
         return counts.most_common(1)[0][0] if counts else 0
 
-    def rehome(self, volumes: Iterable[int]) -> None:
-        """Let any machine do the work that waits for these volumes."""
-        for volume in volumes:
-            for tier in (USUAL, LAST, AGAIN):
-                self._connection.execute(self._sql["rehome-work"], (tier, volume))
-            self._connection.execute(self._sql["rehome-deferred"], (volume,))
+    def rehome(self, volume: int) -> None:
+        """Let any machine do the work that waits for a volume."""
+        for tier in (USUAL, LAST, AGAIN):
+            self._store.run("rehome-work", (tier, volume))
+        self._store.run("rehome-deferred", (volume,))
 
     def candidates_left(self, taken: Taken, receipt: BatchReceipt, *, sent_on: bool) -> list[Entry]:
         """Return the candidates of a batch after a machine compared it: its own are marked as asked.

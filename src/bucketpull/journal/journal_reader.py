@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import translate
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -140,14 +139,8 @@ class JournalReader:
             if covers(entry, span.first, span.last) and tables.volumes.is_there(entry[0])
         }
 
-    def failures(
-        self, limit: int | None = None, reason: Reason | None = None, pattern: str | None = None
-    ) -> list[Failure]:
-        """Return what failed for good, in the order of directories and names; of one reason, or with matching keys."""
-        return list(islice(self.each_failure(reason, pattern), limit))
-
-    def each_failure(self, reason: Reason | None = None, pattern: str | None = None) -> Iterator[Failure]:
-        """Go through what failed for good, in bounded memory."""
+    def failures(self, reason: Reason | None = None, pattern: str | None = None) -> Iterator[Failure]:
+        """Go through what failed for good, in bounded memory and in the order of directories and names; of one reason, or with matching keys."""
         with self._tables.store.reading():
             for recorded in self._tables.failures.walk():
                 yield from (entry.failure for entry in recorded if chosen(entry.failure, reason, pattern))

@@ -7,7 +7,7 @@ import msgspec
 
 from bucketpull.domain.model import PageRecord, Position, Span
 from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
-from bucketpull.journal.store import Store, check_types, statements
+from bucketpull.journal.store import Store, check_types
 
 STEP = 1000  # rows a transaction when all pages are walked
 
@@ -53,12 +53,10 @@ class Pages:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._connection = store.connection
-        self._sql = statements()
 
     def known(self, directory: bytes, cursor: str) -> Known | None:
         """Return the newest row of a page."""
-        row = self._connection.execute(self._sql["known-page"], (directory, cursor)).fetchone()
+        row = self._store.run("known-page", (directory, cursor)).fetchone()
         if row is None:
             return None
         check_types([row], _KNOWN_TYPES)
@@ -68,19 +66,19 @@ class Pages:
         """Add a listed page; `until` is that of its position."""
         key = (page.directory, page.cursor, run, until)
         row = (*key, page.first, page.last, page.digest, page.objects, page.bytes, page.excluded, extents)
-        self._connection.execute(self._sql["add-page"], row)
+        self._store.run("add-page", row)
 
     def see(self, page: PageRecord, known: Known, run: int, until: str, skipped: int) -> None:
         """Take an unchanged page over into a run."""
         key = {"directory": page.directory, "cursor": page.cursor, "run": known.run}
-        self._connection.execute(
-            self._sql["see-page"],
+        self._store.run(
+            "see-page",
             key | {"now": run, "until": until, "excluded": page.excluded, "skipped": skipped},
         )
 
     def remove(self, directory: bytes, cursor: str, run: int) -> None:
         """Forget a page."""
-        self._connection.execute(self._sql["remove-page"], (directory, cursor, run))
+        self._store.run("remove-page", (directory, cursor, run))
 
     def book(self, span: Span, share: Share, volumes: Iterable[tuple[int, int]], run: int) -> None:
         """Book a batch's share in a page, and where its objects lie."""
@@ -88,7 +86,7 @@ class Pages:
         digest = b"" if share.vanished else known.digest
         counts = (share.stored, share.skipped, share.vanished)
         row = (*counts, digest, _with(known, span, volumes), span.directory, span.cursor, known.run)
-        self._connection.execute(self._sql["book-page"], row)
+        self._store.run("book-page", row)
 
     def recall(self, span: Span, blocks: Iterable[tuple[int, int]], run: int) -> None:
         """Note that blocks may hold objects of a page in older versions than those that are known of."""
@@ -96,7 +94,7 @@ class Pages:
         older: list[Entry] = [(volume, offset, span.first, span.last) for volume, offset in blocks]
         extents = pack_entries(merged(older, unpack_entries(known.extents)))
         row = (0, 0, 0, known.digest, extents, span.directory, span.cursor, known.run)
-        self._connection.execute(self._sql["book-page"], row)
+        self._store.run("book-page", row)
 
     def again(self, directory: bytes, cursor: str) -> Position:
         """Return the position at which a page was listed, to list it without trust in what is known."""
@@ -105,7 +103,7 @@ class Pages:
 
     def doubt(self, directory: bytes, cursor: str) -> None:
         """Forget the digests of a page: an equal one proves nothing."""
-        self._connection.execute(self._sql["doubt-page"], (directory, cursor))
+        self._store.run("doubt-page", (directory, cursor))
 
     def over(self, directory: bytes, name: bytes) -> list[list[Entry]]:
         """Return the blocks of the pages of a directory among whose names one may be, oldest run first."""
@@ -136,29 +134,29 @@ class Pages:
 
     def _step(self, after: tuple[bytes, str, int]) -> list[tuple[Any, ...]]:
         with self._store.reading():
-            rows = self._connection.execute(self._sql["walk-pages"], (*after, STEP)).fetchall()
+            rows = self._store.run("walk-pages", (*after, STEP)).fetchall()
             check_types(rows, _ROW_TYPES)
             return rows
 
     def change(self, row: PageRow) -> None:
         """Write a row back, but for its counts."""
         values = (row.first, row.last, row.digest, row.objects, row.size, row.extents)
-        self._connection.execute(self._sql["change-extents"], (*values, row.directory, row.cursor, row.run))
+        self._store.run("change-extents", (*values, row.directory, row.cursor, row.run))
 
     def was_seen(self, directory: bytes, run: int) -> bool:
         """Whether a directory was listed in a run, to its end."""
-        return bool(self._connection.execute(self._sql["was-seen"], (directory, run)).fetchone()[0])
+        return bool(self._store.run("was-seen", (directory, run)).fetchone()[0])
 
     def ends_over(self, row: PageRow, run: int) -> tuple[bytes | None, bytes | None]:
         """Return up to which name the pages of a run that begin before a page reach into it, and from which those that end behind it do; None where none does."""
         where = {"directory": row.directory, "run": run, "first": row.first, "last": row.last}
-        head, tail = self._connection.execute(self._sql["ends-over"], where).fetchone()
+        head, tail = self._store.run("ends-over", where).fetchone()
         return head, tail
 
     def _overlapping(self, query: str, directory: bytes, first: bytes, last: bytes) -> list[list[Entry]]:
         where = {"directory": directory, "first": first, "last": last}
-        rows = self._connection.execute(self._sql["first-pages-over"], where).fetchall()
-        rows += self._connection.execute(self._sql[query], where).fetchall()
+        rows = self._store.run("first-pages-over", where).fetchall()
+        rows += self._store.run(query, where).fetchall()
         rows.sort(key=lambda row: row[0])
         return [unpack_entries(extents) for _, extents in rows]
 

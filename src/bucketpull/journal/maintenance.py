@@ -179,7 +179,7 @@ def drop_extents(tables: Tables, rows: Iterable[PageRow], volume: int, is_gone: 
 def write_off(tables: Tables, volume: KnownVolume, number: int) -> None:
     """Give up a volume: nothing on it counts."""
     tables.volumes.record(msgspec.structs.replace(volume, state=VolumeState.LOST))
-    tables.frontier.rehome([number])
+    tables.frontier.rehome(number)
     _give_up(tables, number)
 
 
@@ -283,20 +283,9 @@ def _learn_page(tables: Tables, record: Record, block: tuple[int, int]) -> None:
         tables.pages.add(page, 0, extents=pack_entries([entry]))
         return
     extents = pack_entries(merged(unpack_entries(known.extents), [entry]))
-    row = PageRow(
-        known.run,
-        known.until,
-        min(first, known.first),
-        max(last, known.last),
-        known.digest,
-        known.objects + (0 if known.run else count),
-        known.size + (0 if known.run else size),
-        known.excluded,
-        known.stored,
-        known.skipped,
-        known.vanished,
-        extents,
-        record.directory,
-        record.cursor,
-    )
+    row = PageRow(**msgspec.structs.asdict(known), directory=record.directory, cursor=record.cursor)
+    row.first, row.last, row.extents = min(first, known.first), max(last, known.last), extents
+    if not known.run:
+        row.objects += count
+        row.size += size
     tables.pages.change(row)

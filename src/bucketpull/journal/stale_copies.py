@@ -8,7 +8,7 @@ import msgspec
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.model import Former, Part
-from bucketpull.journal.store import Store, statements
+from bucketpull.journal.store import Store
 from bucketpull.journal.volume_numbers import Volumes
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -19,9 +19,8 @@ class StaleCopies:
     """Rows of former copies. Every method runs in the caller's transaction."""
 
     def __init__(self, store: Store, volumes: Volumes) -> None:
-        self._connection = store.connection
+        self._store = store
         self._volumes = volumes
-        self._sql = statements()
 
     def add(self, copies: Iterable[Former], machine: str) -> list[Former]:
         """Note stale copies of a receipt, except those on volumes that were given up, or replaced by copies there; return the doubles that are not noted.
@@ -36,7 +35,7 @@ class StaleCopies:
                 continue
             if volume is not None and self._volumes.is_there(volume) and self._volumes.is_there(owner):
                 row = (volume, owner, _encode(copy.offsets), copy.parts)
-                self._connection.execute(self._sql["add-former"], row)
+                self._store.run("add-former", row)
         return undecided
 
     def of(self, volumes: Iterable[str], limit: int) -> list[Former]:
@@ -45,7 +44,7 @@ class StaleCopies:
         for name in volumes:
             number = self._volumes.known_number(name)
             if number is not None:
-                rows = self._connection.execute(self._sql["former-of"], (number, limit)).fetchall()
+                rows = self._store.run("former-of", (number, limit)).fetchall()
                 found += [
                     Former(name, _offsets(offsets), self._volumes.volume(owner).id, parts, id_)
                     for id_, owner, offsets, parts in rows
@@ -54,14 +53,15 @@ class StaleCopies:
 
     def removed(self, ids: Iterable[int]) -> None:
         """Forget copies that were removed."""
-        self._connection.executemany(self._sql["remove-former"], [(id_,) for id_ in ids])
+        for id_ in ids:
+            self._store.run("remove-former", (id_,))
 
     def replaced_by(self, volume: int) -> Iterator[tuple[int, list[int], list[Part]]]:
         """Give those on other volumes that the files of one replaced: volume, offsets of blocks, objects."""
-        for other, offsets, parts in self._connection.execute(self._sql["replaced-by"], (volume,)):
+        for other, offsets, parts in self._store.run("replaced-by", (volume,)):
             with suppress(msgspec.DecodeError):  # a machine that said nonsense of them
                 yield other, _offsets(offsets), decode_parts(parts)
 
     def lose(self, volume: int) -> None:
         """Forget stale copies on a volume that is given up, and those that its files replaced: they may be the only copies left."""
-        self._connection.execute(self._sql["forget-former"], (volume, volume))
+        self._store.run("forget-former", (volume, volume))

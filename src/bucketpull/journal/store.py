@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -49,10 +49,14 @@ class Store:
         with translated(self.folder):
             yield
 
+    def run(self, name: str, values: Sequence[object] | Mapping[str, object] = ()) -> sqlite3.Cursor:
+        """Run a named statement, within `transaction` or `reading`."""
+        return self.connection.execute(statements()[name], values)
+
     def rows(self, name: str, *values: object) -> list[tuple[Any, ...]]:
         """Return all rows of a named statement. Their types are those of the schema."""
         with translated(self.folder):
-            return self.connection.execute(statements()[name], values).fetchall()
+            return self.run(name, values).fetchall()
 
     def only_row(self, name: str) -> tuple[Any, ...]:
         """Return the row of a named statement that has one in each journal. Raises ImpossibleRow where there is none."""

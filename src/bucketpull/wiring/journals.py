@@ -145,7 +145,7 @@ class JournalPanel:
     async def failures(self, limit: int, reason: str | None, pattern: str | None) -> Sequence[Failure]:
         """See `JobView`. To go through millions takes seconds."""
         chosen = None if reason is None else Reason(reason)
-        return await self._ask(lambda reader: list(islice(reader.each_failure(chosen, pattern), limit)))
+        return await self._ask(lambda reader: list(islice(reader.failures(chosen, pattern), limit)))
 
     async def directories(self, prefix: bytes, limit: int) -> Sequence[DirectoryState]:
         """See `JobView`. To sum up what is below a directory takes a while."""
