@@ -5,6 +5,7 @@ Sources are pure: they build requests and judge responses, and never see a socke
 
 import math
 from collections.abc import Mapping, Sequence
+from hashlib import md5
 
 import msgspec
 
@@ -78,6 +79,13 @@ class Response(msgspec.Struct, gc=False):
         """The whole body in one piece."""
         first = self.chunks[0] if len(self.chunks) == 1 else None
         return first if isinstance(first, bytes) else b"".join(self.chunks)
+
+    def md5(self) -> bytes:
+        """The MD5 of the body, 16 raw bytes."""
+        digest = md5(usedforsecurity=False)
+        for chunk in self.chunks:
+            digest.update(chunk)
+        return digest.digest()
 
     def headers(self) -> Mapping[str, str]:
         """The last answer's headers, by lower-case name (the last of equal names wins)."""

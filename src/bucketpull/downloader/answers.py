@@ -141,7 +141,7 @@ class Answers:
             self._remedies.displace(transfer)
             return
         # Not every ETag is an MD5, and not every server honours conditions: the body may be that of the file in its place.
-        if transfer.claim and not self._make_way(transfer, _md5_of(response) == transfer.claim):
+        if transfer.claim and not self._make_way(transfer, response.md5() == transfer.claim):
             return
         if size != transfer.size >= 0 and not transfer.endpoint.is_origin:
             self._memory.note_size(size, transfer.size)
@@ -232,7 +232,7 @@ def _is_object(transfer: Transfer, response: Response, verdict: Verdict) -> bool
         is_right_size = response.received == transfer.size or verdict.other_size
         if queue.hashes or (verdict.md5 and queue.compares):
             chunks = response.chunks
-            found = md5(chunks[0], usedforsecurity=False).digest() if len(chunks) == 1 else _md5_of(response)
+            found = md5(chunks[0], usedforsecurity=False).digest() if len(chunks) == 1 else response.md5()
             if is_right_size and (not verdict.md5 or found.hex() == verdict.md5):
                 queue.states_md5 = bool(verdict.md5)
                 transfer.leaf.note_md5(transfer.index, found)
@@ -241,14 +241,7 @@ def _is_object(transfer: Transfer, response: Response, verdict: Verdict) -> bool
             return True
     elif not verdict.doubtful:
         return False
-    return _is_believed(transfer, verdict, found or _md5_of(response), response.received)
-
-
-def _md5_of(response: Response) -> bytes:
-    digest = md5(usedforsecurity=False)
-    for chunk in response.chunks:
-        digest.update(chunk)
-    return digest.digest()
+    return _is_believed(transfer, verdict, found or response.md5(), response.received)
 
 
 def _is_believed(transfer: Transfer, verdict: Verdict, found: bytes, size: int) -> bool:

@@ -1,8 +1,9 @@
 """Whether a file is what was stored there: told by its length and date, and only in doubt by what is in it."""
 
-import hashlib
 import os
 import stat
+from functools import partial
+from hashlib import file_digest, md5
 from typing import Final
 
 from bucketpull.domain.record import Record
@@ -12,7 +13,6 @@ from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LOCK
 
 _MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
-_PIECE_BYTES: Final = 1 << 20
 
 
 def is_as_stored(
@@ -60,10 +60,9 @@ def has_whole_seconds(found: os.stat_result) -> bool:
 def md5_of(fd: int) -> bytes:
     """Read an open file once, from where it stands to its end, and close it; return its MD5, 16 raw bytes.
 
-    Raises OSError where it cannot be read.
+    The page cache is left to others. Raises OSError where it cannot be read.
     """
-    digest = hashlib.md5(usedforsecurity=False)
-    with closing_fd(fd):
-        while data := os.read(fd, _PIECE_BYTES):
-            digest.update(data)
-    return digest.digest()
+    with closing_fd(fd), open(fd, "rb", buffering=0, closefd=False) as file:
+        digest = file_digest(file, partial(md5, usedforsecurity=False)).digest()
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    return digest

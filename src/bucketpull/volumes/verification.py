@@ -1,7 +1,6 @@
 """Compares a volume with its ledger. Needs no journal, and works in bounded memory."""
 
 import errno
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +11,8 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.model import Part, key_of, show
-from bucketpull.volumes.beneath import VOLUME_MARK, closing_fd, exists, scanned
+from bucketpull.volumes.as_stored import md5_of
+from bucketpull.volumes.beneath import VOLUME_MARK, exists, scanned
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import LiveObjects, Stored
 from bucketpull.volumes.packs.checking import PackChecks
@@ -23,7 +23,6 @@ from bucketpull.volumes.scratch import Partitions, digest_of, scratch_folder
 
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _LOST_AND_FOUND: Final = b"lost+found"  # root's own, on ext4
-_PIECE_BYTES: Final = 1 << 20
 _STATE: Final = (b"journal.sqlite", b"journal.id")
 _MOST_OPEN: Final = 50  # levels of folders; what lies deeper is read folder by folder
 _MOST_EXTRA: Final = 1_000_000  # about so many extra files are named at most, 80 MB of digests
@@ -140,22 +139,13 @@ class Verification:
             return _finding(Fault.UNREADABLE, stored, str(error.strerror))
 
     def _compare(self, stored: Stored) -> Finding | None:
-        found = self._read(stored.location.path)
+        found = md5_of(self._reader.tree.open_file(stored.location.path))
         if not stored.md5:
             return None
         self.hashed_objects += 1
         if found != stored.md5:
             return _finding(Fault.CONTENT, stored, f"has MD5 {found.hex()} instead of {stored.md5.hex()}")
         return None
-
-    def _read(self, path: bytes) -> bytes:
-        """Return the MD5 of a file; the page cache is left to others."""
-        with closing_fd(self._reader.tree.open_file(path)) as fd:
-            digest = hashlib.md5()
-            while data := os.read(fd, _PIECE_BYTES):
-                digest.update(data)
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        return digest.digest()
 
     def _read_packs(self, packs: PackChecks, live: LiveObjects) -> Iterator[Finding]:
         faults = {}

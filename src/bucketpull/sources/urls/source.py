@@ -1,7 +1,5 @@
 """A list of URLs as a source: pages are read from the file, each object is fetched from its own URL."""
 
-from hashlib import md5
-
 import msgspec
 
 from bucketpull.domain.errors import AnswerError, Reason
@@ -78,7 +76,7 @@ class UrlsSource(PlainSource):
         verdict = super().judge(wanted, endpoint, response, now, start, version)
         if verdict.reason is None and wanted.version:
             verdict.md5 = wanted.version
-            found = _md5_of(response) if start == 0 and response.chunks else wanted.version
+            found = response.md5().hex() if start == 0 and response.chunks else wanted.version
             if found != wanted.version:
                 detail = f"md5 {found} came, {wanted.version} is in the list"
                 return Verdict(Reason.CHECKSUM, detail, version=verdict.version)
@@ -86,10 +84,3 @@ class UrlsSource(PlainSource):
             verdict.reason = Reason.NOT_FOUND
         note_date(verdict, wanted, response)
         return verdict
-
-
-def _md5_of(response: Response) -> str:
-    digest = md5(usedforsecurity=False)
-    for chunk in response.chunks:
-        digest.update(chunk)
-    return digest.hexdigest()
