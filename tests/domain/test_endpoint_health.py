@@ -2,9 +2,10 @@
 
 import itertools
 
+import msgspec
 import pytest
 
-from bucketpull.domain.endpoint_health import TRIAL_SECONDS
+from bucketpull.domain.endpoint_health import TRIAL_SECONDS, UNPROVEN_SECONDS
 from bucketpull.domain.endpoint_judge import EndpointJudge
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State, Symptoms
 from bucketpull.domain.errors import Reason
@@ -78,6 +79,13 @@ def test_few_objects_or_a_moment_convict_nobody():
     assert state(board) is State.UP
 
 
+def test_refusals_of_too_few_objects_for_each_process_to_ask_a_witness_convict_nobody():
+    board = board_of()
+    for process in (0, 1):
+        board.look(process, {"rest": ill(15, seconds=60.0, reason=Reason.FORBIDDEN)}, 60.0)
+    assert state(board, "rest") is State.UP
+
+
 def test_silence_is_slow_first_and_then_down_if_there_is_another_way():
     board = board_of()
     for seconds, found in ((2.0, State.UP), (3.5, State.SLOW), (6.5, State.DOWN)):
@@ -123,6 +131,20 @@ def test_an_endpoint_that_something_waits_for_is_tried_often():
         tries += sum(len(judged.tries) for judged in told_of(board.look(0, seen, float(second))))
 
     assert 30 <= tries <= 55
+
+
+def test_it_is_told_how_long_objects_wait_for_what_gave_nothing():
+    board = board_of(msgspec.structs.replace(LIST, sites=("http://api",)), ORIGIN)
+
+    def most(now, listing=None, **seen):
+        board.look(0, {"rest": ill(seconds=now, is_missed=True), **seen}, now)
+        board.look(1, {"list": listing} if listing else {}, now)
+        return board.standings()["rest"].most_seconds
+
+    assert most(10.0) == UNPROVEN_SECONDS
+    assert most(20.0, ill(seconds=10.0)) == 0.0
+    assert most(30.0, well()) == UNPROVEN_SECONDS
+    assert most(40.0, rest=well()) == 0.0
 
 
 def test_nobody_tries_while_the_source_asks_to_be_left_alone():

@@ -270,6 +270,32 @@ def test_a_few_objects_that_are_refused_everywhere_are_failures_and_the_job_goes
     assert rig.fatals == []
 
 
+@pytest.mark.parametrize("throttled", [0, 3])
+def test_an_origin_that_is_asked_only_for_what_the_edge_refuses_is_not_said_to_refuse_everything(throttled):
+    """The first answers about others are throttled, or slow."""
+
+    class Busy(World):
+        left = throttled
+
+        def __call__(self, request):
+            answer = super().__call__(request)
+            if request.url.startswith("edge:") or answer.status != 200:
+                return answer
+            self.left -= 1
+            return Answer(429) if self.left >= 0 else Answer(body=BODY, seconds=1.0 if throttled else 3.0)
+
+    world = Busy()
+    world.odd = {f"n{number:04}": Answer(403, seconds=0.05) for number in range(0, 2000, 10)}
+    rig = Rig(world, level=8)
+    rig.mount()
+    rig.assign(parts(2000))
+    states = set()
+    rig.run(lambda: states.add(rig.judge.standings()["origin"].state) or rig.outcomes)
+
+    assert State.REFUSING not in states
+    assert sum(len(outcome.failures) for outcome in rig.outcomes) == 200
+
+
 def test_the_wait_that_a_dead_service_asks_for_is_heeded_whatever_the_status():
     rig = Rig(World(origin=Answer(503, headers=(("Retry-After", "7"),))), routes=("origin",), level=32)
     rig.mount()

@@ -280,6 +280,23 @@ def test_heads_without_end_are_no_answer(fetch, piece):
         assert fetch.ask(site.url()).failure is not None
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"X-%d: %s" % (number, b"a" * 1000) for number in range(400)],
+        [b"X-One: " + b"a" * 400_000],
+        [b"X-%d: a" % number for number in range(20_000)],
+    ],
+    ids=["in all", "of one line", "of lines"],
+)
+def test_a_head_that_is_too_large_is_garbage_in_words_of_its_own(fetch, lines):
+    head = b"\r\n".join([b"HTTP/1.1 200 OK", b"Content-Length: 5", *lines, b"", b""])
+    with origin(first(head + b"hello")) as site:
+        response = fetch.ask(site.url())
+    assert response.failure is Reason.GARBAGE
+    assert response.detail.startswith("the head of the answer is too large")
+
+
 def test_the_time_in_which_a_process_did_not_look_is_no_silence_of_the_server(fetch, monkeypatch):
     """It was stopped, or its disk held it: what has come meanwhile lies in the socket, unread."""
     started, answers, ahead = time.monotonic, [], [0.0]

@@ -61,6 +61,16 @@ def test_it_is_told_once_when_it_begins_and_once_when_it_ends(machines):
     assert list(changes.look(up, 1302.0)) == []
 
 
+def test_one_that_answers_with_errors_is_not_said_to_be_silent(machines):
+    broken = machines({"cdn": (State.DOWN, 1.0)})
+    broken[0].endpoints["cdn"].detail = "garbage: text/html in place of an image"
+
+    ((*_, text),) = EndpointEvents((LIST, EDGE, ORIGIN)).look(broken, 1.0)
+
+    assert text.startswith("the CDN img.example.com answers with nothing but errors since ")
+    assert translated(text, "zh").startswith("CDN img.example.com 自 ")
+
+
 def test_several_machines_that_see_the_same_make_one_event_and_another_when_it_has_spread_to_all(machines):
     changes = EndpointEvents((LIST, EDGE, ORIGIN))
     up, down = {"cdn": (State.UP, 0.0)}, {"cdn": (State.DOWN, 1.0)}

@@ -124,6 +124,18 @@ def test_a_job_that_only_asks_again_speaks_after_ten_seconds_and_whenever_its_si
     }
 
 
+def test_a_silence_is_told_again_only_if_it_was_asked_again():
+    changes = StallEvents()
+
+    told = [
+        second
+        for second in range(400)
+        if changes.look(1000.0 + second, 0, {"garbage": min(second, 12) + 4 * (second > 330)})
+    ]
+
+    assert told == [10, 20, 331]
+
+
 def test_the_end_of_a_silence_is_told_if_the_silence_was():
     changes = StallEvents()
     ends = {}
@@ -156,3 +168,19 @@ def test_a_volume_is_named_with_its_machine_unless_that_is_here():
     assert text.startswith(f"volume alpha:{full.path} is full")
     ((_, _, about, _),) = VolumeEvents().look([full], {"alpha"}, 0.0)
     assert about == full.path
+
+
+@pytest.mark.parametrize(
+    ("detail", "remedy"),
+    [
+        ("no bytes left above the reserve", "; free some space, add a volume, or lower --reserve"),
+        ("file not written: Disk quota exceeded", "; free some space, add a volume, or raise the quota"),
+        ("ledger not written: Disk quota exceeded; free some space, raise the quota, or add a volume", ""),
+    ],
+)
+def test_a_full_volume_is_told_with_what_helps_once(detail, remedy):
+    full = msgspec.structs.replace(volume(1), state=VolumeState.FULL, detail=detail)
+
+    [(_, _, _, text)] = VolumeEvents().look([full], {full.machine}, 0.0)
+
+    assert text == f"volume {full.path} is full: {detail}{remedy}"

@@ -7,9 +7,11 @@ import sys
 import pytest
 from tests.report.conftest import volume
 
+from bucketpull.domain.endpoints import State
+from bucketpull.domain.model import EndpointStatus
 from bucketpull.domain.progress import JobState
 from bucketpull.report.reporters import EventReporter, LineReporter, QuietReporter
-from bucketpull.report.summary import progress_line, summary_lines, time_left, volume_lines
+from bucketpull.report.summary import progress_line, status_lines, summary_lines, time_left, volume_lines
 from bucketpull.report.words import Words
 
 
@@ -128,6 +130,16 @@ def test_a_line_names_the_object_that_everything_waits_for(running, language, te
 
     running.state = JobState.PAUSED
     assert text not in progress_line(running, Words(language))
+
+
+def test_a_line_says_for_how_long_an_endpoint_that_gave_nothing_is_waited_for(running):
+    first = running.machines[0]
+    first.waiting_for, first.still_seconds = "a.jpg", 42.0
+    first.endpoints["rest"] = EndpointStatus(0, 1.0, 9, 0, 1.0, state=State.DOWN, most_seconds=600.0)
+
+    told = [progress_line(running, Words()), *status_lines(running, Words(), running=True)]
+
+    assert sum("waiting for a.jpg, 42 s of at most 10 min" in line for line in told) == 2
 
 
 def test_a_complete_job_says_nothing_at_all(ended):

@@ -264,7 +264,11 @@ class Scheduler:
                 status = found.get(name, EndpointStatus(0, 0.0, 0, 0, 0.0))
                 why = ": ".join(filter(None, (standing.reason, standing.detail)))
                 found[name] = msgspec.structs.replace(
-                    status, state=standing.state, state_seconds=now - standing.since, detail=why
+                    status,
+                    state=standing.state,
+                    state_seconds=now - standing.since,
+                    detail=why,
+                    most_seconds=standing.most_seconds,
                 )
         for name in self.away.keys() | self.rests.keys():
             status = found.get(name, EndpointStatus(0, 0.0, 0, 0, 0.0))

@@ -154,6 +154,8 @@ class EndpointHealth:
     def _by_failures(self, now: float, has_others: bool) -> Standing | None:
         worst = self.worst()
         objects, seconds = sum(seen.failing for seen in self.seen), self.ailing_seconds(now)
+        if worst.reason in REFUSALS:
+            objects = worst.failing  # before it is as many for one process, none has asked for a probe
         if worst.reason is None or objects < needed(worst.reason) or now < self._ignores_until:
             return None
         if REMEDIES[worst.reason] is Remedy.STOP and not has_others:
@@ -228,11 +230,17 @@ class EndpointHealth:
 
     def is_cleared(self, now: float, listing: "EndpointHealth") -> bool:
         """Tell whether it is down without a success so far, for so long that the objects are at fault rather than the service."""
-        if self.was_good or not self.is_missed or self.standing.state is not State.DOWN:
+        most = self.most_seconds(listing)
+        if not most:
             return False
-        waited, listed = now - self.standing.since, bool(listing.spec.sites)
-        self._has_waited |= waited >= (UNPROVEN_SECONDS if listed else UNLISTED_SECONDS)
-        return self._has_waited and (not listed or listing.is_well_since(self.standing.since))
+        self._has_waited |= now - self.standing.since >= most
+        return self._has_waited and (not listing.spec.sites or listing.is_well_since(self.standing.since))
+
+    def most_seconds(self, listing: "EndpointHealth") -> float:
+        """Return for how long objects wait for it before they are held to be at fault, if the listing answers; 0 is without bound."""
+        if self.was_good or not self.is_missed or self.standing.state is not State.DOWN or not listing.is_up:
+            return 0.0
+        return UNPROVEN_SECONDS if listing.spec.sites else UNLISTED_SECONDS
 
     def is_well_since(self, moment: float) -> bool:
         """Tell whether it is up, and has succeeded since a moment."""

@@ -66,7 +66,13 @@ class EndpointJudge:
 
     def standings(self) -> dict[str, Standing]:
         """Return how each endpoint does."""
-        return {name: health.standing for name, health in self._endpoints.items()}
+        return {name: self._standing(health) for name, health in self._endpoints.items()}
+
+    def _standing(self, health: EndpointHealth) -> Standing:
+        if health.is_up or health in self._listing:
+            return health.standing
+        bounds = [health.most_seconds(listing) for listing in self._listing]
+        return msgspec.structs.replace(health.standing, most_seconds=min(bounds, default=0.0))
 
     def rests(self, now: float) -> dict[str, float]:
         """Return for how many seconds more endpoints asked to be left alone; others are left out."""

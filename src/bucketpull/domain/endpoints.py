@@ -131,9 +131,13 @@ class Symptoms(msgspec.Struct, array_like=True):
 
 
 class Standing(msgspec.Struct, array_like=True, frozen=True):
-    """A machine's judgement of an endpoint: its state, since when (monotonic seconds), and why."""
+    """A machine's judgement of an endpoint: its state, since when (monotonic seconds), and why.
+
+    `most_seconds` is for how long objects wait for it before they are held to be at fault; 0 is for as long as it lasts.
+    """
 
     state: State = State.UP
     since: float = 0.0
     reason: Reason | None = None
     detail: str = ""
+    most_seconds: float = 0.0

@@ -371,7 +371,8 @@ class EndpointStatus(Value):
     """One endpoint of one worker: transfers in flight, the level its limiter allows, and what it counted so far.
 
     `state` is the machine's judgement, for how many seconds, and why. `away` names those of its addresses that are left alone, and says
-    why. `rest_seconds` is for how long it still asks to be left alone itself.
+    why. `rest_seconds` is for how long it still asks to be left alone itself, `most_seconds` for how long objects wait for it before
+    they are held to be at fault; 0 is for as long as the state lasts.
     """
 
     in_flight: Count
@@ -386,6 +387,7 @@ class EndpointStatus(Value):
     detail: Text = ""
     away: dict[Text, Text] = {}
     rest_seconds: Float = 0.0
+    most_seconds: Float = 0.0
 
     def add(self, other: "EndpointStatus") -> None:
         """Add the counters of another process or machine; the judgement does not change."""

@@ -280,6 +280,8 @@ class Endpoint(Generic[T]):
         targets = self.targets
         reason, detail = self._last or (None, "")
         failing = self._weight()
+        if self.is_tried and reason in REFUSALS:
+            failing = min(failing, needed(reason) - 1)  # the probe is to tell what it means
         return Symptoms(
             self._proofs + targets.good,
             failing,

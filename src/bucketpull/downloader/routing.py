@@ -4,13 +4,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum
 
-from bucketpull.domain.endpoints import State
+from bucketpull.domain.endpoints import THROTTLES, State
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Verdict, Wanted
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.ports import Clock, Fetcher, Source
 
+THROTTLED_SECONDS = 1.0  # until a probe that was throttled is asked for again
 TRIALS = 8  # at once, where nothing else is to be had and nothing proves an endpoint well
 
 
@@ -101,16 +102,19 @@ class Routing:
             return False
         if not endpoint.is_tried:
             endpoint.is_tried = True
-            target = endpoint.targets.in_turn()
-            request = self._source.object_request(probe, endpoint.name, target.site, self._clock.now())
-            if endpoint.hosts is not None:
-                target = endpoint.hosts.choose(request.url, self._clock.monotonic())
-            self._fetcher.submit(
-                target.to(request),
-                lambda response: self._probe_answered(endpoint, probe, target.site, response),
-            )
+            self._ask_for(endpoint, probe)
             self._fetcher.call_later(HOPELESS_SECONDS, lambda: self._decide(endpoint, Blame.ENDPOINT))
         return True
+
+    def _ask_for(self, endpoint: Endpoint[Transfer], probe: Wanted) -> None:
+        target = endpoint.targets.in_turn()
+        request = self._source.object_request(probe, endpoint.name, target.site, self._clock.now())
+        if endpoint.hosts is not None:
+            target = endpoint.hosts.choose(request.url, self._clock.monotonic())
+        self._fetcher.submit(
+            target.to(request),
+            lambda response: self._probe_answered(endpoint, probe, target.site, response),
+        )
 
     def _probe_for(self, endpoint: Endpoint[Transfer]) -> Wanted | None:
         """Return an object that an endpoint must have: it gave it before, or another endpoint of the same origin did."""
@@ -132,8 +136,11 @@ class Routing:
     def _probe_answered(
         self, endpoint: Endpoint[Transfer], probe: Wanted, site: str, response: Response
     ) -> None:
-        endpoint.is_tried = False
         verdict = self._source.judge(probe, endpoint.name, response, self._clock.now())
+        if verdict.reason in THROTTLES and endpoint.name in self._awaiting_probe:
+            self._fetcher.call_later(THROTTLED_SECONDS, lambda: self._ask_for(endpoint, probe))
+            return  # it says nothing of the others
+        endpoint.is_tried = False
         is_well = verdict.reason is None or verdict.reason is Reason.GONE
         if is_well:
             endpoint.probe_came(self._clock.monotonic(), site)

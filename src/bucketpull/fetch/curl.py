@@ -60,6 +60,8 @@ _REASONS = {
 _NAMELESS: Final = frozenset({Reason.CONNECT, Reason.TLS})
 """Errors of which libcurl mostly names no host; a list of URLs has many."""
 _NO_TLS = "wrong version number"
+_TOO_LARGE: Final = 100  # CURLE_TOO_LARGE: a line of 100 kB, or 5,000 lines
+_LARGE_HEAD: Final = "Too large response headers"  # of 300 KiB in all: the code is that of a cut
 
 
 class Curl:
@@ -229,8 +231,7 @@ class Curl:
             self._finish(self._good.popleft().handle, None, "")
         while self._bad:
             easy, code, text = self._bad.popleft()
-            reason = reason_of(code, easy.getinfo(pycurl.CONNECT_TIME) > 0)
-            words = words_of(text)
+            reason, words = meant(code, text, easy.getinfo(pycurl.CONNECT_TIME) > 0)
             if reason in _NAMELESS:  # and libcurl has understood the URL
                 asked = urlsplit(easy.handle.request.url)
                 words = words if str(asked.hostname) in words else f"{words} ({asked.netloc})"
@@ -284,22 +285,23 @@ def _curl_event(event: int) -> int:
     return mask
 
 
-def reason_of(code: int, connected: bool) -> Reason:
-    """Return the reason of a libcurl error. Its only timeout here is that of connecting; a proxy may be slow after that."""
+def meant(code: int, text: str, connected: bool) -> tuple[Reason, str]:
+    """Return the reason of a libcurl error, and its words, or better ones where those lead nobody on.
+
+    Its only timeout here is that of connecting; a proxy may be slow after that.
+    """
+    if code == _TOO_LARGE or _LARGE_HEAD in text:
+        return (
+            Reason.GARBAGE,
+            "the head of the answer is too large: above 300 KiB, 5,000 lines or 100 kB a line",
+        )
+    if _NO_TLS in text:
+        text = f"the server does not speak TLS at this port: http:// in place of https://? ({text})"
     if code == pycurl.E_OPERATION_TIMEDOUT:
-        return Reason.TIMEOUT if connected else Reason.CONNECT
+        return Reason.TIMEOUT if connected else Reason.CONNECT, text
     if code == pycurl.E_COULDNT_CONNECT and _is_short_of_descriptors():
-        return Reason.MACHINE  # libcurl does not say why there was no socket
-    return _REASONS.get(code, Reason.GARBAGE)
-
-
-def words_of(text: str) -> str:
-    """Say what OpenSSL means where its own words lead nobody on."""
-    return (
-        f"the server does not speak TLS at this port: http:// in place of https://? ({text})"
-        if _NO_TLS in text
-        else text
-    )
+        return Reason.MACHINE, text  # libcurl does not say why there was no socket
+    return _REASONS.get(code, Reason.GARBAGE), text
 
 
 def _is_short_of_descriptors() -> bool:

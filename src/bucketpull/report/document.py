@@ -118,14 +118,16 @@ def volume_dict(volume: VolumeStatus) -> dict[str, Any]:  # JSON
     return told
 
 
-def waited_for(snapshot: Snapshot) -> tuple[str, float]:
-    """Return the key of the object that was waited for longest, and for how many seconds no object has ended; "" if some do."""
-    if snapshot.state not in RUNNING:
-        return "", 0.0
+def waited_for(snapshot: Snapshot) -> tuple[str, float, float]:
+    """Return the key of the object that was waited for longest, and for how many seconds no object has ended; "" if some do.
+
+    The third is for how many seconds its endpoint is waited for at most, 0 where that is not bounded.
+    """
     longest = max(snapshot.machines, key=lambda pulse: pulse.still_seconds, default=None)
-    if longest is None:
-        return "", 0.0
-    return longest.waiting_for, longest.still_seconds
+    if longest is None or snapshot.state not in RUNNING:
+        return "", 0.0, 0.0
+    most = max((endpoint.most_seconds for endpoint in longest.endpoints.values()), default=0.0)
+    return longest.waiting_for, longest.still_seconds, most
 
 
 def endpoints_of(snapshot: Snapshot) -> dict[str, EndpointStatus]:

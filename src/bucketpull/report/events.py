@@ -1,10 +1,13 @@
 """What is told of machines, volumes, endpoints, the broker, room and a job that stands still: once, when trouble begins, and once, when it ends."""
 
+import errno
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
+from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import IN_PLACE, EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.progress import JobState
@@ -20,6 +23,7 @@ _WORDS: Final = {
     State.REFUSING: "refuses everything since",
     State.DOWN: "does not answer since",
 }
+_ERRORS: Final = {Reason.GARBAGE, Reason.SERVER_ERROR}  # it answers, but so
 _REST_TOLD_SECONDS: Final = 5.0
 _SLOW_TOLD_SECONDS: Final = 10.0  # of a state that mostly passes, or becomes another
 _NAMED: Final = 4  # machines, of those that are in trouble
@@ -104,8 +108,12 @@ def _state_told(volume: VolumeStatus, name: str, seconds: float) -> Told:
     if not volume.detail:
         return "warning", f"volume.{volume.state}", name, f"volume {name} is {volume.state}"
     text = f"volume {name} is {volume.state}: {volume.detail}"
-    remedy = "; free some space, add a volume, or lower --reserve" if volume.state is VolumeState.FULL else ""
-    return "warning", f"volume.{volume.state}", name, text + remedy
+    if volume.state is VolumeState.FULL and "; " not in volume.detail:  # else the remedy is said
+        over_quota = os.strerror(errno.EDQUOT) in volume.detail
+        text += (
+            f"; free some space, add a volume, or {'raise the quota' if over_quota else 'lower --reserve'}"
+        )
+    return "warning", f"volume.{volume.state}", name, text
 
 
 class RoomEvents:
@@ -164,7 +172,8 @@ class Stall(NamedTuple):
 
 
 class StallEvents:
-    """Notices that a job receives nothing although it asks again and again; tells it after 10 s, and whenever that has doubled.
+    """Notices that a job receives nothing although it asks again and again; tells it after 10 s, and whenever that has doubled
+    and it has asked again.
 
     `ended` is for how many seconds nothing had come, where that was told and the last look saw its end; else 0.
     """
@@ -174,23 +183,24 @@ class StallEvents:
         self._gain = -1
         self._since = 0.0
         self._before: dict[str, int] = {}
+        self._asked = 0  # when it was told last
         self._due_seconds = _FIRST_SECONDS
 
     def look(self, now: float, gain: int, retries: Mapping[str, int]) -> Stall | None:
         """Return the stall if it is to be told now. `gain` grows with whatever is received; `now` is monotonic seconds."""
-        self.ended = 0.0
+        self.ended, asked = 0.0, sum(retries.values())
         if gain != self._gain:
             if self._due_seconds > _FIRST_SECONDS:
                 self.ended = now - self._since
-            self._gain, self._since, self._before = gain, now, dict(retries)
+            self._gain, self._since, self._before, self._asked = gain, now, dict(retries), asked
             self._due_seconds = _FIRST_SECONDS
             return None
         seconds = now - self._since
         grown = {reason: times - self._before.get(reason, 0) for reason, times in retries.items()}
         reason = max(grown, key=lambda reason: grown[reason], default="")
-        if seconds < self._due_seconds or not reason or grown[reason] <= 0:
+        if seconds < self._due_seconds or not reason or grown[reason] <= 0 or asked <= self._asked:
             return None
-        self._due_seconds = 2 * seconds
+        self._due_seconds, self._asked = 2 * seconds, asked
         return Stall(seconds, reason, grown[reason])
 
 
@@ -278,7 +288,9 @@ class EndpointEvents:
     ) -> str:
         since = time.strftime("%H:%M", time.localtime(now - status.state_seconds))
         why = f" ({status.detail})" if status.detail else ""
-        return f"{self._title(name)} {_WORDS[status.state]} {since}: {self._meanwhile(name, worst)}{why}"
+        answers = status.state is State.DOWN and status.detail.partition(":")[0] in _ERRORS
+        words = "answers with nothing but errors since" if answers else _WORDS[status.state]
+        return f"{self._title(name)} {words} {since}: {self._meanwhile(name, worst)}{why}"
 
     def _meanwhile(self, name: str, worst: Mapping[str, EndpointStatus | None]) -> str:
         if self._specs[name].purpose is Purpose.LIST:

@@ -30,9 +30,9 @@ def progress_line(snapshot: Snapshot, words: Words) -> str:
         for name, number in (("failed", books.failed), ("skipped", books.skipped))
         if number
     )
-    key, still = waited_for(snapshot)
-    if key:
-        parts.append(words("waiting_for", key, figures.duration(still, words.language)))
+    waiting = waiting_text(snapshot, words)
+    if waiting:
+        parts.append(waiting)
     parts.append(time_left(snapshot, words))
     if not snapshot.listing_done:
         parts.append(words("more", figures.count(books.listed)))
@@ -138,6 +138,15 @@ def _volumes(snapshot: Snapshot, words: Words) -> list[str]:
     return lines
 
 
+def waiting_text(snapshot: Snapshot, words: Words) -> str:
+    """Say which object is waited for, for how long, and for how long at most; "" where objects end."""
+    key, *seconds = waited_for(snapshot)
+    if not key:
+        return ""
+    still, most = (figures.duration(each, words.language) for each in seconds)
+    return words("waiting_for.most", key, still, most) if seconds[1] else words("waiting_for", key, still)
+
+
 def time_left(snapshot: Snapshot, words: Words) -> str:
     """Say how long the job will take, with its band where that is wider than a tenth; or what it waits for."""
     if snapshot.state in ENDED:
@@ -209,6 +218,8 @@ def _speeds(snapshot: Snapshot, words: Words) -> list[str]:
     if endpoints:
         lines.append(f"  {label(words('in_flight'))}{endpoints}  {limit_text(snapshot, words)}".rstrip())
     share = f"{figures.percent(snapshot.estimate.share)}  " if snapshot.estimate.total_bytes else ""
+    waiting = waiting_text(snapshot, words)
+    lines += [f"  {label('')}{waiting}"] if waiting else []
     return [*lines, f"  {label(words('time'))}{share}{time_left(snapshot, words)}"]
 
 

@@ -31,10 +31,17 @@ from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import JobState, Note, Snapshot
 from bucketpull.report import figures
-from bucketpull.report.document import endpoints_of, lists_only, waited_for
+from bucketpull.report.document import endpoints_of, lists_only
 from bucketpull.report.events import state_of
 from bucketpull.report.printable import printable
-from bucketpull.report.summary import by_reason, limit_text, speed_texts, summary_lines, time_left
+from bucketpull.report.summary import (
+    by_reason,
+    limit_text,
+    speed_texts,
+    summary_lines,
+    time_left,
+    waiting_text,
+)
 from bucketpull.report.words import Words
 
 WIDE = 150
@@ -223,9 +230,8 @@ def _facts(snapshot: Snapshot, words: Words) -> Table:
         facts.add_row(words("in_flight"), _in_flight(snapshot, words))
     listed = words("all_listed" if snapshot.listing_done else "more", figures.count(books.listed))
     facts.add_row(words("listing"), f"{listed}  {words('directories', figures.count(books.directories))}")
-    key, still = waited_for(snapshot)
-    if key:
-        waiting = words("waiting_for", key, figures.duration(still, words.language))
+    waiting = waiting_text(snapshot, words)
+    if waiting:
         facts.add_row("", _text(waiting, "yellow", no_wrap=True, overflow="ellipsis"))
     if snapshot.cost is not None:
         spent = words("spent", figures.size(snapshot.spent.bytes), figures.count(snapshot.spent.requests))

@@ -51,6 +51,7 @@ TEXTS: dict[str, str] = {
     "limit.bandwidth": "--bandwidth",
     "limit.work": "the listing",
     "waiting_for": "waiting for {}, {}",
+    "waiting_for.most": "waiting for {}, {} of at most {}",
     "limited": "limited by {}",
     "limit": "limited by",
     "left": "left {}",

@@ -14,6 +14,7 @@ from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import ENDED, RUNNING, JobState, Note, Snapshot, StageProgress
 from bucketpull.domain.rates import SpeedMeter, StageMeter
+from bucketpull.domain.retry import BOUNDS, Scope
 from bucketpull.ports import Clock, Reporter
 from bucketpull.report.events import (
     EndpointEvents,
@@ -31,6 +32,7 @@ from bucketpull.wiring.job_status import place
 NOTES_KEPT = 50
 INTERVAL_SECONDS = 0.5
 BRINGING_SECONDS = 5.0  # in which the broker hands over what machines did before this session
+_OWN = {reason for reason, bound in BOUNDS.items() if bound.scope in {Scope.VOLUME, Scope.MACHINE}}
 INVITE_SECONDS = 5.0  # machines that were there before a restart are heard within that
 
 
@@ -252,7 +254,7 @@ class Monitor:
         books, pulses = self.latest.counters, self.latest.machines
         retries: Counter[str] = Counter()
         for pulse in pulses:
-            retries.update(pulse.retries)
+            retries.update({name: times for name, times in pulse.retries.items() if name not in _OWN})
         gain = books.pages + books.listed + sum(pulse.bytes + pulse.objects for pulse in pulses)
         silence = self._stall_events.look(self._clock.monotonic(), gain, retries)
         if self._stall_events.ended:
