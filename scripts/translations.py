@@ -23,6 +23,7 @@ from bucketpull.cli import main as program
 from bucketpull.cli.translation import texts
 from bucketpull.report.reasons import CHECK_CREDENTIALS, EXPLANATIONS, remedy_while_running
 from bucketpull.report.words import TEXTS, pattern
+from upyun_simulator.effects import describe
 
 SOURCE = Path(bucketpull.__file__).parent
 FOLDER = SOURCE / "locale"
@@ -171,6 +172,8 @@ def updated(path: Path) -> Catalog:
         new.add(text, context="reason")
     for text in check_names():
         new.add(text, context="check name")
+    for text in describe().values():
+        new.add(text, context="fault")
     for context, texts_now in (("check", checks()), ("message", sorted(messages()))):
         for text in _kept_and_new([str(each.id) for each in old if each.context == context], texts_now):
             new.add(text, context=context)

@@ -72,6 +72,13 @@ def test_lines_break_at_spaces_and_after_chinese_characters_and_marks_stay_with_
     assert all(cell_len(line) <= 20 for line in wrapped("\u4e00\uff08" * 40, 20))
 
 
+def test_what_each_fault_of_the_simulator_does_is_said_in_chinese(chinese):
+    lines = chinese.run("simulate", "--list-faults").stdout.splitlines()
+
+    assert len(lines) > 50
+    assert all(re.search("[\u4e00-\u9fff]", line) for line in lines)
+
+
 def test_what_stands_below_the_help_is_chinese(chinese):
     assert "按 Ctrl-C 停止" in chinese.run("simulate", "--help").stdout
 

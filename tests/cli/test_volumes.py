@@ -1,4 +1,5 @@
 import json
+import os
 import socket
 
 import pytest
@@ -203,3 +204,18 @@ def test_a_job_that_finds_no_room_says_on_which_volume_and_what_to_do(user, serv
     told = user.knows(service).run(*sync, expect=5).stderr
 
     assert f"volume {user.folder}/disk1 is full: no bytes left above the reserve; free some space" in told
+
+
+def test_the_room_of_a_job_at_rest_is_that_above_its_own_reserve(user, service):
+    """With the usual reserve a disk on which the job has room was said to have none."""
+    user.knows(service).run(
+        "sync", "upyun://photos", "disk1", "--reserve", "100%", "--when-full", "exit", expect=5
+    )
+    assert json.loads(user.says("volumes", "--json"))["free_bytes"] == 0
+
+    user.run("sync", "upyun://photos", "disk1", "--reserve", "0")
+
+    free = os.statvfs(user.folder / "disk1")
+    assert json.loads(user.says("volumes", "--json"))["free_bytes"] == pytest.approx(
+        free.f_bavail * free.f_frsize, rel=0.1
+    )

@@ -349,6 +349,25 @@ def test_what_is_not_where_it_was_looked_for_is_given_on_without_those_blocks(jo
     assert found[tuple(NAMES[:4])] == []
 
 
+def test_while_nobody_has_any_work_it_says_which_machines_all_of_it_waits_for(journal):
+    run_again(journal, *NAMES[:8])
+    assert journal.outstanding().waits_for == ["m1", "m2"]
+    [work] = batches(journal, "m1")
+    assert journal.outstanding().waits_for == []
+    journal.commit([stored(work)], NOW)
+    assert journal.outstanding().waits_for == ["m2"]
+    see(journal, "m2a", state=VolumeState.LOST)
+    assert journal.outstanding().waits_for == [], "anybody may have it"
+
+
+def test_what_is_deferred_and_due_first_may_wait_for_a_machine_too(journal):
+    run_again(journal, *NAMES[:8])
+    for work in (*batches(journal, "m1"), *batches(journal, "m2")):
+        again = BatchReceipt(work.id, "m1", deferred=draft(decode_parts(work.body)), retries={"timeout": 4})
+        journal.commit([again], NOW + work.id)
+    assert journal.outstanding().waits_for == ["m1"]
+
+
 def test_what_waits_for_a_machine_that_is_away_anybody_may_do_in_the_end(journal):
     run_again(journal, *NAMES[:8])
     assert batches(journal, "m3") == []

@@ -343,7 +343,7 @@ def test_on_every_address_any_name_is_answered_unless_names_are_given(tmp_path):
         (["{}", "--types", "absent"], "--types absent: not read"),
         (["{}", "--access-log", "/absent/log"], "--access-log /absent/log: not opened"),
         (["99999", "{}"], "HOST:PORT"),
-        (["/absent"], "none of the volumes can be read"),
+        (["/absent", "/gone"], "none of the volumes can be read, /absent, /gone: volume /absent: not opened"),
     ],
 )
 def test_wrong_use_ends_with_2_and_one_line(tmp_path, arguments, words):
@@ -353,6 +353,7 @@ def test_wrong_use_ends_with_2_and_one_line(tmp_path, arguments, words):
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert run.returncode == 2, run.stderr
     assert words in run.stderr
+    assert run.stderr.count("\n") == 1
 
 
 def test_what_lies_in_a_file_system_of_memory_is_read_without_a_thread():

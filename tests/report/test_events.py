@@ -5,7 +5,15 @@ import pytest
 from tests.report.conftest import volume
 
 from bucketpull.domain.model import VolumeState
-from bucketpull.report.events import BrokerEvents, MachineEvents, RoomEvents, Stall, StallEvents, VolumeEvents
+from bucketpull.report.events import (
+    BrokerEvents,
+    MachineEvents,
+    RoomEvents,
+    Stall,
+    StallEvents,
+    VolumeEvents,
+    WaitEvents,
+)
 from bucketpull.report.words import Words
 
 
@@ -60,6 +68,20 @@ def test_a_machine_that_came_back_and_left_between_two_looks_is_told_once():
 
     assert events(changes.look({}, {"alpha"}, 20.0)) == [("machine.back", "machine alpha")]
     assert events(changes.look({}, {"alpha"}, 21.0)) == []
+
+
+def test_which_machine_all_that_is_left_waits_for_is_told_with_its_end():
+    changes, words = WaitEvents(), Words("zh")
+    waits = [*[["gamma"]] * 13, [], *[["gamma"]] * 3, []]
+
+    told = [each for now, machines in enumerate(waits) for each in changes.look(machines, float(now))]
+
+    assert events(told) == [("work.waits", "work"), ("work.goes-on", "work")]
+    first, second = (text for *_, text in told)
+    assert "waits for machine gamma" in first
+    assert second == "what was left goes on, after 13 s"
+    assert words.message(first).startswith("剩余部分在等待机器 gamma")
+    assert words.message(second).startswith("剩余部分又继续进行了")
 
 
 def test_a_lack_of_room_is_told_with_its_end():

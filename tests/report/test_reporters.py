@@ -172,6 +172,16 @@ def test_while_all_that_is_left_waits_to_be_tried_again_it_says_for_how_long(run
     assert time_left(running, Words("en")).startswith("left ")
 
 
+def test_while_all_that_is_left_waits_for_a_machine_it_says_for_which(running):
+    running.outstanding.waits_for = ["gamma"]
+    assert time_left(running, Words("en")) == "what is left waits for machine gamma"
+
+    running.outstanding.again_at = running.at + 1
+    assert time_left(running, Words("en")).startswith("what failed is tried again")
+    running.outstanding.again_at, running.state = 0.0, JobState.PAUSED
+    assert time_left(running, Words("en")).startswith("time left not known")
+
+
 @pytest.mark.parametrize(
     "state", [JobState.PAUSED, JobState.WAITING, JobState.NO_ROOM, JobState.BUDGET_SPENT]
 )

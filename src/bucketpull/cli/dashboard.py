@@ -82,7 +82,7 @@ class JobAtRest(JournalPanel):
 
     def _read(self) -> Snapshot:
         with journal_to_read(self._settings) as reader:
-            return job_status(reader, self._folder, self._settings.reserve).snapshot
+            return job_status(reader, self._folder).snapshot
 
 
 class JobApi:

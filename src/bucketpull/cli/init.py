@@ -109,8 +109,7 @@ class Interview:
             self._ask_for_access()
             self._ask_for_volumes()
         settings = options.settings(self._known)
-        settings.source_config()
-        check_paths(settings.volumes)
+        check_all(settings.source_config, lambda: check_paths(settings.volumes))
         return settings
 
     def corrects(self) -> bool:
@@ -182,6 +181,20 @@ class Interview:
         if text:
             self._answers[name] = text
         return text
+
+
+def check_all(*checks: Callable[[], object]) -> None:
+    """Make all checks, so that all that is wrong is told at once. Raises the last ConfigError, when those before it are told."""
+    faults = []
+    for check in checks:
+        try:
+            check()
+        except ConfigError as error:
+            faults.append(error)
+    for fault in faults[:-1]:
+        tell_error(fault)
+    if faults:
+        raise faults[-1]
 
 
 _NO_DISKS = ("/boot", "/dev", "/etc", "/proc", "/run", "/snap", "/sys", "/var/lib")

@@ -111,11 +111,18 @@ def serve(
 
 
 def _tell_of_troubles(volumes: "OpenVolumes") -> None:
-    """Name the volumes that cannot be read; refuse to serve none."""
-    for path, trouble in volumes.troubles.items():
-        tell(trouble if trouble.startswith("volume ") else f"volume {path}: {trouble}")
-    if len(volumes.troubles) == len(volumes.paths):
-        raise ConfigError("none of the volumes can be read; is the disk mounted?")
+    """Name the volumes that cannot be read; refuse to serve none, with all names and the first reason."""
+    told = [
+        trouble if trouble.startswith("volume ") else f"volume {path}: {trouble}"
+        for path, trouble in volumes.troubles.items()
+    ]
+    if len(told) == len(volumes.paths):
+        names, cause = ", ".join(volumes.troubles), told[0].partition("; ")[0]
+        raise ConfigError(
+            f"none of the volumes can be read, {names}: {cause}; mount the disk, or name a folder that is a volume"
+        )
+    for text in told:
+        tell(text)
 
 
 async def _serve(

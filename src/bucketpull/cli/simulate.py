@@ -1,5 +1,6 @@
 """`bucketpull simulate`: UPYUN on localhost, to rehearse a job with."""
 
+import gettext
 from typing import TYPE_CHECKING, Final, get_type_hints
 
 import click
@@ -169,4 +170,4 @@ def _announce(ready: "Ready", ports_file: str | None) -> None:
 def _print_faults(described: dict[str, str]) -> None:
     width = max(map(len, described))
     for name, text in described.items():
-        click.echo(f"{name:<{width}}  {text}")
+        click.echo(f"{name:<{width}}  {gettext.pgettext('fault', text)}")

@@ -55,7 +55,7 @@ def _read_status(settings: Settings, *, directories: bool) -> ExitCode:
         if directories:
             _print_directories(reader, as_json=settings.json)
             return ExitCode.COMPLETE
-        found = job_status(reader, folder, settings.reserve)
+        found = job_status(reader, folder)
         found.snapshot = _priced(found.snapshot, settings)
         if settings.json:
             say(json_line(_document(found, str(folder))))

@@ -103,7 +103,7 @@ def _print_volumes(settings: Settings, by_broker: bool) -> ExitCode:
         volumes = broker_client(settings).get("/api/job", Snapshot).volumes
     else:
         with journal_to_read(settings) as reader:
-            volumes = job_status(reader, job_folder(settings), settings.reserve).snapshot.volumes
+            volumes = job_status(reader, job_folder(settings)).snapshot.volumes
     if settings.json:
         for volume in volumes:
             say(json_line(volume_dict(volume)))

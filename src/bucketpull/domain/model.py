@@ -306,7 +306,8 @@ class Counters(Value):
 class Outstanding(Value):
     """What is left: work ready or sent, by kind; objects and bytes are those of batches.
 
-    `again_at` is when the next of it is tried again (Unix seconds), if all of it waits for that; else 0.
+    `again_at` is when the next of it is tried again (Unix seconds), if all of it waits for that; else 0. `waits_for` are the machines
+    that all of what comes next waits for, while nobody has any.
     """
 
     scans: Int = 0
@@ -316,6 +317,7 @@ class Outstanding(Value):
     objects: Count = 0
     bytes: Int = 0
     again_at: Float = 0.0
+    waits_for: list[Text] = []
 
     @property
     def is_some(self) -> bool:

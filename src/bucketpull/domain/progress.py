@@ -123,6 +123,12 @@ class Snapshot(Value):
     unheard_seconds: float = 0.0
 
     @property
+    def waits_for(self) -> list[str]:
+        """The machines that all that is left waits for now."""
+        goes_on = self.state not in RUNNING or self.outstanding.again_at > self.at
+        return [] if goes_on else self.outstanding.waits_for
+
+    @property
     def cost(self) -> float | None:
         """What was spent in money; None where nothing has a price."""
         return self.prices.of(self.spent)

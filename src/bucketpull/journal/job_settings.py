@@ -9,6 +9,8 @@ from bucketpull.journal.store import Store
 # Names with these prefixes are remembered for commands that go on with the job; they may change from one session to the next.
 OPTION = "option."
 PRICE = "price."
+RESERVE = "session.reserve"  # what volumes keep free, as written
+REMEMBERED = (OPTION, PRICE, RESERVE)
 
 
 def read_configuration(store: Store) -> dict[str, str]:
@@ -33,7 +35,7 @@ def refuse_another(folder: Path, job: str, known: Mapping[str, str], asked: Mapp
     differences = [
         f"{key} was {known.get(key, '')!r} and is {asked.get(key, '')!r}"
         for key in sorted({*known, *asked})
-        if not key.startswith((OPTION, PRICE)) and known.get(key, "") != asked.get(key, "")
+        if not key.startswith(REMEMBERED) and known.get(key, "") != asked.get(key, "")
     ]
     if differences:
         raise JobMismatch(

@@ -72,7 +72,7 @@ class JournalReader:
     def outstanding(self) -> Outstanding:
         """Return what is left to do."""
         tables = self._refreshed()
-        return what_is_left(tables.store, tables.books)
+        return what_is_left(tables.store, tables.books, tables.volumes)
 
     def counted_on(self) -> dict[str, str]:
         """See `ports.Journal`."""

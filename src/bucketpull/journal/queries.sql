@@ -116,6 +116,11 @@ select coalesce(
     0
 );
 
+-- name: next-at-home
+-- as the one above, once a volume: whether some of what is ready, or was deferred and is due first, has it for its home
+select exists (select 1 from work where kind in (0, 1) and tier in (0, 1, 2) and tier <= ?1 and home = ?3 and state = 0 and due = 0)
+    or exists (select 1 from work where kind in (0, 1) and home = ?3 and state = 0 and due > 0 and due <= ?2);
+
 -- name: mark-sent
 -- claim, once a piece of work
 update work set state = 1, machine = ? where id = ?;

@@ -7,6 +7,7 @@ from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.model import Counters, Outstanding, WorkKind
 from bucketpull.domain.steering import Steering
 from bucketpull.journal.store import Store, damaged
+from bucketpull.journal.volume_numbers import Volumes
 
 
 class Books(msgspec.Struct):
@@ -91,11 +92,18 @@ def encode_books(books: Books) -> str:
     return msgspec.json.encode(books).decode()
 
 
-def what_is_left(store: Store, books: Books) -> Outstanding:
-    """Return the outstanding work, and when it goes on, where all of it waits to be tried again."""
+def what_is_left(store: Store, books: Books, volumes: Volumes) -> Outstanding:
+    """Return the outstanding work, and while nobody has any, when it goes on, and which machines it waits for."""
     left = msgspec.structs.replace(books.outstanding)
     if left.is_some and not (left.scans_sent or left.batches_sent):
-        left.again_at = float(store.rows("next-due", books.open_tiers[-1])[0][0])
+        last = books.open_tiers[-1]
+        left.again_at = float(store.rows("next-due", last)[0][0])
+        machines = {
+            volumes.machine_of(home) if home else ""
+            for home in (0, *volumes.numbers())
+            if store.rows("next-at-home", last, left.again_at, home)[0][0]
+        }
+        left.waits_for = sorted(machines) if all(machines) else []
     return left
 
 
@@ -109,5 +117,6 @@ def check_outstanding(store: Store, books: Books) -> None:
         *sums, usual, last, again = map(int, store.rows("sums-of-work")[0])
     if impossible:
         raise damaged(store.folder, f"work {impossible[0][0]} has values that no machine can act on")
-    if Outstanding(*sums) != books.outstanding or [usual, last, again] != books.tiers:
+    counted = msgspec.structs.astuple(books.outstanding)[: len(sums)]
+    if tuple(sums) != counted or [usual, last, again] != books.tiers:
         raise damaged(store.folder, "its sums are not those of its outstanding work")

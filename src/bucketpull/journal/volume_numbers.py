@@ -36,6 +36,10 @@ class Volumes:
         """Return all volumes, in the order in which they became known."""
         return list(self._volumes.values())
 
+    def numbers(self) -> list[int]:
+        """Return the numbers of all volumes, in the same order."""
+        return list(self._volumes)
+
     def record(self, volume: KnownVolume) -> int:
         """Make a volume known, or note where and how it is; return its number."""
         number = self._numbers.get(volume.id)

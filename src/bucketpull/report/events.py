@@ -137,6 +137,29 @@ class RoomEvents:
             self._since = None
 
 
+class WaitEvents:
+    """Tells after 10 s which machines all that is left waits for, and that it goes on."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._is_told = False
+
+    def look(self, machines: Sequence[str], now: float) -> Iterator[Told]:
+        """Return what is new. `machines` are those waited for, none where work goes on."""
+        since = self._since if self._since is not None else now
+        if machines and not self._is_told and now - since >= _FIRST_SECONDS:
+            self._is_told = True
+            text = (
+                f"what is left waits for machine {', '.join(machines)}: its volumes may have some of it, and it takes none now; start "
+                "its worker, or make room there; five minutes after it last took any, other machines get it"
+            )
+            yield "warning", "work.waits", "work", text
+        if not machines and self._is_told:
+            self._is_told = False
+            yield "info", "work.goes-on", "work", f"what was left goes on, after {duration(now - since)}"
+        self._since = since if machines else None
+
+
 class BrokerEvents:
     """Tells that the broker is lost, with the first reason, and that it is reached again. `note` takes what is told."""
 

@@ -155,6 +155,8 @@ def time_left(snapshot: Snapshot, words: Words) -> str:
         if snapshot.state is JobState.NO_BROKER:
             return words("left.no_broker", figures.duration(snapshot.unheard_seconds, words.language))
         return words("left.standing")
+    if snapshot.waits_for:
+        return words("left.machine", words("comma").join(snapshot.waits_for))
     if snapshot.outstanding.again_at > snapshot.at:
         wait = snapshot.outstanding.again_at - snapshot.at
         return words("left.again", figures.duration(wait, words.language))

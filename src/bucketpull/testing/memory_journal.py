@@ -364,6 +364,7 @@ class MemoryJournal(Catalogue):
         batches = [row for row in self._rows.values() if row.kind is WorkKind.BATCH]
         usual = [row for row in self._rows.values() if not row.is_last]
         waits = usual and all(row.due and row.machine is None for row in usual)
+        again_at = min(row.due for row in usual) if waits else 0.0
         return Outstanding(
             len(scans),
             sum(row.machine is not None for row in scans),
@@ -371,8 +372,15 @@ class MemoryJournal(Catalogue):
             sum(row.machine is not None for row in batches),
             sum(row.objects for row in batches),
             sum(row.size for row in batches),
-            min(row.due for row in usual) if waits else 0.0,
+            again_at,
+            self._waits_for(usual or list(self._rows.values()), again_at),
         )
+
+    def _waits_for(self, rows: Sequence[_Row], again_at: float) -> list[str]:
+        if any(row.machine is not None for row in self._rows.values()):
+            return []
+        machines = {row.home and self.machine_of(row.home) for row in rows if row.due <= again_at}
+        return sorted(machines) if all(machines) else []
 
     def spending(self) -> Spending:
         """Return what the job has used."""

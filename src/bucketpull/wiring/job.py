@@ -26,7 +26,7 @@ from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.journal.database import check_ours
-from bucketpull.journal.job_settings import OPTION, PRICE
+from bucketpull.journal.job_settings import OPTION, PRICE, RESERVE
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Inbox, Transport
 from bucketpull.report.document import exit_code_of, summary_dict
@@ -189,7 +189,8 @@ def _open_journal(settings: Settings, now: float) -> SqliteJournal:
     options = {OPTION + name: value for name, value in source.remembered().items()}
     given = msgspec.structs.asdict(settings.prices())
     prices = {PRICE + name: "" if price is None else str(price) for name, price in given.items()}
-    configuration = source.identity() | {"layout": settings.layout} | options | prices
+    kept = {RESERVE: settings.reserve} if settings.volumes else {}  # a coordinator has none
+    configuration = source.identity() | {"layout": settings.layout} | options | prices | kept
     first = settings.retry_seconds
     return SqliteJournal.open(
         settings.state_folder(),

@@ -20,13 +20,14 @@ from bucketpull.domain.messages import Limits
 from bucketpull.domain.model import Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import CUT_SHORT, JobState, Rates, Snapshot
 from bucketpull.domain.values import parse_reserve
-from bucketpull.journal.job_settings import PRICE
+from bucketpull.journal.job_settings import PRICE, RESERVE
 from bucketpull.journal.journal_reader import JournalReader, RunNote
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.volumes.free_space import measured
 from bucketpull.volumes.packs.folder import usage
 from bucketpull.volumes.reader import open_reader
 from bucketpull.wiring.coordinator_client import local_client
+from bucketpull.wiring.settings import Settings
 
 _ANSWER_SECONDS: Final = 3.0
 _UNUSED: Final = "no worker uses it: it is not there, or was not named to one"
@@ -59,15 +60,15 @@ class _Summary(msgspec.Struct):
     volumes: list[Held] = []
 
 
-def job_status(reader: JournalReader, folder: Path, reserve: str) -> JobStatus:
-    """Return where the job stands; a coordinator that does not answer is left out. `reserve` is what volumes keep free, as set."""
+def job_status(reader: JournalReader, folder: Path) -> JobStatus:
+    """Return where the job stands; a coordinator that does not answer is left out."""
     runs = reader.runs(1)
     last = runs[0] if runs else None
     with suppress(BucketpullError):
         client = local_client(folder, _ANSWER_SECONDS)
         if client is not None:
             return JobStatus(client.get("/api/job", Snapshot), True, last)
-    return JobStatus(_snapshot(reader, last, reserve), False, last)
+    return JobStatus(_snapshot(reader, last), False, last)
 
 
 def measure(volume: KnownVolume, held: Mapping[str, Held], reserve: str) -> VolumeStatus:
@@ -90,7 +91,7 @@ def measure(volume: KnownVolume, held: Mapping[str, Held], reserve: str) -> Volu
     return status
 
 
-def _snapshot(reader: JournalReader, last: RunNote | None, reserve: str) -> Snapshot:
+def _snapshot(reader: JournalReader, last: RunNote | None) -> Snapshot:
     counters, outstanding = reader.counters(), reader.outstanding()
     outstanding.scans_sent = outstanding.batches_sent = 0
     now = time.time()
@@ -100,7 +101,7 @@ def _snapshot(reader: JournalReader, last: RunNote | None, reserve: str) -> Snap
     source, prefix = configuration.get("source", ""), configuration.get("prefix", "")
     summary = msgspec.json.decode(last.summary) if last and last.summary else {}
     listing_done = outstanding.scans == 0 and last is not None
-    held = held_last(reader)
+    held, reserve = held_last(reader), configuration.get(RESERVE, Settings().reserve)
     return Snapshot(
         job=reader.job,
         source=f"{source}/{prefix}" if prefix else source,

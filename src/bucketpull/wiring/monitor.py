@@ -24,6 +24,7 @@ from bucketpull.report.events import (
     StallEvents,
     Told,
     VolumeEvents,
+    WaitEvents,
 )
 from bucketpull.report.figures import duration
 from bucketpull.report.reasons import explain, remedy_while_running
@@ -77,7 +78,7 @@ class Monitor:
             RoomEvents(),
             VolumeEvents(),
         )
-        self._process_events = ProcessEvents()
+        self._process_events, self._wait_events = ProcessEvents(), WaitEvents()
         self._begun = False
         self.invitation = ""
         self.unheard: Callable[[], float] = lambda: 0.0
@@ -245,6 +246,7 @@ class Monitor:
             *self._machine_events.look(machines, fleet.left, at),
             *self._process_events.look(self.latest.machines),
             *self._room_events.look(state, volumes, at),
+            *self._wait_events.look(self.latest.waits_for, at),
         ]
         for told in events:
             self._tell(told)

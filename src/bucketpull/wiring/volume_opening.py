@@ -16,7 +16,7 @@ from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError, 
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.values import parse_reserve
 from bucketpull.journal.database import exists
-from bucketpull.journal.job_settings import OPTION
+from bucketpull.journal.job_settings import REMEMBERED
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
@@ -338,7 +338,7 @@ def owner_by(journal: SqliteJournal) -> Owner:
     """Return the same of a job's journal."""
     known = journal.configuration()
     source = {
-        name: value for name, value in known.items() if name != "layout" and not name.startswith(OPTION)
+        name: value for name, value in known.items() if name != "layout" and not name.startswith(REMEMBERED)
     }
     return Owner(journal.id, source)
 

@@ -167,6 +167,8 @@ def _check_names(config: UpyunConfig) -> None:
 
 
 def _check_access(config: UpyunConfig) -> None:
+    if not (config.operator or config.password or config.token):
+        raise ConfigError("source: no operator and no password; set UPYUN_OPERATOR and UPYUN_PASSWORD")
     if not config.operator:
         raise ConfigError("source: no operator; set UPYUN_OPERATOR")
     if not config.password and not config.token:

@@ -58,6 +58,9 @@ function showEnd(job, estimate) {
   } else if (STANDING.has(job.state)) {
     text("eta", t(`state.${job.state}`));
     text("band", job.state === "no-broker" ? t("unheard", duration(job.unheard_seconds)) : "");
+  } else if (job.outstanding.waits_for.length && job.outstanding.again_at <= job.at) {
+    text("eta", t("waits"));
+    text("band", t("waits_for", job.outstanding.waits_for.join(", ")));
   } else if (estimate.seconds === null) {
     text("eta", t("left_unknown"));
     text("band", "");

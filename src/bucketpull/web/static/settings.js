@@ -19,7 +19,7 @@ export class Settings {
 
   // Options are named as on the command line.
   name(name) {
-    const found = /^(option|price)\.(.*)$/.exec(name);
+    const found = /^(option|price|session)\.(.*)$/.exec(name);
     const option = found && (found[1] === "price" ? `price-${found[2]}` : found[2]);
     return option ? `--${option.replaceAll("_", "-")}` : t(`setting.${name}`);
   }

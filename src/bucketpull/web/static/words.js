@@ -69,6 +69,8 @@ const TEXTS = {
   so_far: ["stored so far; the total is not known yet", "已存；总量尚不可知"],
   left: ["{0} left", "剩余 {0}"],
   left_least: ["at least {0} left", "至少剩余 {0}"],
+  waits: ["Waiting", "等待中"],
+  waits_for: ["what is left waits for machine {0}", "剩余部分在等待机器 {0}"],
   left_unknown: ["Time left not known yet", "剩余时间尚不可知"],
   ended: ["Ended", "已结束"],
   band: ["ends {0} to {1}", "预计 {0} 至 {1} 结束"],
