@@ -175,6 +175,33 @@ def test_a_damaged_header_in_a_pack_that_is_not_full_is_found_and_its_object_com
     assert service.counters()["requests"]["cdn.get"] == {"200": 1}
 
 
+@pytest.mark.parametrize("damage", [bytes(512), b"\xff" * 512], ids=["zeros", "no header"])
+def test_a_damaged_header_of_what_was_replaced_is_told_and_its_pack_written_anew(user, bucket, damage):
+    """Nothing of it is an object, but tar reads no further."""
+    service = bucket("flat:100,size=900")
+    options = ("--pack", "64M", "--processes", "1")
+    user.knows(service).run(*SYNC, *options)
+    service.mutate(touch=[item.key for item in service.contents.walk()][:3])
+    user.run(*SYNC, *options)
+    (pack,) = (user.folder / "disk1/packs").glob("*.tar")
+    data = bytearray(pack.read_bytes())
+    with tarfile.open(pack) as archive:
+        at = archive.getmembers()[1].offset
+    data[at : at + 512] = damage
+    pack.write_bytes(data)
+
+    found = user.run("verify", "disk1", "--hash", expect=3)
+    assert f"the header at byte {at}, of what was replaced or removed, is damaged" in found.stdout
+    service.reset_counters()
+    user.run("verify", "disk1", "--hash", "--repair")
+
+    assert "cdn.get" not in service.counters()["requests"]
+    assert "all as recorded" in user.run("verify", "disk1", "--hash").stderr
+    (pack,) = (user.folder / "disk1/packs").glob("*.tar")
+    listed = subprocess.run(["tar", "tf", pack], capture_output=True, check=True, text=True).stdout
+    assert len(listed.split()) == 100
+
+
 @pytest.mark.parametrize("text", [b'"key"', b"img-", b'"size":'], ids=["JSON", "key", "size"])
 def test_a_damaged_description_of_a_sample_is_found_and_the_sample_comes_again(user, bucket, text):
     user.knows(bucket("flat:100,size=900")).run(

@@ -4,12 +4,13 @@ import errno
 import hashlib
 import os
 import resource
+import tarfile
 from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
-from tests.volumes.filling import ODD_KEYS, Filler
+from tests.volumes.filling import ODD_KEYS, SMALL_PACKS, Filler, bodies
 
 from bucketpull.domain.model import Part
 from bucketpull.domain.packing import Packing, PackNames
@@ -127,6 +128,81 @@ def test_every_header_of_every_member_of_a_pack_is_looked_at(tmp_path, names):
             pack.write_bytes(whole[: block + 7] + b"\1" + whole[block + 8 :])
             assert [finding.stored for finding in verify(disk, hashed=True)[0]] == [each]
         start = each.location.offset + each.location.length + tar.padding(each.location.length)
+
+
+@pytest.mark.parametrize("names", PackNames)
+@pytest.mark.parametrize("damage", [bytes(512), b"\xff" * 512], ids=["zeros", "no header"])
+def test_a_damaged_header_of_what_was_replaced_is_a_finding_of_its_pack(tmp_path, names, damage):
+    """Whoever reads the pack from its beginning stops there, before what is still alive; behind the last of that too."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with Filler(disk, Packing(names=names)) as filler:
+        filler.store(dict.fromkeys((*OBJECTS, *ODD_KEYS), b"first"))
+        filler.store(dict.fromkeys([(b"d0", b"0.jpg"), (b"a", b"n" * 300), (b"x", b"last")], b"second"))
+        filler.store(dict.fromkeys([(b"a", b"n" * 300), (b"x", b"last")], b"third"))
+    with Filler(disk) as filler:
+        filler.store(dict.fromkeys([(b"a", b"n" * 300), (b"x", b"last")], b"a file at last"))
+    (pack,) = (disk / "packs").glob("*.tar")
+    whole = pack.read_bytes()
+    assert verify(disk, hashed=True)[0] == []
+
+    dead = dead_headers(disk, pack, tmp_path)
+    assert len(dead) >= 8
+    for at in dead:
+        pack.write_bytes(whole[:at] + damage + whole[at + tar.BLOCK :])
+        (found,) = verify(disk, hashed=True)[0]
+        assert (found.fault, found.pack, found.stored) == (Fault.CONTENT, pack.stem, None)
+        assert "of what was replaced or removed, is damaged" in found.detail
+
+
+def dead_headers(disk, pack, folder):
+    """Return where in a pack the headers of members are that hold no object any more."""
+    with closing(open_reader(str(disk))) as reader:
+        objects = list(LiveObjects(reader, str(folder)).objects())
+    alive = {each.location.offset for each in objects if each.location.pack}
+    with tarfile.open(pack) as archive:
+        members = archive.getmembers()
+    samples = {each.name.partition(".")[0] for each in members if each.offset_data in alive}
+    return [
+        at
+        for each in members
+        if each.offset_data not in alive and not (each.name.endswith(".json") and each.name[:-5] in samples)
+        for at in range(each.offset, each.offset_data, tar.BLOCK)
+    ]
+
+
+def test_a_header_that_was_damaged_before_its_pack_was_sealed_is_found(tmp_path):
+    with Filler(tmp_path, SMALL_PACKS) as filler:
+        filler.store(dict.fromkeys(OBJECTS, b"first"))
+        filler.store(dict.fromkeys(OBJECTS, b"second"))
+        (pack,) = (tmp_path / "packs").glob("*.tar")
+        with pack.open("r+b") as file:
+            file.seek(5 * 2 * tar.BLOCK)
+            file.write(b"\xff" * tar.BLOCK)
+        filler.store(bodies(30, start=100))
+    assert pack.stem in (tmp_path / "packs/SHA256SUMS").read_text()
+    (found,) = verify(tmp_path, hashed=True)[0]
+    assert (found.fault, found.pack, found.stored) == (Fault.CONTENT, pack.stem, None)
+
+
+def test_what_has_no_md5_in_a_sealed_pack_is_not_cleared_by_a_fault_of_another_object(tmp_path):
+    plain = bodies(10)
+    with Filler(tmp_path, SMALL_PACKS) as filler:
+        filler.store(plain, md5=False)
+        filler.store(bodies(10, start=100))
+        filler.store(bodies(30, start=200))
+    pack = min((tmp_path / "packs").glob("*.tar"))
+    with tarfile.open(pack) as archive:
+        members = archive.getmembers()
+    with pack.open("r+b") as file:
+        for number in (3, 15):
+            file.seek(members[number].offset_data + 5)
+            file.write(b"damaged")
+    found = [each.stored for each in verify(tmp_path, hashed=True)[0]]
+    assert {(each.directory, each.name) for each in found} == plain.keys() | {
+        tuple(members[15].name.encode().split(b"/"))
+    }
+    assert len(found) == 11
 
 
 def test_a_replaced_object_is_measured_by_its_last_record(tmp_path):

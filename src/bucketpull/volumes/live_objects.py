@@ -12,6 +12,7 @@ from typing import NamedTuple
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes.ledger import Damage, Frame, Kind
+from bucketpull.volumes.packs.folder import settled_end
 from bucketpull.volumes.reader import Location, VolumeReader
 from bucketpull.volumes.scratch import DIGEST_BYTES, Partitions, digest_of
 
@@ -44,7 +45,10 @@ class Stored(NamedTuple):
 
 
 class LiveObjects:
-    """The objects on a volume, and its sealed packs by name. `damages` are the parts of the ledger that cannot be read."""
+    """The objects on a volume, and its sealed packs by name. `damages` are the parts of the ledger that cannot be read.
+
+    `ends` has by pack where the last object that was ever settled there ends, in bytes.
+    """
 
     def __init__(self, reader: VolumeReader, folder: str) -> None:
         """Read the ledger once; meanwhile `folder` takes 20 bytes an entry."""
@@ -52,6 +56,7 @@ class LiveObjects:
         self.path = reader.path
         self.damages: list[Damage] = []
         self.sealed: dict[str, Sealed] = {}
+        self.ends: dict[str, int] = {}
         self._live = self._find(folder)
         self.count = sum(byte.bit_count() for byte in self._live)
 
@@ -81,6 +86,8 @@ class LiveObjects:
         number = 0
         for frame, record in self._records(self.damages):
             removal = frame.kind is Kind.REMOVAL
+            if record.pack:
+                self.ends[record.pack] = max(self.ends.get(record.pack, 0), settled_end(record))
             for name in record.names:
                 partitions.add(
                     digest_of(key_of(record.directory, name)), (number * 2 + removal).to_bytes(8, "big")

@@ -15,7 +15,7 @@ from bucketpull.volumes.as_stored import md5_of
 from bucketpull.volumes.beneath import VOLUME_MARK, exists, scanned
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import LiveObjects, Stored
-from bucketpull.volumes.packs.checking import PackChecks
+from bucketpull.volumes.packs.checking import PackChecks, PackDamage
 from bucketpull.volumes.packs.compacting import LiveBodies, Waste
 from bucketpull.volumes.packs.folder import path_of
 from bucketpull.volumes.reader import VolumeReader
@@ -101,7 +101,7 @@ class Verification:
             )
             yield Finding(Fault.LEDGER, f"{HOME}/ledger", detail)
         known = Partitions(folder, "known", live.count, tail_bytes=0) if self._extra else None
-        packs = PackChecks(self._reader.bodies, folder, live.sealed)
+        packs = PackChecks(self._reader.bodies, folder, live.ends, live.sealed)
         living = LiveBodies(self._reader)
         for number, stored in enumerate(live.objects()):
             if known and not stored.location.pack:
@@ -151,14 +151,13 @@ class Verification:
         faults = {}
         for fault in packs.run():
             if fault.number < 0:
-                yield Finding(Fault.CONTENT, path_of(fault.pack), fault.detail, pack=fault.pack)
+                yield Finding(_kind(fault), path_of(fault.pack), fault.detail, pack=fault.pack)
             else:
                 faults[fault.number] = fault
         self.hashed_objects += packs.compared
         for number, stored in enumerate(live.objects() if faults else ()):
             if number in faults:
-                kind = Fault.UNREADABLE if faults[number].is_unreadable else Fault.CONTENT
-                yield _finding(kind, stored, faults[number].detail)
+                yield _finding(_kind(faults[number]), stored, faults[number].detail)
 
     def _find_extra(self, folder: str, known: Partitions, expected: int) -> Iterator[Finding]:
         found = Partitions(folder, "found", expected, tail_bytes=0)
@@ -240,6 +239,10 @@ def repairs(findings: Iterable[Finding]) -> Iterator[Part]:
         part.mtimes.append(stored.mtime)
     if part is not None:
         yield part
+
+
+def _kind(damage: PackDamage) -> Fault:
+    return Fault.UNREADABLE if damage.is_unreadable else Fault.CONTENT
 
 
 def _finding(fault: Fault, stored: Stored, detail: str) -> Finding:

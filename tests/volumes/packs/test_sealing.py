@@ -148,3 +148,15 @@ def test_sealing_is_a_program(tmp_path, packs):
     command = [sys.executable, "-m", "bucketpull.volumes.packs.sealing", str(packs.fd), PACK]
     run = subprocess.run(command, pass_fds=(packs.fd,), capture_output=True, check=True, timeout=60)
     assert msgspec.json.decode(run.stdout, type=Sealed) == seal(packs.fd, PACK)[0]
+
+
+def test_a_sealing_whose_asker_was_killed_ends_without_a_word(tmp_path, packs):
+    write(tmp_path, archive([(b"a", b"x")]))
+    command = [sys.executable, "-m", "bucketpull.volumes.packs.sealing", str(packs.fd), PACK]
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = subprocess.run(
+        command, pass_fds=(packs.fd,), stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60
+    )
+    os.close(writer)
+    assert run.stderr == b""

@@ -21,7 +21,7 @@ from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes.beneath import OwnDirectory, closing_fd
 from bucketpull.volumes.ledger import Damage, Kind, Ledger
-from bucketpull.volumes.packs import folder, sealing, tar
+from bucketpull.volumes.packs import folder, sealing
 from bucketpull.volumes.packs.folder import NEXT, Folders
 
 _STATE: Final = "state"
@@ -166,9 +166,9 @@ class PackBooks:
         if number > last:
             state.finished[folder.pack_name(self._volume, writer, last)] = end
         if number >= last:
-            state.writers[writer] = (number, max(end if number == last else 0, _end_of(record)))
+            state.writers[writer] = (number, max(end if number == last else 0, folder.settled_end(record)))
         elif record.pack in state.finished:
-            state.finished[record.pack] = max(state.finished[record.pack], _end_of(record))
+            state.finished[record.pack] = max(state.finished[record.pack], folder.settled_end(record))
         return [(writer, older) for older in range(last, number)]
 
     def _recover(self, folders: Folders, writer: int, numbers: list[int], sealed: set[str]) -> None:
@@ -260,10 +260,3 @@ class PackBooks:
         """Write down what the ledger says so far. The state may be older than the ledger, never newer."""
         self._state.ledger = self._ledger.end
         folder.replace(self.folders.state, _STATE, msgspec.json.encode(self._state), durable=True)
-
-
-def _end_of(record: Record) -> int:
-    """Return where the last object of a record ends in its pack, in bytes, with its padding."""
-    ends = zip(record.offsets, record.lengths, strict=True)
-    blocks = max(offset + -(-length // tar.BLOCK) for offset, length in ends)
-    return blocks * tar.BLOCK

@@ -16,8 +16,10 @@ _ENTRY: Final = struct.Struct("<QQQII16s?")
 _BUFFER_BYTES: Final = 1 << 16
 _PIECE_BYTES: Final = 4 << 20
 _LONGEST_HEAD: Final = 1 << 20  # a description of the longest keys is shorter
+_LONGEST_DEAD_HEAD: Final = 64 << 10
 
 _NO_HEADER: Final = "its header is damaged: no program finds it in the pack, nor what follows"
+_DEAD_HEADER: Final = "the header at byte {}, of what was replaced or removed, is damaged: who reads the pack from its beginning stops there"
 _OTHER_DESCRIPTION: Final = "the description beside it is damaged: it tells of another object"
 
 
@@ -46,11 +48,17 @@ class PackDamage(NamedTuple):
 
 
 class PackChecks:
-    """Collects the objects of all packs in `folder`, 49 bytes each, then reads pack after pack. `compared` counts MD5s."""
+    """Collects the objects of all packs in `folder`, 49 bytes each, then reads pack after pack. `compared` counts MD5s.
 
-    def __init__(self, bodies: Bodies, folder: str, sealed: Mapping[str, Sealed]) -> None:
+    `ends` says where what the ledger knows of each pack ends, in bytes.
+    """
+
+    def __init__(
+        self, bodies: Bodies, folder: str, ends: Mapping[str, int], sealed: Mapping[str, Sealed]
+    ) -> None:
         self._bodies = bodies
         self._folder = folder
+        self._ends = ends
         self._sealed = sealed
         self._buffers: dict[str, bytearray] = {}
         self.compared = 0
@@ -65,48 +73,58 @@ class PackChecks:
             self._flush(location.pack, buffer)
 
     def run(self) -> Iterator[PackDamage]:
-        """Read the packs, and give what is wrong."""
-        for pack, buffer in sorted(self._buffers.items()):
-            self._flush(pack, buffer)
-            with open(os.path.join(self._folder, pack), "rb") as file:
-                entries = sorted(map(ToCheck._make, _ENTRY.iter_unpack(file.read())))
-            os.unlink(os.path.join(self._folder, pack))
-            yield from self._check(pack, entries)
+        """Read the packs, those without objects too, and give what is wrong."""
+        for pack in sorted(self._ends):
+            entries = self._entries(pack)
+            try:
+                fd = self._bodies.pack(pack)
+            except FileNotFoundError:  # it was compacted, or its objects are missing
+                continue
+            yield from self._check(pack, fd, entries)
+
+    def _entries(self, pack: str) -> list[ToCheck]:
+        if pack not in self._buffers:
+            return []
+        self._flush(pack, self._buffers.pop(pack))
+        path = os.path.join(self._folder, pack)
+        with open(path, "rb") as file:
+            entries = sorted(map(ToCheck._make, _ENTRY.iter_unpack(file.read())))
+        os.unlink(path)
+        return entries
 
     def _flush(self, pack: str, buffer: bytearray) -> None:
         with open(os.path.join(self._folder, pack), "ab") as file:
             file.write(buffer)
         buffer.clear()
 
-    def _check(self, pack: str, entries: list[ToCheck]) -> Iterator[PackDamage]:
-        fd = self._bodies.pack(pack)
+    def _check(self, pack: str, fd: int, entries: list[ToCheck]) -> Iterator[PackDamage]:
+        sealed = self._sealed.get(pack)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        reading = _Reading(fd, pack, entries)
+        reading = _Reading(fd, pack, entries, sealed.length - len(tar.END) if sealed else self._ends[pack])
         yield from reading.run()
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         self.compared += reading.compared
-        sealed = self._sealed.get(pack)
-        if sealed is None or reading.is_damaged:
-            return
         found = reading.whole.digest()
-        if found != sealed.sha256:
-            yield from _other_sum(
-                pack, entries, f"has SHA-256 {found.hex()} instead of {sealed.sha256.hex()}"
-            )
+        if sealed is not None and reading.is_read and found != sealed.sha256:
+            detail = f"has SHA-256 {found.hex()} instead of {sealed.sha256.hex()}"
+            yield from reading.blame_rest(detail)
 
 
 class _Reading:
-    """One pass over a pack. `is_damaged` is set where a fault was found, `whole` is the digest of all."""
+    """One pass over a pack, whose last member ends at byte `end`. `whole` is the digest of all, if it `is_read`."""
 
-    def __init__(self, fd: int, pack: str, entries: list[ToCheck]) -> None:
+    def __init__(self, fd: int, pack: str, entries: list[ToCheck], end: int) -> None:
         self._fd = fd
         self._pack = pack
         self._entries = entries
+        self._end = end
         self._next = 0
+        self._followed = 0
         self._digest = hashlib.md5()
         self._fault = ""
+        self._blamed: set[int] = set()
         self.whole = hashlib.sha256()
-        self.is_damaged = False
+        self.is_read = True
         self.compared = 0
 
     def run(self) -> Iterator[PackDamage]:
@@ -116,17 +134,19 @@ class _Reading:
             try:
                 piece = os.pread(self._fd, wanted, at)
             except OSError as error:
-                yield from self._unread(at + wanted, error)
+                yield from self._unread(at, at + wanted, error)
                 at += wanted
                 continue
             if not piece:
-                return
+                break
             self.whole.update(piece)
             yield from self._take(memoryview(piece), at)
             at += len(piece)
         for entry in self._entries[self._next :]:
             if not entry.length:  # an empty object at the very end
                 yield from self._compare(entry)
+                self._step()
+        yield from self._follow(self._end)
 
     def _take(self, piece: memoryview, start: int) -> Iterator[PackDamage]:
         end = start + len(piece)
@@ -135,7 +155,9 @@ class _Reading:
             last = entry.offset + entry.length
             header = entry.offset - tar.BLOCK - start
             if 0 <= header < len(piece):
-                self._fault = self._fault_before(bytes(piece[header : header + tar.BLOCK]), entry)
+                self._fault, head = self._look_before(bytes(piece[header : header + tar.BLOCK]), entry)
+                if not self._fault:
+                    yield from self._follow(entry.offset - head)
             if entry.offset >= end:
                 return
             if entry.has_md5:
@@ -145,45 +167,60 @@ class _Reading:
             yield from self._compare(entry)
             self._step()
 
-    def _fault_before(self, block: bytes, entry: ToCheck) -> str:
+    def _follow(self, to: int) -> Iterator[PackDamage]:
+        """Go from header to header over what is dead, up to byte `to`. Where one fault of the pack is known, nothing is gained."""
+        at = self._followed
+        while at < to and not self._blamed:
+            try:
+                found = tar.read_header(os.pread(self._fd, _LONGEST_DEAD_HEAD, at))
+            except OSError as error:
+                yield self._blame(-1, str(error.strerror), is_unreadable=True)
+                return
+            following = to + 1 if found is None else at + found.body + found.size + tar.padding(found.size)
+            if following > to:
+                yield self._blame(-1, _DEAD_HEADER.format(at))
+                return
+            at = following
+
+    def _look_before(self, block: bytes, entry: ToCheck) -> tuple[str, int]:
         """Return why whoever reads the pack from its beginning does not find an object of this name here; "" where it is found.
 
-        `block` is the last one before it.
+        `block` is the last one before it. The number is that of the bytes of all its headers.
         """
         last = tar.read_header(block)
         if last is None or last.size != entry.length:
-            return _NO_HEADER
+            return _NO_HEADER, 0
         try:
             found = last if entry.head == tar.BLOCK else tar.read_header(self._before(entry, entry.head))
             if found is not None and (found.body, _name_sum(found.path, found.key)) == (
                 entry.head,
                 entry.name,
             ):
-                return ""
-            return self._fault_of_sample(last.path, entry)
+                return "", entry.head
+            return self._look_at_sample(last.path, entry)
         except OSError:
-            return _NO_HEADER
+            return _NO_HEADER, 0
 
-    def _fault_of_sample(self, path: bytes, entry: ToCheck) -> str:
-        """Return why this is no name of a sample whose description stands before it; "" where it is.
+    def _look_at_sample(self, path: bytes, entry: ToCheck) -> tuple[str, int]:
+        """Do the same for what has the name of a sample, whose description stands before it.
 
         A key that is no UTF-8 has escapes in its description, and is not compared.
         """
         head = entry.offset - tar.sample_block(path) * tar.BLOCK
         if not tar.BLOCK < head <= _LONGEST_HEAD:
-            return _NO_HEADER
+            return _NO_HEADER, 0
         data = self._before(entry, head)
         found = tar.read_header(data)
         if found is None or found.path != tar.description_of(path):
-            return _NO_HEADER
+            return _NO_HEADER, 0
         if found.body + found.size + tar.padding(found.size) + tar.BLOCK != head:
-            return _NO_HEADER
+            return _NO_HEADER, 0
         told = tar.read_description(data[found.body : found.body + found.size])
         if told is None or told.size != entry.length:
-            return _OTHER_DESCRIPTION
+            return _OTHER_DESCRIPTION, head
         key = told.key.encode()
         is_same = "\\x" in told.key or _name_sum(keys.path_of(key), key) == entry.name
-        return "" if is_same else _OTHER_DESCRIPTION
+        return "" if is_same else _OTHER_DESCRIPTION, head
 
     def _before(self, entry: ToCheck, length: int) -> bytes:
         return os.pread(self._fd, length, entry.offset - length)
@@ -192,24 +229,35 @@ class _Reading:
         self.compared += entry.has_md5
         found = self._digest.digest()
         if entry.has_md5 and found != entry.md5:
-            detail = f"has MD5 {found.hex()} instead of {entry.md5.hex()}"
+            yield self._blame(entry.number, f"has MD5 {found.hex()} instead of {entry.md5.hex()}")
         elif self._fault:
-            detail = self._fault
-        else:
-            return
-        self.is_damaged = True
-        yield PackDamage(entry.number, self._pack, is_unreadable=False, detail=detail)
+            yield self._blame(entry.number, self._fault)
 
-    def _unread(self, end: int, error: OSError) -> Iterator[PackDamage]:
-        """Blame a stretch that cannot be read on all objects that have a part in it."""
-        self.is_damaged = True
+    def _unread(self, start: int, end: int, error: OSError) -> Iterator[PackDamage]:
+        """Blame a stretch that cannot be read on all objects that have a part in it, on the pack where none has."""
+        self.is_read = False
+        before = self._next
         while self._next < len(self._entries) and self._entries[self._next].offset < end:
-            yield PackDamage(
-                self._entries[self._next].number, self._pack, is_unreadable=True, detail=str(error.strerror)
-            )
+            yield self._blame(self._entries[self._next].number, str(error.strerror), is_unreadable=True)
             self._step()
+        if self._next == before:
+            yield self._blame(-1, f"bytes {start} to {end} cannot be read: {error.strerror}", is_unreadable=True)
+
+    def blame_rest(self, detail: str) -> Iterator[PackDamage]:
+        """Blame the wrong sum of the pack on those objects that no MD5 clears; on the pack where nothing else explains it."""
+        for entry in self._entries:
+            if not entry.has_md5 and entry.number not in self._blamed:
+                yield self._blame(entry.number, f"its pack {detail}, and it has no MD5 that clears it")
+        if not self._blamed:
+            yield self._blame(-1, f"{detail}, though all its objects are as recorded")
+
+    def _blame(self, number: int, detail: str, *, is_unreadable: bool = False) -> PackDamage:
+        self._blamed.add(number)
+        return PackDamage(number, self._pack, is_unreadable, detail)
 
     def _step(self) -> None:
+        entry = self._entries[self._next]
+        self._followed = entry.offset + entry.length + tar.padding(entry.length)
         self._next += 1
         self._fault = ""
         self._digest = hashlib.md5()
@@ -217,19 +265,3 @@ class _Reading:
 
 def _name_sum(path: bytes, key: bytes) -> int:
     return zlib.crc32(key, zlib.crc32(path + b"\0"))
-
-
-def _other_sum(pack: str, entries: list[ToCheck], detail: str) -> Iterator[PackDamage]:
-    """Blame the wrong sum of a pack on those objects that no MD5 clears; on the pack where every one is cleared."""
-    suspects = [entry for entry in entries if not entry.has_md5]
-    for entry in suspects:
-        yield PackDamage(
-            entry.number,
-            pack,
-            is_unreadable=False,
-            detail=f"its pack {detail}, and it has no MD5 that clears it",
-        )
-    if not suspects:
-        yield PackDamage(
-            -1, pack, is_unreadable=False, detail=f"{detail}, though all its objects are as recorded"
-        )

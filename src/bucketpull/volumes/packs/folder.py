@@ -17,9 +17,11 @@ from contextlib import suppress
 from itertools import count
 from typing import Final, NamedTuple
 
+from bucketpull.domain.record import Record
 from bucketpull.volumes import beneath
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.identity import PACKS, PREFIX_DIGITS
+from bucketpull.volumes.packs import tar
 
 FOLDER: Final = PACKS
 STATE: Final = "packs"
@@ -49,6 +51,12 @@ def file_of(pack: str) -> str:
 def path_of(pack: str) -> str:
     """Return where a pack lies below its volume."""
     return f"{FOLDER}/{file_of(pack)}"
+
+
+def settled_end(record: Record) -> int:
+    """Return where the last object of a record ends in its pack, in bytes, with its padding."""
+    ends = zip(record.offsets, record.lengths, strict=True)
+    return max(offset + -(-length // tar.BLOCK) for offset, length in ends) * tar.BLOCK
 
 
 class Usage(NamedTuple):

@@ -10,6 +10,7 @@ with FOLDER an open descriptor of the packs' folder and SETTLED where the ledger
 
 import hashlib
 import os
+import signal
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -174,6 +175,7 @@ def _read_sums(packs: OwnDirectory) -> list[bytes]:
 
 def _main(directory: str, *packs: str) -> None:
     os.nice(_NICE)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who asked was killed: nobody is to be told why
     for each in packs:
         pack, _, settled = each.partition(":")
         try:

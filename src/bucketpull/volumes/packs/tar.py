@@ -120,7 +120,10 @@ def read_header(data: bytes, at: int = 0) -> MemberHeader | None:
             return MemberHeader(path, key or path, size, mtime, at)
         if block[156:157] != _PAX or at + size > len(data):
             return None
-        for name, value in _records(data[at : at + size]):
+        records = _records(data[at : at + size])
+        if records is None:
+            return None
+        for name, value in records:
             if name == b"path":
                 path = value
             elif name == b"comment" and value.startswith(_KEY_COMMENT):
@@ -234,7 +237,8 @@ def _record(name: bytes, value: bytes) -> bytes:
     return b"%d %b=%b\n" % (total, name, value)
 
 
-def _records(data: bytes) -> list[tuple[bytes, bytes]]:
+def _records(data: bytes) -> list[tuple[bytes, bytes]] | None:
+    """Return names and values; None where they are damaged."""
     found, at = [], 0
     while match := _PAX_RECORD.match(data, at):
         end = at + int(match[1])
@@ -242,4 +246,4 @@ def _records(data: bytes) -> list[tuple[bytes, bytes]]:
             break
         found.append((match[2], data[match.end() : end - 1]))
         at = end
-    return found
+    return found if at == len(data) else None
