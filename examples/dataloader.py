@@ -7,6 +7,7 @@ does the same with a pool of processes.
 """
 
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import bucketpull
@@ -27,17 +28,26 @@ class Objects:
         return key, self.bucket.read(key)  # decode it here: PIL.Image.open(io.BytesIO(data))
 
 
-def main(volumes: list[str]) -> None:
-    """Read every object once, by two workers."""
-    objects = Objects(volumes)
+def samples(objects: Objects) -> Iterator[tuple[str, bytes]]:
+    """Give every object once, read by two workers."""
     try:
         from torch.utils.data import DataLoader
     except ImportError:
         with ProcessPoolExecutor(2) as pool:
-            samples = list(pool.map(objects.__getitem__, range(len(objects)), chunksize=100))
+            yield from pool.map(objects.__getitem__, range(len(objects)), chunksize=100)
     else:
-        samples = list(DataLoader(objects, batch_size=None, num_workers=2))
-    print(f"{len(samples)} objects, {sum(len(data) for _, data in samples)} bytes")
+        yield from DataLoader(objects, batch_size=None, num_workers=2)
+
+
+def main(volumes: list[str]) -> None:
+    """Read every object once, and say how far it is."""
+    objects = Objects(volumes)
+    count = size = 0
+    for count, (_, data) in enumerate(samples(objects), 1):
+        size += len(data)
+        if count % 10_000 == 0:
+            print(f"{count} of {len(objects)} objects", file=sys.stderr)
+    print(f"{count} objects, {size} bytes")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,11 @@ def main(parquet: str, *volumes: str) -> None:
     print(largest(index).to_string(index_names=False))
     chosen = index.nsmallest(len(index) // 10, "length").sort_values(["volume", "path", "offset"])
     with bucketpull.open(*volumes) as bucket:
-        total = sum(len(bucket.read(key)) for key in chosen["key"])
+        total = 0
+        for count, key in enumerate(chosen["key"], 1):
+            total += len(bucket.read(key))
+            if count % 10_000 == 0:
+                print(f"{count} of {len(chosen)} objects read", file=sys.stderr)
     print(f"{len(chosen)} objects read, {total} bytes")
 
 

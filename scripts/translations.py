@@ -49,7 +49,7 @@ RAISED = {
     "JournalDamaged",
     "TransportError",
 }
-OF_A_VOLUME = {"VolumeError", "VolumeFull", "VolumeSick", "LedgerError"}
+OF_A_VOLUME = {"VolumeError", "VolumeFull", "VolumeSick", "VolumeForeign", "LedgerError"}
 TOLD = {"tell", "said", "inform"}
 CHECKS = {"passed", "warned", "failed"}
 AS_IT_IS = {

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tarfile
 
 import pytest
 from tests.cli.conftest import COMMAND
@@ -88,6 +89,24 @@ def test_unpack_keeps_other_files_that_lie_where_objects_belong_and_says_so(pull
     assert theirs.with_name(f"{theirs.name}.kept").read_bytes() == b"somebody else's"
     assert theirs.read_bytes() == content(KEY, 1100, 0)
     assert not again.with_name(f"{again.name}.kept").exists(), "as long and as old as the object"
+
+
+def test_unpack_stores_nothing_that_is_damaged_and_says_so(user, service):
+    user.knows(service).run(*SYNC, "--pack", "--verify", "md5", "--processes", "1")
+    (pack,) = (user.folder / "disk1/packs").glob("*.tar")
+    with tarfile.open(pack) as archive:
+        members = archive.getmembers()
+    data = bytearray(pack.read_bytes())
+    data[members[7].offset_data + 5] ^= 1
+    pack.write_bytes(data[: members[-1].offset_data + 100])
+
+    told = user.run("unpack", "disk1", "files", expect=3).stderr
+
+    for damaged in (members[7], members[-1]):
+        assert f"{damaged.name} in pack {pack.stem} is damaged" in told
+        assert not (user.folder / "files" / damaged.name).exists()
+    assert f"{len(members) - 2} objects" in told
+    user.run("verify", "files", "--hash")
 
 
 def unpacked(user, name):

@@ -73,6 +73,16 @@ def test_what_verify_finds_is_said_in_chinese(text):
     assert not re.search("[a-z]{3}", said), said
 
 
+def test_what_unpack_says_is_said_in_chinese():
+    damaged = "volume d: a.jpg in pack 012345-0-000000 is damaged; `bucketpull verify d --hash --repair` fetches it again"
+    kept = "had 1 files of others where objects belong: kept as NAME.kept, see .bucketpull/kept.txt"
+    theirs = ".bucketpull belongs to user 65534; run as that user, or look at what is in it and give it to this one with chown -R"
+
+    assert translated(damaged, "zh").startswith("磁盘 d：包 012345-0-000000 中的 a.jpg 已损坏")
+    assert translated(f"volume d: {kept}", "zh").startswith("磁盘 d：对象的位置上有 1 个他人的文件")
+    assert translated(f"volume d: {theirs}", "zh").startswith("磁盘 d：.bucketpull 属于用户 65534")
+
+
 def test_what_a_server_answers_stays_as_it_is():
     said = translated("HTTP 401 40100006: user not exists", "zh", "check")
 

@@ -19,7 +19,7 @@ from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.files.stream import StreamFile
 from bucketpull.volumes.identity import HOME, identify, initialise, owner_at
-from bucketpull.volumes.live_objects import LiveObjects, Stored
+from bucketpull.volumes.live_objects import LiveObjects, Stored, whole_body
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import DiskVolume, open_volume
@@ -67,7 +67,7 @@ def _unpack(settings: Settings, source: str, dest: str) -> ExitCode:
     if not settings.quiet:
         tell(f"{count(unpacking.objects)} objects, {size(unpacking.bytes)}, stored below {dest}")
         if warning:
-            tell(f"{dest}: {warning}")
+            tell(f"volume {dest}: {warning}")
     return ExitCode.INCOMPLETE if unpacking.failed else ExitCode.COMPLETE
 
 
@@ -103,13 +103,15 @@ class _Unpacking:
     def _store(self, stored: Stored) -> Record | None:
         length = stored.location.length
         try:
-            self._volume.clear([_part_of(stored)])
             written = self._copy(stored) if length > _PIECE_BYTES else self._write(stored)
         except OSError as error:
             self._fail(stored, f"not read: {error.strerror}")
             return None
-        except VolumeSick as error:  # one file may not be renamed; a disk that is sick refuses the whole group when it settles
-            self._fail(stored, str(error))
+        except (
+            VolumeSick
+        ) as error:  # of one object; a disk that is sick refuses the whole group when it settles
+            self.failed += 1
+            tell(str(error))
             return None
         if written.reason is not None:
             self._refuse(stored, written)
@@ -119,16 +121,20 @@ class _Unpacking:
         return stored.record(written.path or b"")
 
     def _write(self, stored: Stored) -> Written:
-        body = self._reader.bodies.read(stored.location)
+        body = whole_body(self._reader, stored)
+        self._volume.clear([_part_of(stored)])
         return self._files.store(stored.directory, stored.name, stored.mtime, [body] if body else [], None)
 
     def _copy(self, stored: Stored) -> Written:
         """Store a large object piece by piece."""
         length = stored.location.length
-        stream = StreamFile(self._files, stored.directory, stored.name, length, stored.mtime)
+        self._volume.clear([_part_of(stored)])
+        stream = StreamFile(
+            self._files, stored.directory, stored.name, length, stored.mtime, hashed=bool(stored.md5)
+        )
         for start in range(stream.offset, length, _PIECE_BYTES):
             stream.append([self._reader.bodies.read(stored.location, start, _PIECE_BYTES)])
-        return stream.publish(length, None, None)
+        return stream.publish(length, [stored.md5] if stored.md5 else None, None)
 
     def _refuse(self, stored: Stored, written: Written) -> None:
         if written.reason is Reason.VOLUME_FULL:

@@ -6,10 +6,12 @@ each of which is then sorted in memory; what remains is one bit an entry, 15 MB.
 which is the order in which the disk was written.
 """
 
+import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bucketpull.domain.model import key_of
+from bucketpull.domain.errors import VolumeSick
+from bucketpull.domain.model import key_of, show
 from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes.ledger import Damage, Frame, Kind
 from bucketpull.volumes.packs.folder import settled_end
@@ -42,6 +44,26 @@ class Stored(NamedTuple):
             pack,
             [offset] if pack else [],
         )
+
+
+def whole_body(reader: VolumeReader, stored: Stored) -> bytes:
+    """Return an object that is to be written anew: what is damaged would look whole there.
+
+    Raises VolumeSick where its length or MD5 is not what is recorded, and OSError where it cannot be read.
+    """
+    body = reader.bodies.read(stored.location)
+    is_whole = len(body) == stored.location.length
+    if is_whole and stored.md5:
+        is_whole = hashlib.md5(body, usedforsecurity=False).digest() == stored.md5
+    if not is_whole:
+        place, pack = show(key_of(stored.directory, stored.name)), stored.location.pack
+        if pack:
+            place += f" in pack {pack}"
+        raise VolumeSick(
+            reader.path,
+            f"{place} is damaged; `bucketpull verify {reader.path} --hash --repair` fetches it again",
+        )
+    return body
 
 
 class LiveObjects:

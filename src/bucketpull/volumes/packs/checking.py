@@ -241,7 +241,9 @@ class _Reading:
             yield self._blame(self._entries[self._next].number, str(error.strerror), is_unreadable=True)
             self._step()
         if self._next == before:
-            yield self._blame(-1, f"bytes {start} to {end} cannot be read: {error.strerror}", is_unreadable=True)
+            yield self._blame(
+                -1, f"bytes {start} to {end} cannot be read: {error.strerror}", is_unreadable=True
+            )
 
     def blame_rest(self, detail: str) -> Iterator[PackDamage]:
         """Blame the wrong sum of the pack on those objects that no MD5 clears; on the pack where nothing else explains it."""

@@ -6,7 +6,6 @@ A kill at any instant loses nothing: an old pack goes only when the ledger knows
 The volume's totals are right from the beginning on: they are put right first, and what only moves is not counted again.
 """
 
-import hashlib
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
@@ -14,11 +13,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from bucketpull.domain.errors import VolumeSick
-from bucketpull.domain.model import key_of, show
+from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import LARGEST_PACKED, Packing, PackNames
 from bucketpull.domain.record import Block
-from bucketpull.volumes.live_objects import LiveObjects, Stored
+from bucketpull.volumes.live_objects import LiveObjects, Stored, whole_body
 from bucketpull.volumes.packs import folder, sealing, tar
 from bucketpull.volumes.packs.appender import Appender, Member
 from bucketpull.volumes.packs.folder import Folders
@@ -158,7 +156,12 @@ def _rewrite(volume: DiskVolume, reader: VolumeReader, objects: list[Stored]) ->
         for work, group in enumerate(_groups(objects)):
             members = [
                 Member(
-                    each.directory, each.name, each.mtime, [_body(reader, each)], each.location.length, each
+                    each.directory,
+                    each.name,
+                    each.mtime,
+                    [whole_body(reader, each)],
+                    each.location.length,
+                    each,
                 )
                 for each in group
             ]
@@ -167,21 +170,6 @@ def _rewrite(volume: DiskVolume, reader: VolumeReader, objects: list[Stored]) ->
             volume.settle([Block(_JOURNAL, work, msgspec.msgpack.encode(records))], moved=True)
     finally:
         appender.close()
-
-
-def _body(reader: VolumeReader, stored: Stored) -> bytes:
-    """Read an object. One that is damaged is not written anew: its pack would look whole. Raises VolumeSick where it is damaged."""
-    body = reader.bodies.read(stored.location)
-    is_whole = len(body) == stored.location.length
-    if is_whole and stored.md5:
-        is_whole = hashlib.md5(body, usedforsecurity=False).digest() == stored.md5
-    if not is_whole:
-        key = show(key_of(stored.directory, stored.name))
-        raise VolumeSick(
-            reader.path,
-            f"{key} in pack {stored.location.pack} is damaged; `bucketpull verify {reader.path} --hash --repair` fetches it again",
-        )
-    return body
 
 
 def _groups(objects: list[Stored]) -> Iterator[list[Stored]]:
