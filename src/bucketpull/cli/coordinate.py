@@ -24,11 +24,7 @@ Days = Annotated[float, msgspec.Meta(gt=0, le=3650, description="days, above 0, 
 @options.job_key
 @options.limits
 @options.storing
-@click.option(
-    "--when-full",
-    type=click.Choice(["pause", "exit"]),
-    help="When no volume has room: wait for it, or exit 5.",
-)
+@options.when_full
 @click.option(
     "--worker-token",
     metavar="DAYS",

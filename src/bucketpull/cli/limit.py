@@ -8,8 +8,7 @@ from bucketpull.cli import options
 from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.values import Concurrency, Rate, converted
-from bucketpull.wiring.coordinator_client import client_of
-from bucketpull.wiring.output import inform
+from bucketpull.wiring.coordinator_client import order
 
 
 @click.command()
@@ -40,7 +39,5 @@ def limit(rate: str | None, bandwidth: str | None, concurrency: str | None, **fl
     if not changes:
         raise click.UsageError("say which limit: --rate, --bandwidth or --concurrency")
     settings, by_broker = options.asking(flags)
-    text = client_of(settings, by_broker=by_broker).post("/api/limits", changes)["text"]
-    if not settings.quiet:
-        inform(str(text))
+    order(settings, "/api/limits", changes, by_broker=by_broker)
     return ExitCode.COMPLETE

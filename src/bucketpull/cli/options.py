@@ -183,6 +183,16 @@ foreign = _group(
     ),
 )
 
+reserve = click.option(
+    "--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G)."
+)
+
+when_full = click.option(
+    "--when-full",
+    type=click.Choice(["pause", "exit"]),
+    help="When no volume has room: wait for it, or exit 5.",
+)
+
 storing = _group(
     click.option(
         "--verify", type=click.Choice(["size", "md5", "none"]), help="What is checked (default: size)."
@@ -192,9 +202,7 @@ storing = _group(
         type=click.Choice(["batch", "file", "none"]),
         help="When a file counts as stored (default: batch, one sync of the disk for a group of batches).",
     ),
-    click.option(
-        "--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G)."
-    ),
+    reserve,
     click.option(
         "--layout", type=click.Choice(["key", "hashed"]), help="Paths as keys, or in hashed folders."
     ),

@@ -62,7 +62,7 @@ from bucketpull.wiring.volume_opening import check_paths
 @click.option("--bandwidth", metavar="SIZE", help="The job's limit of bytes a second, also by time of day.")
 @options.prices
 @options.packing
-@click.option("--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G).")
+@options.reserve
 @options.common
 def plan(places: tuple[str, ...], sample: int, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Estimate objects, space, inodes, requests and days for SOURCE, and whether it fits on VOLUMEs.

@@ -6,8 +6,7 @@ import click
 
 from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode
-from bucketpull.wiring.coordinator_client import client_of
-from bucketpull.wiring.output import inform
+from bucketpull.wiring.coordinator_client import order
 
 
 @click.command()
@@ -21,7 +20,5 @@ def resume(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     bucketpull resume --job photos
     """  # noqa: D301
     settings, by_broker = options.asking(flags)
-    text = client_of(settings, by_broker=by_broker).post("/api/resume")["text"]
-    if not settings.quiet:
-        inform(str(text))
+    order(settings, "/api/resume", by_broker=by_broker)
     return ExitCode.COMPLETE

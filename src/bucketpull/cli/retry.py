@@ -8,8 +8,8 @@ from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode, Reason
 from bucketpull.report.figures import count
 from bucketpull.report.printable import json_line
-from bucketpull.wiring.coordinator_client import broker_client, local_client
-from bucketpull.wiring.journals import existing_folder, journal_to_write
+from bucketpull.wiring.coordinator_client import client_if_running
+from bucketpull.wiring.journals import journal_to_write
 from bucketpull.wiring.output import inform, say_on
 
 
@@ -26,7 +26,7 @@ def retry(reason: str | None, match: str | None, **flags: Any) -> int:  # noqa: 
     bucketpull retry --job photos --reason forbidden
     """  # noqa: D301
     settings, by_broker = options.asking(flags)
-    client = broker_client(settings) if by_broker else local_client(existing_folder(settings))
+    client = client_if_running(settings, by_broker=by_broker)
     if client is not None:
         number = int(str(client.post("/api/retry", {"reason": reason, "match": match})["objects"]))
     else:

@@ -14,11 +14,7 @@ from bucketpull.cli import options
 @options.budget
 @options.limits
 @options.storing
-@click.option(
-    "--when-full",
-    type=click.Choice(["pause", "exit"]),
-    help="When no volume has room: wait for it, or exit 5.",
-)
+@options.when_full
 @click.option(
     "--dry-run", is_flag=True, help="List, and say what would be stored, skipped and excluded; write nothing."
 )

@@ -16,9 +16,9 @@ from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.document import volume_dict
 from bucketpull.report.printable import json_line
 from bucketpull.report.summary import volume_lines
-from bucketpull.wiring.coordinator_client import broker_client, local_client
+from bucketpull.wiring.coordinator_client import broker_client, client_if_running
 from bucketpull.wiring.job_status import job_status
-from bucketpull.wiring.journals import existing_folder, job_folder, journal_to_read, journal_to_write
+from bucketpull.wiring.journals import job_folder, journal_to_read, journal_to_write
 from bucketpull.wiring.output import inform, say, tell, words
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_copy_of, check_paths, open_one, owner_by
@@ -119,7 +119,7 @@ def _change(
     settings: Settings, by_broker: bool, what: str, volume: str, change: Callable[[SqliteJournal], str]
 ) -> ExitCode:
     """Have the running job change a volume; where none runs, change the journal."""
-    client = broker_client(settings) if by_broker else local_client(existing_folder(settings))
+    client = client_if_running(settings, by_broker=by_broker)
     if client is not None:
         text = str(client.post(f"/api/volumes/{what}", {"volume": volume})["text"])
     else:

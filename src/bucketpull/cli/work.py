@@ -14,7 +14,7 @@ from bucketpull.cli import options
 @options.job_key
 @click.option("--machine", metavar="NAME", help="This machine's name in the job (default: the host's name).")
 @click.option("--processes", metavar="N", help="Worker processes (default: one a core).")
-@click.option("--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G).")
+@options.reserve
 @options.notices
 @options.foreign
 @options.common

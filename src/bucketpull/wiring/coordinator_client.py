@@ -10,6 +10,7 @@ from bucketpull.domain.errors import ConfigError, JournalError
 from bucketpull.web import control_socket
 from bucketpull.web.client import Answer, Client, ask_by
 from bucketpull.wiring.journals import existing_folder
+from bucketpull.wiring.output import inform
 from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:
@@ -70,17 +71,27 @@ def asker(settings: Settings) -> "Asker":
     return Asker(url, job, machine, Session(key, __version__, job, secrets.token_hex(8)))
 
 
+def client_if_running(settings: Settings, *, by_broker: bool) -> Client | None:
+    """Return the way to a job: through the broker, or to where it runs on this machine; None if it does not."""
+    return broker_client(settings) if by_broker else local_client(existing_folder(settings))
+
+
 def client_of(settings: Settings, *, by_broker: bool) -> Client:
     """Return the way to a job that must be running. Raises ConfigError where it does not run."""
-    if by_broker:
-        return broker_client(settings)
-    folder = existing_folder(settings)
-    client = local_client(folder)
+    client = client_if_running(settings, by_broker=by_broker)
     if client is None:
+        folder = existing_folder(settings)
         raise ConfigError(
             f"journal {folder}: its job does not run; start it, or name the broker with --broker"
         )
     return client
+
+
+def order(settings: Settings, target: str, body: object = None, *, by_broker: bool) -> None:
+    """Have a job that must be running do something, and print what it says. Raises ConfigError where it does not run."""
+    text = client_of(settings, by_broker=by_broker).post(target, body)["text"]
+    if not settings.quiet:
+        inform(str(text))
 
 
 def _silent(folder: Path, error: object) -> JournalError:

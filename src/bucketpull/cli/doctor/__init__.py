@@ -30,7 +30,7 @@ from bucketpull.wiring.settings import Settings, jobs_folder
 @options.places("[SOURCE] [VOLUME...]")
 @options.source
 @options.broker
-@click.option("--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G).")
+@options.reserve
 @options.common
 def doctor(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     """Check this machine, and SOURCE and VOLUMEs if named: credentials, clock, DNS, CDN, limits, disks, broker.
