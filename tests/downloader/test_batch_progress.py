@@ -65,7 +65,7 @@ def test_odd_sizes_paths_and_sums_keep_to_their_objects_when_others_fail():
 def test_the_first_trouble_is_the_one_that_is_told():
     batch = sheet_of(part_of(b"d", {b"a": 1, b"b": 2}))
     batch.displace(batch.leaves[0], 0, Reason.VOLUME_FULL, "full")
-    batch.displace_open(Reason.INTERRUPTED, "")
+    batch.displace_open()
 
     outcome = batch.outcome()
     assert (outcome.trouble, outcome.detail) == (Reason.VOLUME_FULL, "full")

@@ -328,7 +328,8 @@ def limited_by(
     """
     seconds = max(now.at - before.at, 0.001)
     for name, endpoint in now.endpoints.items():
-        if endpoint.throttled > _throttled(before.endpoints.get(name)):
+        earlier = before.endpoints.get(name)
+        if endpoint.throttled > (earlier.throttled if earlier is not None else 0):
             return _word(name, endpoint)
     if any(waiting > QUEUED_BYTES for waiting in queued):
         return "disk"
@@ -348,10 +349,6 @@ def limited_by(
         ),
         "",
     )
-
-
-def _throttled(endpoint: EndpointStatus | None) -> int:
-    return 0 if endpoint is None else endpoint.throttled
 
 
 def _near(cap: float | None, speed: float) -> bool:

@@ -216,13 +216,13 @@ class BatchProgress:
             self.unstarted -= 1
             self.displace(leaf, index, trouble, detail)
 
-    def displace_open(self, trouble: Reason, detail: str) -> None:
-        """End all objects that have not ended."""
-        self.displace_untaken(trouble, detail)
+    def displace_open(self) -> None:
+        """End all objects that have not ended: they are interrupted."""
+        self.displace_untaken(Reason.INTERRUPTED, "")
         for leaf in self.leaves:
             for index, mark in enumerate(leaf.marks):
                 if mark == OPEN:
-                    self.displace(leaf, index, trouble, detail)
+                    self.displace(leaf, index, Reason.INTERRUPTED, "")
 
     def first_open(self) -> bytes | None:
         """Return the key of the first object that was taken and has not ended."""

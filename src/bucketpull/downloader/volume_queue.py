@@ -139,7 +139,7 @@ class VolumeQueues:
     def hand_back_all(self) -> None:
         """Hand back everything that has not ended."""
         for batch in list(self._batches):
-            batch.displace_open(Reason.INTERRUPTED, "")
+            batch.displace_open()
             self.report(batch)
 
     def _clear(self, queue: VolumeQueue, trouble: Reason, detail: str) -> None:

@@ -143,7 +143,7 @@ class Direct:
         self._outgoing: list[Connection] = []
         self._sites: dict[str, Site] = {}
         self._context: ssl.SSLContext | None = None
-        self.is_proxied = _has_proxy(environment)
+        self.is_proxied = any(environment.get(name) or environment.get(name.upper()) for name in _PROXIES)
         self._is_allowed = options.direct and not self.is_proxied
 
     def submit(self, request: Request, done: Done, now: float, marked_at: float) -> bool:
@@ -331,10 +331,6 @@ class Direct:
 def _is_plain(url: str) -> bool:
     """Tell whether an URL can be sent as it is, without what libcurl takes out or refuses."""
     return url.isascii() and url.isprintable() and " " not in url and "#" not in url
-
-
-def _has_proxy(environment: Mapping[str, str]) -> bool:
-    return any(environment.get(name) or environment.get(name.upper()) for name in _PROXIES)
 
 
 def _is_accept(line: str) -> bool:

@@ -161,7 +161,9 @@ class FetchLoop:
             self._curl.collect()
         else:
             self._hold_back(timeout_seconds)
-        self._ring()
+        now = time.monotonic()
+        while self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()
 
     def close(self) -> None:
         """See `ports.Fetcher`."""
@@ -217,11 +219,6 @@ class FetchLoop:
                 watched[fd]()
             else:
                 self._curl.ready(fd, event)
-
-    def _ring(self) -> None:
-        now = time.monotonic()
-        while self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2]()
 
     def _look(self) -> None:
         """End transfers that have stalled, and close connections that nobody needs. Time in which the bandwidth limit forbade reading does not count."""

@@ -133,7 +133,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def remembered(self) -> dict[str, str]:
         """Return the options without secrets, as they would be written in the environment; defaults are left out."""
-        fresh = {field.name: field.default for field in msgspec.structs.fields(self)}
+        fresh = self._defaults()
         found: dict[str, str] = {}
         for option in self.OPTIONS:
             value = getattr(self, option.name)
@@ -143,7 +143,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def public(self) -> Self:
         """Return the same without secrets."""
-        return msgspec.structs.replace(self, **self._secrets(type(self)._defaults()))
+        return msgspec.structs.replace(self, **self._secrets(self._defaults()))
 
     def held_against(self, own: Self) -> Self:
         """Return the configuration itself, which came from another machine, if it agrees with what is set here.

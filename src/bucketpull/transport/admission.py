@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -202,10 +202,6 @@ def _speaks_for_itself(message: ToCoordinator, header: Header) -> bool:
         return False
     if isinstance(message, Pulse | Goodbye) and message.incarnation != header.session:
         return False
-    return not isinstance(message, Pulse) or _all_of(
-        header.machine, (volume.machine for volume in message.volumes)
+    return not isinstance(message, Pulse) or all(
+        volume.machine == header.machine for volume in message.volumes
     )
-
-
-def _all_of(machine: str, machines: Iterable[str]) -> bool:
-    return all(each == machine for each in machines)

@@ -94,10 +94,8 @@ class History:
     def _latency(self, snapshot: Snapshot) -> float | None:
         """Return the mean duration of the object requests that ended since the last call."""
         endpoints = [endpoint for name, endpoint in endpoints_of(snapshot).items() if name != Purpose.LIST]
-        requests, seconds = (
-            sum(endpoint.requests - endpoint.in_flight for endpoint in endpoints),
-            sum(endpoint.seconds for endpoint in endpoints),
-        )
+        requests = sum(endpoint.requests - endpoint.in_flight for endpoint in endpoints)
+        seconds = sum(endpoint.seconds for endpoint in endpoints)
         new, spent = requests - self._requests, seconds - self._seconds
         known = self._begun and new > 0 and spent >= 0  # a worker that left takes its counters along
         self._requests, self._seconds = requests, seconds

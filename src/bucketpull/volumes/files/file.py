@@ -159,7 +159,11 @@ class FileWriter:
     def _fault(self, error: OSError, *, placing: bool) -> Culprit | None:
         """Return who is to blame for an error; None if the volume refused something but takes other files."""
         fault = os_errors.culprit(error, own=not placing)
-        if fault is Culprit.OBJECT and _denied(error) and not beneath.is_writable(self.root):
+        if (
+            fault is Culprit.OBJECT
+            and isinstance(error, PermissionError)
+            and not beneath.is_writable(self.root)
+        ):
             return Culprit.VOLUME
         if fault is Culprit.VOLUME or (fault is Culprit.FULL and placing and self.tree.has_room()):
             return self._tried(fault)
@@ -182,7 +186,3 @@ class FileWriter:
     def _clean(self) -> None:
         with suppress(OSError):
             beneath.remove(self._temporary, _NAME)
-
-
-def _denied(error: OSError) -> bool:
-    return error.errno in {errno.EPERM, errno.EACCES}

@@ -86,25 +86,8 @@ class Index:
         folder = self._names.get(directory)
         if folder is None:
             folder = self._names[directory] = self._folder(directory, at)
-        self._rows.append(
-            (
-                folder,
-                _text(name),
-                at,
-                member.body,
-                member.size,
-                member.mtime,
-                _FILE_MODE,
-                0,
-                "",
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-            )
-        )
+        place = (folder, _text(name), at, member.body, member.size, member.mtime)
+        self._rows.append((*place, _FILE_MODE, 0, "", 0, 0, 0, 0, 0, 0))
         if len(self._rows) >= _GROUP:
             self._insert()
 
