@@ -212,6 +212,27 @@ def test_what_came_before_a_request_is_not_taken_for_its_answer(fetch):
         assert [fetch.ask(site.url(path.decode())).body for path in paths] == paths
 
 
+def test_a_request_is_sent_once_over_a_connection_that_opens_before_its_turn(fetch):
+    """What libcurl calls back for between two turns may begin requests. Sent twice, each answer after it is taken for the one before."""
+
+    def script(peer):
+        while head := peer.request():
+            peer.answer(head.split(b" ")[1])
+
+    bodies = []
+    with origin(script) as site:
+
+        def submit_next(_):
+            fetch.submit(site.url("/first"), lambda response: bodies.append(response.body))
+
+        fetch.submit("unheard-of://host/", submit_next)  # libcurl refuses it at once
+        fetch.until(lambda: bodies)
+        paths = [b"/%d" % number for number in range(3)]
+        assert [fetch.ask(site.url(path.decode())).body for path in paths] == paths
+        assert bodies == [b"/first"]
+        assert (site.connections, len(site.requests)) == (1, 4)
+
+
 def test_a_site_that_lets_nobody_in_any_more_is_found_again_by_libcurl(fetch):
     with origin(always(b"here")) as site:
         url = site.url(host="localhost")

@@ -124,13 +124,14 @@ class Connection(RunningRequest):
         self._chunks = []
 
     def ask(self) -> None:
-        """Send the request; without a connection it goes out when there is one.
+        """Send the request, once; without a connection it goes out when there is one.
 
         It is always shorter than the buffer of an idle socket. If it does not fit, the socket is of no use.
         """
-        if not self._is_open:
-            return
         message = self._message
+        if not self._is_open or not message:
+            return
+        self._message = b""
         self.ready, self.is_idle = self._read_head, False
         try:
             sent = self.sock.send(message)
