@@ -163,6 +163,24 @@ def test_a_batch_is_noted_assigned_settled_and_reported():
     assert harness.volumes["v1"].pending("j") == []
 
 
+def test_a_machine_is_quiet_when_its_notes_are_gone_and_not_before():
+    harness = Harness()
+    harness.give(batch(7))
+    harness.store(*harness.assignments())
+    harness.wait(1.0)
+    assert harness.pulse().clears == 1
+
+    harness.agent.received([Control(Limits(), booked=[7])], harness.now)
+    (forget,) = harness.agent.actions()
+
+    assert forget.ask.verb is Verb.FORGET
+    assert not harness.agent.is_quiet
+    harness.call(forget)
+    harness.act()
+    assert harness.agent.is_quiet
+    assert harness.pulse().clears == 0
+
+
 def test_a_batch_that_was_damaged_where_it_was_kept_ends_the_job_in_words():
     with pytest.raises(JournalError, match=r"work 7 was damaged in its journal: .*; move the journal away"):
         ActiveBatch(Work(7, WorkKind.BATCH, b"\xc1 no parts"), "m1", 0.0)

@@ -323,19 +323,20 @@ class Agent:
         self._clearing.take(control, self.scheduler.volumes)
         self._calls.run(self._forget(control.booked))
         self._clear_if_idle()
-        self._tell_if_quiet()
         if control.stop:
             self.dismissed = True
             self.stop(self._now)
 
     def _forget(self, booked: Sequence[int]) -> DiskRoutine:
-        """Forget batches that are booked, but none in hand: its last receipt will be confirmed too."""
+        """Forget batches that are booked, but none in hand: its last receipt will be confirmed too. The machine is quiet when their notes are gone."""
         works = self._unconfirmed.receipts_booked(set(booked) - self.holds())
         for volume in self.scheduler.working():
             try:
                 yield from forget(volume, self._parameters.journal, works)
             except VolumeError as error:
                 volume.trouble(error, self._now)
+        self._unconfirmed.forget(works - self.holds())
+        self._tell_if_quiet()
 
     def _clear_if_idle(self) -> None:
         if not self._batches and not self._clearing.is_busy and self._clearing.is_due:

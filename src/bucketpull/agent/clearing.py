@@ -83,13 +83,11 @@ class Unconfirmed:
             self._unanswered.add(work)
 
     def receipts_booked(self, works: Iterable[int]) -> set[int]:
-        """Note that the last receipts of batches are booked; return the batches whose files here all count."""
+        """Note that the last receipts of batches are booked; return the batches whose files here all count, which are to be forgotten."""
         found = set(works)
         self._unanswered -= found
         self._since.update(dict.fromkeys(found & self._doubted, -math.inf))
-        found -= self._doubted
-        self.forget(found)
-        return found
+        return found - self._doubted
 
     def forget(self, works: Iterable[int]) -> None:
         """Note that nothing is left to ask."""
