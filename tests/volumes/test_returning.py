@@ -4,6 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.volumes.test_volume import JOURNAL, block, record
 
@@ -12,6 +13,7 @@ from bucketpull.domain.model import Part
 from bucketpull.domain.record import Conclusion
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.pruning import Gone
+from bucketpull.volumes.removal import Removal
 from bucketpull.volumes.volume import open_volume
 
 WHEN = 1_600_000_000
@@ -292,4 +294,62 @@ def test_after_another_boot_a_file_that_looks_whole_may_not_be(root, note):
 
     again = killed_and_opened_again(volume)
     assert again.recover(JOURNAL, 1, [part(b"a", b"x")]) == []
+    again.close()
+
+
+def test_for_a_new_journal_a_version_that_was_not_settled_replaces_the_former_one(root):
+    dated(root, "%~a%~f", "a-other")
+    volume = open_volume(str(root))
+    former = record(b"", b"a", b"a-other")
+    former.paths = {0: b"%~a%~f"}
+    volume.settle([block(1, former)])
+    newer = Part(b"", "", [b"a"], [12], [WHEN])
+    volume.intend(JOURNAL, 2, encode_parts([newer]))
+    (root / "a").write_bytes(bytes(12))
+    os.utime(root / "a", (WHEN, WHEN))
+
+    again = killed_and_opened_again(volume)
+    again.settle_begun()
+
+    assert files(root) == ["a", "a-other"]
+    assert (again.status().stored_objects, again.status().stored_bytes) == (2, 22)
+    assert again.pending(JOURNAL) == []
+    again.close()
+
+
+def test_for_a_new_journal_the_former_file_goes_that_a_kill_kept_from_being_removed(root, monkeypatch):
+    dated(root, "%~a%~f")
+    volume = open_volume(str(root))
+    former = record(b"", b"a")
+    former.paths = {0: b"%~a%~f"}
+    [extent] = volume.settle([block(1, former)])
+    volume.intend(JOURNAL, 2, encode_parts([Part(b"", "", [b"a"], [12], [WHEN])]))
+    (root / "a").write_bytes(bytes(12))
+    with monkeypatch.context() as killed:
+        killed.setattr(Removal, "take_former", lambda *_: None)
+        volume.settle([msgspec.structs.replace(block(2, record(b"", b"a", size=12)), former=[extent.offset])])
+    assert files(root) == ["%~a%~f", "a"]
+
+    again = killed_and_opened_again(volume)
+    again.settle_begun()
+
+    assert files(root) == ["a"]
+    assert again.status().stored_objects == 1
+    again.close()
+
+
+def test_for_a_new_journal_a_file_stays_that_a_later_block_names_again(root):
+    dated(root, "%~a%~f")
+    volume = open_volume(str(root))
+    odd = record(b"", b"a")
+    odd.paths = {0: b"%~a%~f"}
+    volume.settle([block(1, odd)])
+    volume.intend(JOURNAL, 2, encode_parts([part(b"", b"a")]))
+    for work, told in ((2, record(b"", b"a")), (3, odd)):
+        volume.settle([block(work, told)])
+
+    again = killed_and_opened_again(volume)
+    again.settle_begun()
+
+    assert files(root) == ["%~a%~f"]
     again.close()

@@ -15,8 +15,8 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from bucketpull.domain.batching import MAX_BYTES, among, decode_parts, ids_of
-from bucketpull.domain.model import Part
+from bucketpull.domain.batching import MAX_BYTES, decode_parts, ids_of
+from bucketpull.domain.model import Id, Part
 from bucketpull.domain.record import Record
 from bucketpull.volumes import beneath
 from bucketpull.volumes.as_stored import has_our_date, has_whole_seconds, md5_of
@@ -25,7 +25,10 @@ from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.stream import NOTE, PARTIAL
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
-from bucketpull.volumes.ledger import Ledger
+from bucketpull.volumes.ledger import Damage, Frame, Kind, Ledger
+
+Work = tuple[str, int]
+"""A batch: its journal and the work's id."""
 
 INTENTS: Final = "intents"
 _NOTE: Final = re.compile(r"(.+)\.([0-9]{1,19})\.([0-9]{1,19})")
@@ -147,13 +150,43 @@ def _record(part: Part, identity: Identity, found: Mapping[int, _WholeFile]) -> 
     return record
 
 
-def begun_parts(home: OwnDirectory, ledger: Ledger, name: str, since: int) -> list[Part]:
-    """Return the objects of a batch's note, by its name, of which the ledger does not tell from an offset on; none where it cannot be read."""
-    _, parts = read_begun(home, name)
-    left = ids_of(parts)
-    for frame in ledger.frames(since) if left else ():
-        left -= ids_of(frame.records())
-    return among(parts, left)
+class Told(msgspec.Struct):
+    """What a ledger tells of a noted batch's objects: the offsets of the `former` blocks, and what it told last `since` the note.
+
+    `since` has a record and its index by directory and name, None for an object that was removed.
+    """
+
+    former: list[int] = []
+    since: dict[Id, tuple[Record, int] | None] = {}
+
+    def add(self, frame: Frame, noted_at: int, places: Mapping[Id, tuple[Record, int]]) -> None:
+        """Take what a later frame tells of some of the objects; `noted_at` is the ledger's end when the batch was noted."""
+        if frame.offset >= noted_at:
+            self.since.update(places if frame.kind is Kind.BLOCK else dict.fromkeys(places))
+        elif frame.kind is Kind.BLOCK:
+            self.former.append(frame.offset)
+
+
+def told_of(
+    ledger: Ledger, begun: Mapping[Work, list[Part]], noted_at: Mapping[Work, int]
+) -> dict[Work, Told]:
+    """Find in one pass what the ledger tells of noted batches; damage is stepped over, memory is that of their objects."""
+    found = {work: Told() for work in begun}
+    batches: dict[Id, list[Work]] = {}
+    for work, parts in begun.items():
+        for key in ids_of(parts):
+            batches.setdefault(key, []).append(work)
+    for frame in ledger.salvage() if batches else ():
+        if isinstance(frame, Damage):
+            continue
+        places: dict[Work, dict[Id, tuple[Record, int]]] = {}
+        for record in frame.records():
+            for index in record.matching(batches):
+                for work in batches[key := record.id_at(index)]:
+                    places.setdefault(work, {})[key] = record, index
+        for work, objects in places.items():
+            found[work].add(frame, noted_at[work], objects)
+    return found
 
 
 def _candidates(tree: Tree, identity: Identity, part: Part, made_at: int) -> Iterator[tuple[int, bytes, int]]:

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from bucketpull import kill_points
+from bucketpull.domain.batching import among, ids_of
 from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import LedgerError, VolumeSick
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
@@ -24,12 +25,14 @@ from bucketpull.volumes.free_space import measured, try_writing
 from bucketpull.volumes.identity import LEDGER, Entered, Owner, enter, mark_owner, mark_packs, take_lock
 from bucketpull.volumes.ledger import Damage, Entry, Kind, Ledger, LedgerCheck
 from bucketpull.volumes.leftovers import (
-    begun_parts,
+    Work,
     intent,
+    read_begun,
     read_intent,
     read_intents,
     remove_intent,
     tidy,
+    told_of,
     whole_files,
     write_intent,
 )
@@ -45,8 +48,6 @@ _PROBE_BYTES: Final = 1 << 20
 _decode_records = msgpack_decoder(list[Record])
 _encoder = msgspec.msgpack.Encoder()
 _reach = kill_points.reach
-
-_Work = tuple[str, int]
 
 
 def open_volume(
@@ -179,12 +180,20 @@ class DiskVolume:
             return [record for record in found if record is not None]
 
     def settle_begun(self) -> None:
-        """Settle what batches of any journal left here whole, and forget them: a new journal will not ask about them."""
-        for (journal, work), since in list(self._intents.items()):
-            parts = begun_parts(self._home, self._ledger, intent(journal, work, since), since)
-            records = self.recover(journal, work, parts)
+        """Settle what batches of any journal left here whole, and forget them: a new journal will not ask about them.
+
+        What a kill left of the former versions goes, also of those that were settled before it.
+        """
+        noted = dict(self._intents)
+        begun = {each: read_begun(self._home, intent(*each, at))[1] for each, at in noted.items()}
+        for (journal, work), told in told_of(self._ledger, begun, noted).items():
+            newest = [record.take([index]) for record, index in filter(None, told.since.values())]
+            with self._writing:
+                self._removal.take_former(newest, self._former(Block(journal, work, b"", told.former)))
+            parts = begun[journal, work]
+            records = self.recover(journal, work, among(parts, ids_of(parts) - told.since.keys()))
             if records:
-                self.settle([Block(journal, work, _encoder.encode(records))])
+                self.settle([Block(journal, work, _encoder.encode(records), told.former)])
             self.forget(journal, work)
 
     def inspect(self, parts: Sequence[Part], adopts: str) -> Inspection:
@@ -388,10 +397,10 @@ class DiskVolume:
             self._sick = error.detail
             raise
 
-    def _catch_up(self) -> dict[_Work, list[int]]:
+    def _catch_up(self) -> dict[Work, list[int]]:
         """Cut off a torn append, and find the frames of batches whose receipt may not be booked."""
         self._ledger.cut(self._ledger.end)
-        found: dict[_Work, list[int]] = {}
+        found: dict[Work, list[int]] = {}
         at = min(self._intents.values(), default=self._ledger.end)
         try:
             for frame in self._ledger.frames(min(at, self._ledger.end)):
@@ -407,7 +416,7 @@ class DiskVolume:
         frames = [self._ledger.read(offset) for offsets in self._blocks.values() for offset in offsets]
         removals = [frame for frame in frames if frame.kind is Kind.REMOVAL]
         self._removal.finish(removals, self._intents)
-        removed: dict[_Work, dict[tuple[bytes, bytes], int]] = {}
+        removed: dict[Work, dict[tuple[bytes, bytes], int]] = {}
         for frame in removals:
             removed.setdefault((frame.journal, frame.work), {}).update(
                 dict.fromkeys(keys_of(frame), frame.offset)
