@@ -173,14 +173,18 @@ def test_another_source_is_refused_afterwards(user, bare):
     assert "another job" in done.stderr
 
 
-def test_a_damaged_stretch_of_a_ledger_is_told_and_the_rest_is_known(user, bucket):
-    simulator = bucket("tree:dirs=40,files=100,size=300")
-    user.knows(simulator).run(*SYNC)
-    (user.folder / "state").rename(user.folder / "old")
+def damage_ledger(user):
     ledger = user.folder / "disk1/.bucketpull/ledger"
     data = bytearray(ledger.read_bytes())
     data[200] ^= 0xFF
     ledger.write_bytes(data)
+
+
+def test_a_damaged_stretch_of_a_ledger_is_told_and_the_rest_is_known(user, bucket):
+    simulator = bucket("tree:dirs=40,files=100,size=300")
+    user.knows(simulator).run(*SYNC)
+    (user.folder / "state").rename(user.folder / "old")
+    damage_ledger(user)
 
     done = user.run("rebuild", "disk1", "--state", "state", expect=3)
 
@@ -189,3 +193,15 @@ def test_a_damaged_stretch_of_a_ledger_is_told_and_the_rest_is_known(user, bucke
     (shown,) = user.json("status", "--state", "state")
     assert shown["state"] == "complete"
     assert shown["counters"]["skipped"] > 0
+
+
+def test_what_is_cut_off_a_ledger_that_is_damaged_where_a_batch_was_begun_is_told(user, bare):
+    (user.folder / "disk1/.bucketpull/intents/0123456789ab.1.0").touch()
+    damage_ledger(user)
+
+    done = user.run("rebuild", "disk1", "--state", "state", expect=3)
+
+    assert "its ledger is damaged from byte 0 to" in done.stderr
+    user.run(*SYNC)
+    (shown,) = user.json("status", "--state", "state")
+    assert (shown["state"], shown["counters"]["stored"]) == ("complete", 100)

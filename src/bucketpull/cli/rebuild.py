@@ -66,15 +66,15 @@ def _rebuild(settings: Settings) -> ExitCode:
     if folder.is_dir():
         check_ours(folder)
     with ExitStack() as stack:
-        _check(settings, folder, [stack.enter_context(opened_to_read(path)) for path in paths])
-    for path in paths:
-        with closing(open_volume(path)) as volume:
-            volume.settle_begun()
+        readers = [stack.enter_context(opened_to_read(path)) for path in paths]
+        _check(settings, folder, readers)
+        ends = [reader.ledger.end for reader in readers]
+    damaged = [text for path, end in zip(paths, ends, strict=True) for text in _settled(path, end)]
     with ExitStack() as stack:
         readers = [stack.enter_context(opened_to_read(path)) for path in paths]
         make_private_folder(folder)
         stack.callback(Lock(folder / LOCK).release)
-        damaged, objects = _build(settings, folder, readers)
+        objects = _build(settings, folder, readers, damaged)
     for text in damaged:
         tell(f"volume {text}; what it recorded will be fetched again")
     if settings.json:
@@ -83,6 +83,19 @@ def _rebuild(settings: Settings) -> ExitCode:
         inform(f"journal {folder}: knows {count(objects)} ledger entries on {len(readers)} volumes now")
         inform("run `bucketpull sync` to list the bucket and fetch what is missing")
     return ExitCode.INCOMPLETE if damaged else ExitCode.COMPLETE
+
+
+def _settled(path: str, end: int) -> Iterator[str]:
+    """Settle what was begun on a volume whose ledger ended at an offset; say what was damaged, and so cut off, where work may be unfinished."""
+    with closing(open_volume(path)) as volume:
+        left = volume.status().ledger_end
+        if left < end:
+            yield _damage(path, volume.id, left, end)
+        volume.settle_begun()
+
+
+def _damage(path: str, volume: str, start: int, end: int) -> str:
+    return f"{path} ({volume}): its ledger is damaged from byte {start} to {end}"
 
 
 def _check(settings: Settings, folder: Path, readers: Sequence[VolumeReader]) -> None:
@@ -107,11 +120,10 @@ def _check_source(path: str, owner: Owner, asked: Mapping[str, str]) -> None:
         )
 
 
-def _build(settings: Settings, folder: Path, readers: Sequence[VolumeReader]) -> tuple[list[str], int]:
-    """Make the journal in a folder of its own, then move it to its place."""
+def _build(settings: Settings, folder: Path, readers: Sequence[VolumeReader], damaged: list[str]) -> int:
+    """Make the journal in a folder of its own, then move it to its place; return how many objects it knows, and add what is `damaged`."""
     place = folder / _FOLDER
     shutil.rmtree(place, ignore_errors=True)
-    damaged: list[str] = []
     name = settings.job_name() if settings.source or settings.job else folder.name
     journal = SqliteJournal.open(place, name, _configuration(settings, readers), now=time.time())
     try:
@@ -130,7 +142,7 @@ def _build(settings: Settings, folder: Path, readers: Sequence[VolumeReader]) ->
     (place / FILE).replace(folder / FILE)
     (place / MARKER).replace(folder / MARKER)
     shutil.rmtree(place)
-    return damaged, objects
+    return objects
 
 
 def _configuration(settings: Settings, readers: Sequence[VolumeReader]) -> dict[str, str]:
@@ -147,9 +159,7 @@ def _blocks(reader: VolumeReader, damaged: list[str]) -> Iterator[tuple[str, int
     removals = _removals_of_batches(reader)
     for entry in reader.entries():
         if isinstance(entry, Damage):
-            damaged.append(
-                f"{reader.path} ({reader.id}): its ledger is damaged from byte {entry.offset} to {entry.end}"
-            )
+            damaged.append(_damage(reader.path, reader.id, entry.offset, entry.end))
         elif entry.kind is Kind.BLOCK:
             records = reader.left(entry)
             later = [at for at in removals.get((entry.journal, entry.work), ()) if at > entry.offset]
