@@ -180,10 +180,8 @@ def outcome_of(task: Task, records: Sequence[Record], *, is_ours: bool) -> Outco
     if is_ours:
         outcome.stored_bytes, outcome.is_recovered = sum(sum(record.lengths) for record in records), True
     else:
-        outcome.claimed, outcome.claimed_bytes = (
-            task.objects,
-            sum(known_bytes(part.sizes) for part in task.parts),
-        )
+        outcome.claimed = task.objects
+        outcome.claimed_bytes = sum(known_bytes(part.sizes) for part in task.parts)
     return outcome
 
 

@@ -232,11 +232,8 @@ class Agent:
         for each, judged in judge.look(process, tick.symptoms, self._now):
             self._tell(each, judged)
         scheduler = self.scheduler
-        scheduler.standings, scheduler.away, scheduler.rests = (
-            judge.standings(),
-            judge.away(),
-            judge.rests(self._now),
-        )
+        scheduler.standings, scheduler.away = judge.standings(), judge.away()
+        scheduler.rests = judge.rests(self._now)
         if judge.refusal is not None and self.refusal is None:
             self.refusal = Fatal(self._parameters.machine, *judge.refusal)
             self._say(self.refusal)

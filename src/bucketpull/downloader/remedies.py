@@ -88,10 +88,8 @@ class Remedies:
         if large.has_got_on:
             transfer.tries = 1
         if large.overlong:
-            verdict.reason, verdict.detail = (
-                Reason.SIZE,
-                f"more than {large.bound} bytes, {transfer.size} are listed",
-            )
+            verdict.reason = Reason.SIZE
+            verdict.detail = f"more than {large.bound} bytes, {transfer.size} are listed"
         self.refused(transfer, response, verdict)
 
     def unwritten(self, transfer: Transfer, reason: Reason, detail: str) -> None:

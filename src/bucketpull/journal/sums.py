@@ -70,11 +70,8 @@ class Books(msgspec.Struct):
 
     def snapshot(self) -> Counters:
         """Return counters that no longer change."""
-        failures, retries, doubts = (
-            dict(self.failures),
-            dict(self.counters.retries),
-            dict(self.counters.doubts),
-        )
+        failures = dict(self.failures)
+        retries, doubts = dict(self.counters.retries), dict(self.counters.doubts)
         return msgspec.structs.replace(self.counters, failures=failures, retries=retries, doubts=doubts)
 
     @property

@@ -139,9 +139,6 @@ def endpoints_of(snapshot: Snapshot) -> dict[str, EndpointStatus]:
             total = endpoints.setdefault(name, EndpointStatus(0, 0.0, 0, 0, 0.0, status.is_origin))
             total.add(status)
             if order.index(status.state) > order.index(total.state):
-                total.state, total.state_seconds, total.detail = (
-                    status.state,
-                    status.state_seconds,
-                    status.detail,
-                )
+                total.state, total.state_seconds = status.state, status.state_seconds
+                total.detail = status.detail
     return endpoints

@@ -18,6 +18,7 @@ import msgspec
 from bucketpull.domain.errors import TransportError
 from bucketpull.domain.messages import Frames, frame
 from bucketpull.domain.record import Died, FromProcess, ToProcess
+from bucketpull.transport.mailbox import Mailbox
 
 READ_BYTES = 1 << 20
 LEAVE_SECONDS = 1.0
@@ -159,7 +160,7 @@ class ForkedPool:
         self._fork_server = fork_server
         self._size = size
         self._lines: dict[int, _Line] = {}
-        self._heard: asyncio.Queue[tuple[int, FromProcess]] = asyncio.Queue()
+        self._heard: Mailbox[tuple[int, FromProcess]] = Mailbox()
         self._closing = False
         self._gone = asyncio.Event()
         self._encode = msgspec.msgpack.Encoder().encode
@@ -187,10 +188,7 @@ class ForkedPool:
 
     async def receive(self) -> list[tuple[int, FromProcess]]:
         """See `ports.ProcessPool`."""
-        messages = [await self._heard.get()]
-        while not self._heard.empty():
-            messages.append(self._heard.get_nowait())
-        return messages
+        return await self._heard.take_all()
 
     def kill(self, process: int) -> None:
         """See `ports.ProcessPool`: its socket is closed; if it does not end, the fork server kills it when it makes the new one."""
@@ -238,12 +236,12 @@ class ForkedPool:
             self._lost(line)
             return
         for message in line.frames.feed(data):
-            self._heard.put_nowait((line.number, self._decode(message)))
+            self._heard.put((line.number, self._decode(message)))
 
     def _lost(self, line: _Line) -> None:
         self._drop(line)
         if not self._closing:
-            self._heard.put_nowait((line.number, Died(-1)))
+            self._heard.put((line.number, Died(-1)))
         elif not self._lines:
             self._gone.set()
 

@@ -341,11 +341,7 @@ class RabbitTransport:
         if not pulse.job_digest:
             known = await self.known(pulse.machine) if self.known is not None else {}
             welcome = msgspec.structs.replace(self._welcome, known=known)
-            queue, make = (
-                self._names.machine(pulse.machine),
-                self._sealing(pulse.machine, welcome, header.session),
-            )
-            await self.link.publish(queue, make, insist=False)
+            await self._answer(header, welcome)
             return False
         if self._admission.false_claims[header.machine] >= MOST_FALSE_CLAIMS:
             await self._refuse(
@@ -388,8 +384,8 @@ class RabbitTransport:
         """Send away a worker, whose message had a right seal."""
         if not self._is_due(header.machine, header.session):
             return
-        queue, make = (
-            self._names.machine(header.machine),
-            self._sealing(header.machine, Refusal(reason), header.session),
-        )
-        await self.link.publish(queue, make, insist=False)
+        await self._answer(header, Refusal(reason))
+
+    async def _answer(self, header: Header, message: Value) -> None:
+        make = self._sealing(header.machine, message, header.session)
+        await self.link.publish(self._names.machine(header.machine), make, insist=False)
