@@ -136,15 +136,15 @@ class Pulse(Value, tag="pulse"):
     incarnation: Text
     version: Text
     processes: Count
-    objects: Count
-    bytes: Int
-    window: Count
-    scan_window: Count
-    holds: list[Int]
-    retries: dict[Text, Int]
-    failures: dict[Text, Int]
-    endpoints: dict[Text, EndpointStatus]
-    volumes: list[VolumeStatus]
+    objects: Count = 0
+    bytes: Int = 0
+    window: Count = 0
+    scan_window: Count = 0
+    holds: list[Int] = []
+    retries: dict[Text, Int] = {}
+    failures: dict[Text, Int] = {}
+    endpoints: dict[Text, EndpointStatus] = {}
+    volumes: list[VolumeStatus] = []
     limited_by: Text = ""
     job_digest: Text = ""
     begun: list[Begun] = []

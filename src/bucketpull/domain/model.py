@@ -356,11 +356,11 @@ class VolumeStatus(Value):
     total_bytes: Int
     free_inodes: Int
     total_inodes: Int
-    reserved_bytes: Int
-    queued_bytes: Int
-    stored_objects: Int
-    stored_bytes: Int
-    written_per_second: Float
+    reserved_bytes: Int = 0
+    queued_bytes: Int = 0
+    stored_objects: Int = 0
+    stored_bytes: Int = 0
+    written_per_second: Float = 0.0
     detail: Text = ""
     warning: Text = ""
     packs: Int = 0

@@ -55,21 +55,8 @@ class Tables(msgspec.Struct):
             books = decode_books(store.only_row("books")[0])
             volumes = Volumes(store)
         frontier = Frontier(store, books, volumes, order)
-        pages, failures, copies = Pages(store), Failures(store, books), StaleCopies(store, volumes)
-        return cls(
-            store,
-            journal,
-            job,
-            run,
-            books,
-            volumes,
-            frontier,
-            pages,
-            failures,
-            copies,
-            next_try,
-            next_page_try,
-        )
+        tables = Pages(store), Failures(store, books), StaleCopies(store, volumes)
+        return cls(store, journal, job, run, books, volumes, frontier, *tables, next_try, next_page_try)
 
     def write(self) -> None:
         """Write the sums, at the end of a transaction."""

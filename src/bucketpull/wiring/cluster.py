@@ -309,18 +309,4 @@ def _own_source(welcome: Welcome, settings: Settings) -> SourceSettings:
 
 def _hello(settings: Settings) -> Pulse:
     parameters = agent_parameters(settings, "", settings.machine_name())
-    return Pulse(
-        machine=parameters.machine,
-        incarnation=parameters.incarnation,
-        version=parameters.version,
-        processes=settings.process_count(),
-        objects=0,
-        bytes=0,
-        window=0,
-        scan_window=0,
-        holds=[],
-        retries={},
-        failures={},
-        endpoints={},
-        volumes=[],
-    )
+    return Pulse(parameters.machine, parameters.incarnation, parameters.version, settings.process_count())

@@ -177,8 +177,5 @@ def as_absent(volume: KnownVolume, held: Mapping[str, Held], detail: str) -> Vol
         machine=volume.machine,
         path=volume.path,
         state=volume.state if stays else VolumeState.AWAY,
-        reserved_bytes=0,
-        queued_bytes=0,
-        written_per_second=0.0,
         detail="" if volume.state is VolumeState.LOST else detail,
     )
