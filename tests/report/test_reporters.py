@@ -8,7 +8,7 @@ import pytest
 from tests.report.conftest import volume
 
 from bucketpull.domain.endpoints import State
-from bucketpull.domain.model import EndpointStatus
+from bucketpull.domain.model import EndpointStatus, VolumeState
 from bucketpull.domain.progress import JobState
 from bucketpull.report.reporters import EventReporter, LineReporter, QuietReporter
 from bucketpull.report.summary import progress_line, status_lines, summary_lines, time_left, volume_lines
@@ -242,5 +242,8 @@ def test_what_is_not_known_of_a_volume_is_said_in_words():
     unknown.total_bytes = 0
     legend = "  ?: not known until a worker that has the volume joins the running job"
 
-    assert volume_lines([known, unknown], Words())[-1] == legend
+    _, _, second, *_, last = volume_lines([known, unknown], Words())
+    assert (second.count("?"), last) == (3, legend)
     assert legend not in volume_lines([known], Words())
+    unknown.state = VolumeState.LOST
+    assert "?" not in "".join(volume_lines([known, unknown], Words())), "nobody will ever know"

@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import msgspec
 import pytest
 
 ROWS = "return document.querySelectorAll('[role=treeitem]').length"
@@ -54,6 +55,17 @@ def test_the_page_shows_a_running_job_and_its_figures_change(page):
     before = browser.run(stored)
     browser.wait("return document.querySelectorAll('#books dd')[1].textContent !== arguments[0]", before)
     assert number(browser.run(stored)) > number(before)
+
+
+def test_the_page_says_for_which_machine_all_that_is_left_waits(page):
+    served, browser = page
+    outstanding = served.panel._outstanding
+    served.panel._outstanding = lambda: msgspec.structs.replace(outstanding(), waits_for=["gamma"])
+
+    browser.wait(
+        "return document.querySelector('#band').textContent === 'what is left waits for machine gamma'"
+    )
+    assert browser.text("#eta") == "Waiting"
 
 
 def test_the_charts_are_drawn_and_are_read_with_the_keyboard(page):

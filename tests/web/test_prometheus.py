@@ -18,12 +18,12 @@ POLL_SECONDS = 0.1
 class Prometheus:
     """A server on a port that the system chose, with the rules of examples/."""
 
-    def __init__(self, folder: Path, target: str, token: str) -> None:
+    def __init__(self, folder: Path, target: str, token: str, rules: Path = FOLDER / "alerts.yml") -> None:
         (folder / "token").write_text(token)
         (folder / "prometheus.yml").write_text(
             f"""
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}
-rule_files: [{FOLDER / "alerts.yml"}]
+rule_files: [{rules}]
 scrape_configs:
   - job_name: bucketpull
     authorization: {{credentials_file: {folder / "token"}}}
@@ -83,6 +83,11 @@ scrape_configs:
     def wait_for(self, expression: str) -> float:
         return float(self._wait(lambda: str(self.value(expression) or "")))
 
+    def wait_for_alert(self, name: str, *, fires: bool) -> None:
+        """Wait until an alert fires, or no longer does."""
+        expression = f'count(ALERTS{{alertname="{name}", alertstate="firing"}}) or vector(0)'
+        self._wait(lambda: "so" if ((self.value(expression) or 0) > 0) is fires else "")
+
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(30)
@@ -120,6 +125,24 @@ def test_the_rules_are_those_that_a_prometheus_loads(scraping):
     assert len(loaded) == (FOLDER / "alerts.yml").read_text().count("- alert:")
 
 
+def test_alerts_of_what_the_source_refuses_and_of_what_fails_fire_and_end(serve, tmp_path: Path):
+    rules = tmp_path / "alerts.yml"
+    rules.write_text((FOLDER / "alerts.yml").read_text().replace("[30m]", "[6s]"))
+    served = serve()
+    server = Prometheus(tmp_path, f"127.0.0.1:{served.port}", served.token, rules)
+    try:
+        server.wait_for('bucketpull_state{state="transferring"}')
+        served.panel.failed += served.panel.failed[:1] * 200
+        served.panel.ended = "refused"
+        for name in ("BucketpullRefused", "BucketpullFailing"):
+            server.wait_for_alert(name, fires=True)
+        served.panel.ended = ""
+        for name in ("BucketpullRefused", "BucketpullFailing"):
+            server.wait_for_alert(name, fires=False)
+    finally:
+        server.close()
+
+
 def test_promtool_accepts_the_rules():
     done = subprocess.run(
         ["promtool", "check", "rules", FOLDER / "alerts.yml"], capture_output=True, text=True, check=False
@@ -139,6 +162,27 @@ tests:
       - {{series: 'bucketpull_outstanding_bytes{{instance="a"}}', values: "{outstanding}"}}
     alert_rule_test:
 {expected}
+"""
+RETRIED = """
+rule_files: [{rules}]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - {{series: 'bucketpull_failures_total{{instance="a", reason="timeout"}}', values: "{failures}"}}
+    alert_rule_test:
+      - {{eval_time: 5m, alertname: BucketpullFailing, exp_alerts: []}}
+      - eval_time: 15m
+        alertname: BucketpullFailing
+        exp_alerts:
+{alerts}
+      - {{eval_time: 45m, alertname: BucketpullFailing, exp_alerts: []}}
+"""
+FAILING = """
+          - exp_labels: {severity: warning, instance: a, reason: timeout}
+            exp_annotations:
+              summary: "200 objects failed in half an hour: timeout"
+              description: "bucketpull failures --reason timeout shows the last answers."
 """
 ALERT = """
           exp_labels: {severity: warning, instance: a}
@@ -160,6 +204,24 @@ def test_that_the_rest_does_not_fit_is_told_too_when_no_volume_is_open_any_more(
     )
     (tmp_path / "test.yml").write_text(
         RULES_TEST.format(rules=FOLDER / "alerts.yml", outstanding=outstanding, expected=expected)
+    )
+
+    done = subprocess.run(
+        ["promtool", "test", "rules", tmp_path / "test.yml"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("failures", "alerts"),
+    [("500x9 700x60", FAILING), ("500x9 480x60", "          []"), ("500x9 0x2 200x60", FAILING)],
+    ids=["more fail", "some of many are tried again", "all are tried again, and some fail again"],
+)
+def test_failures_that_are_tried_again_are_none_that_came(tmp_path, failures, alerts):
+    """A counter that falls begins anew for `increase`: what was left seemed to have failed in this half hour."""
+    (tmp_path / "test.yml").write_text(
+        RETRIED.format(rules=FOLDER / "alerts.yml", failures=failures, alerts=alerts)
     )
 
     done = subprocess.run(

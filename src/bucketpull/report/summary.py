@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from bucketpull.domain.model import VolumeStatus
+from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import ENDED, STANDING, Estimate, JobState, Rates, Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import endpoints_of, exit_code_of, exit_words_of, waited_for
@@ -230,23 +230,25 @@ def volume_lines(volumes: Sequence[VolumeStatus], words: Words) -> list[str]:
     head = ("id", "state", "free", "inodes", "objects", "bytes", "volume")
     rows = [tuple(words(name) for name in head)]
     machines = {volume.machine for volume in volumes}
+    unseen = [volume for volume in volumes if not volume.total_bytes and volume.state is not VolumeState.LOST]
     for volume in volumes:
         seen = volume.total_bytes > 0
+        none = "?" if volume in unseen else "-"
         where = f"{volume.machine}:{volume.path}" if len(machines) > 1 else volume.path
         rows.append(
             (
                 volume.id,
                 words("volume." + volume.state),
-                figures.size(volume.free_bytes) if seen else "-",
-                figures.short(volume.free_inodes) if volume.total_inodes else "-",
-                figures.count(volume.stored_objects) if seen else "-",
-                figures.size(volume.stored_bytes) if seen else "-",
+                figures.size(volume.free_bytes) if seen else none,
+                figures.short(volume.free_inodes) if volume.total_inodes else none,
+                figures.count(volume.stored_objects) if seen else none,
+                figures.size(volume.stored_bytes) if seen else none,
                 where or "-",
             )
         )
     lines = table(rows, numbers={2, 3, 4, 5})
     details = [f"  {volume.id}: {words.message(volume.detail)}" for volume in volumes if volume.detail]
-    if not all(volume.total_bytes for volume in volumes):
+    if unseen:
         details.append(f"  {words('volumes.unknown')}")
     return [*lines, *(_packs(volume, words) for volume in volumes if volume.packs), *details]
 

@@ -126,7 +126,8 @@ export function showVolumes(job) {
   const many = new Set(job.volumes.map((volume) => volume.machine)).size > 1;
   const tones = { open: "good", full: "warn", draining: "warn", away: "idle", sick: "bad", lost: "bad" };
   $("volumes").replaceChildren(...job.volumes.map((volume) => {
-    const known = (shown) => volume.total_bytes ? shown : "?";
+    const unseen = !volume.total_bytes && volume.state !== "lost";
+    const known = (shown) => volume.total_bytes ? shown : unseen ? "?" : "\u2013";
     const used = volume.total_bytes ? 1 - volume.free_bytes / volume.total_bytes : 0;
     const name = many ? `${volume.machine}:${volume.path}` : volume.path;
     return h("article", { class: "volume" },
@@ -135,7 +136,7 @@ export function showVolumes(job) {
       h("div", { class: "facts" }, h("span", {}, h("b", {}, known(size(volume.free_bytes))), ` ${t("free")}`), h("span", {}, `${t("of")} ${known(size(volume.total_bytes))}`)),
       h("div", { class: "facts" }, h("span", {}, h("b", {}, known(count(volume.stored_objects))), ` ${t("objects").toLowerCase()}`), h("span", {}, `${t("writing")} `, h("b", {}, `${size(volume.written_per_second)}/s`))),
       volume.detail || volume.warning ? h("p", {}, volume.detail || volume.warning) : null,
-      volume.total_bytes ? null : h("p", {}, t("volume_unknown")),
+      unseen ? h("p", {}, t("volume_unknown")) : null,
       volumeActions(job, volume, name));
   }));
   if (!job.volumes.length) $("volumes").replaceChildren(h("p", { class: "empty" }, t("none_yet")));
