@@ -39,6 +39,7 @@ class Served:
     def __init__(self, process, port):
         self.process = process
         self.port = port
+        self.errors = ""
 
     def get(self, path, method="GET", **headers):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -70,9 +71,11 @@ def serving(*arguments, at="127.0.0.1:0"):
             line = process.stderr.readline()
             assert line, said
             said += line
-        yield Served(process, int(re.search(r":(\d+)/", said)[1]))
+        served = Served(process, int(re.search(r":(\d+)/", said)[1]))
+        yield served
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=20)
+        served.errors = errors
         assert process.returncode == 0, errors
         assert "Traceback" not in errors, errors
     finally:
@@ -209,6 +212,9 @@ def test_while_a_disk_is_away_the_others_are_served(disks):
         two.mount()
         server.wait_for("/two", 200)
         assert [server.get(path)[0] for path in ("/one", "/two", "/three")] == [200, 200, 404]
+    gone, back = server.errors.splitlines()
+    assert gone.startswith(f"volume {two.path}: ")
+    assert back == f"volume {two.path}: is back"
 
 
 def test_a_disk_that_fails_ends_an_answer_it_does_not_falsify_it(tmp_path):

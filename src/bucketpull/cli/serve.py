@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Collection
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -112,10 +113,7 @@ def serve(
 
 def _tell_of_troubles(volumes: "OpenVolumes") -> None:
     """Name the volumes that cannot be read; refuse to serve none, with all names and the first reason."""
-    told = [
-        trouble if trouble.startswith("volume ") else f"volume {path}: {trouble}"
-        for path, trouble in volumes.troubles.items()
-    ]
+    told = [_trouble(path, trouble) for path, trouble in volumes.troubles.items()]
     if len(told) == len(volumes.paths):
         names, cause = ", ".join(volumes.troubles), told[0].partition("; ")[0]
         raise ConfigError(
@@ -123,6 +121,17 @@ def _tell_of_troubles(volumes: "OpenVolumes") -> None:
         )
     for text in told:
         tell(text)
+
+
+def _trouble(path: str, trouble: str) -> str:
+    return trouble if trouble.startswith("volume ") else f"volume {path}: {trouble}"
+
+
+def _tell_of_change(quiet: bool, path: str, trouble: str) -> None:
+    if trouble:
+        tell(_trouble(path, trouble))
+    elif not quiet:
+        tell(f"volume {path}: is back")
 
 
 async def _serve(
@@ -135,7 +144,7 @@ async def _serve(
     from bucketpull.reading.object_server import ObjectServer
     from bucketpull.reading.server_metrics import start_metrics
 
-    server = ObjectServer(volumes, chosen)
+    server = ObjectServer(volumes, chosen, partial(_tell_of_change, settings.quiet))
     host, port = place
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -109,11 +109,20 @@ class AccessLog:
 
 
 class ObjectServer:
-    """Serves the objects of volumes. `counts` has the answers by status, `sent` the bytes of their bodies, `seconds` what they took."""
+    """Serves the objects of volumes. `counts` has the answers by status, `sent` the bytes of their bodies, `seconds` what they took.
 
-    def __init__(self, volumes: OpenVolumes, options: Options) -> None:
+    `changed` is called with the path of a volume that went away and why, and with that of one that is back and "".
+    """
+
+    def __init__(
+        self,
+        volumes: OpenVolumes,
+        options: Options,
+        changed: Callable[[str, str], None] = lambda _, __: None,
+    ) -> None:
         self._volumes = volumes
         self._options = options
+        self._changed = changed
         self._log = AccessLog(options.log) if options.log is not None else None
         self._threads = ThreadPoolExecutor(_THREADS, "read")
         self._server = web.Server(
@@ -165,9 +174,14 @@ class ObjectServer:
             waiting.cancel()
 
     async def _look(self) -> None:
+        before = self.troubles()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             await asyncio.get_running_loop().run_in_executor(self._threads, self._volumes.look)
+            now = self.troubles()
+            for path in sorted(before.keys() ^ now.keys()):
+                self._changed(path, now.get(path, ""))
+            before = now
 
     # --- one request
 
