@@ -9,7 +9,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 # O_DIRECTORY: a folder that is mounted when it is first entered is.
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -29,7 +31,7 @@ class ForeignLinkError(OSError):
         self.link, self.user = link, user
 
 
-class LastStep(NamedTuple):
+class LastStep(msgspec.Struct, frozen=True):
     """Where the links on the way to a path end."""
 
     folder: int  # its descriptor

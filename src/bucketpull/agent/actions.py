@@ -7,39 +7,41 @@ from collections.abc import Callable, Generator
 from enum import StrEnum
 from functools import partial
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.messages import FromWorker
 from bucketpull.domain.record import ToProcess
 
 
-class Tell(NamedTuple):
+class Tell(msgspec.Struct, frozen=True):
     """Send a message to a process."""
 
     process: int
     message: ToProcess
 
 
-class Say(NamedTuple):
+class Say(msgspec.Struct, frozen=True):
     """Send a message to the coordinator."""
 
     message: FromWorker
 
 
-class Kill(NamedTuple):
+class Kill(msgspec.Struct, frozen=True):
     """End a process that hangs; its death is reported as any other."""
 
     process: int
 
 
-class Start(NamedTuple):
+class Start(msgspec.Struct, frozen=True):
     """Start a process in place of one that died. Messages to the dead one are dropped."""
 
     process: int
 
 
-class Open(NamedTuple):
+class Open(msgspec.Struct, frozen=True):
     """Open another volume; if that fails, nothing follows."""
 
     path: str
@@ -67,7 +69,7 @@ class Verb(StrEnum):
     WAIT = "wait"
 
 
-class DiskRequest(NamedTuple):
+class DiskRequest(msgspec.Struct, frozen=True):
     """What a routine yields: a method of a volume (by id), with arguments."""
 
     volume: str
@@ -75,7 +77,7 @@ class DiskRequest(NamedTuple):
     arguments: tuple[object, ...] = ()
 
 
-class Call(NamedTuple):
+class Call(msgspec.Struct, frozen=True):
     """A `DiskRequest` with an id, which its answer names."""
 
     id: int

@@ -1,7 +1,6 @@
 """A batch on a worker, from its arrival to its receipt. It is done as one or more tasks, each on one volume."""
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -165,7 +164,7 @@ class Task:
         return self.batch.work.body if self.parts is self.batch.parts else encode_parts(self.parts)
 
 
-class Settling(NamedTuple):
+class Settling(msgspec.Struct, frozen=True):
     """An outcome of a task on its way to disk, with the number and bytes of the objects that it ends."""
 
     task: Task

@@ -12,7 +12,9 @@ begun while anything is removed.
 
 import math
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from bucketpull.agent.actions import DiskRequest, DiskRoutine, Verb
 from bucketpull.agent.volume_state import ManagedVolume
@@ -127,7 +129,7 @@ def begun_on(volumes: Iterable[ManagedVolume], work: int) -> dict[str, list[Exte
     }
 
 
-class Cleared(NamedTuple):
+class Cleared(msgspec.Struct, frozen=True):
     """The batches whose files here all count, and the former copies, by id, that are on their volume no more."""
 
     works: Collection[int]

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from operator import sub
-from typing import NamedTuple
 
 import msgspec
 
@@ -40,7 +39,7 @@ QUEUED_BYTES = 8 << 20  # waiting for one volume, per process: half of what a pr
 ASKED_OF_SICK = frozenset({Verb.CLOSE, Verb.REOPEN, Verb.WAIT})
 
 
-class Load(NamedTuple):
+class Load(msgspec.Struct, frozen=True):
     """The counters of one moment: monotonic seconds, objects and bytes so far, the endpoints, CPU seconds by process."""
 
     at: float

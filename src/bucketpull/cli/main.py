@@ -15,7 +15,6 @@ import click
 from bucketpull import __version__
 from bucketpull.cli.completion import completed
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, TransportError
-from bucketpull.extras import adding, extra_of
 from bucketpull.report.words import language_of
 from bucketpull.wiring.descriptors import raise_limit
 from bucketpull.wiring.streams import ReaderGone, open_streams
@@ -56,7 +55,7 @@ COMMANDS = {
 # Ctrl-C ends these at once until they listen for signals themselves: a job may be killed at any instant.
 JOBS = frozenset({"sync", "coordinate", "work"})
 BETWEEN_SENTENCES = ". "  # by which click joins what is missing and what may be given, in every language
-_AT_WIDE_MARKS = re.compile("(?<=[\u3002\uff1a\uff09]) | (?=\uff08)")  # Chinese has no space beside its marks
+_AT_WIDE_MARKS = "(?<=[\u3002\uff1a\uff09]) | (?=\uff08)"  # Chinese has no space beside its marks
 
 
 class Commands(click.Group):
@@ -177,13 +176,15 @@ def _usage_line(error: click.ClickException) -> str:
     text = " ".join(error.format_message().split()).rstrip(".\u3002 ")
     if isinstance(error, click.MissingParameter):
         text = text.replace(BETWEEN_SENTENCES, gettext(BETWEEN_SENTENCES), 1)
-    text = _AT_WIDE_MARKS.sub("", text)
+    text = re.sub(_AT_WIDE_MARKS, "", text)
     asks = text.endswith(("?", "\uff1f\uff09"))
     return f"{text}{'' if asks else ';'} see `{path} --help`"
 
 
 def _missing_extra(error: ModuleNotFoundError) -> ConfigError:
     """Say which extra a command needs; a module that is in none is a bug."""
+    from bucketpull.extras import adding, extra_of
+
     module = (error.name or "").partition(".")[0]
     extra = extra_of(module)
     if extra is None:

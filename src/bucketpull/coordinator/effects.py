@@ -1,7 +1,9 @@
 """What the coordinator wants done: its effects, which its shell carries out, and what came of each is sent back."""
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from bucketpull.domain.messages import BatchReceipt, Control, FromWorker, Handback, ScanReceipt
 from bucketpull.domain.model import Work
@@ -10,7 +12,7 @@ from bucketpull.ports import Journal
 T = TypeVar("T")
 
 
-class Moment(NamedTuple):
+class Moment(msgspec.Struct, frozen=True):
     """The time at which something is decided: monotonic seconds, Unix seconds, and the date as 2026-05-01."""
 
     monotonic: float
@@ -18,46 +20,46 @@ class Moment(NamedTuple):
     today: str
 
 
-class UseJournal(NamedTuple):
+class UseJournal(msgspec.Struct, frozen=True):
     """Use the journal; what the function returns is the answer, and a `JournalError` is raised where the effect was yielded."""
 
     function: Callable[[Journal], object]
 
 
-class Hear(NamedTuple):
+class Hear(msgspec.Struct, frozen=True):
     """Wait at most so many seconds for messages of workers; the answer is a `Heard`."""
 
     seconds: float
 
 
-class Heard(NamedTuple):
+class Heard(msgspec.Struct, frozen=True):
     """What workers said; `hears` tells whether they can be heard at all (`ports.Transport.hears`)."""
 
     messages: Sequence[FromWorker]
     hears: bool
 
 
-class SendControl(NamedTuple):
+class SendControl(msgspec.Struct, frozen=True):
     """Send a control message to a machine."""
 
     control: Control
     machine: str
 
 
-class SendWork(NamedTuple):
+class SendWork(msgspec.Struct, frozen=True):
     """Give work to a machine."""
 
     works: Sequence[Work]
     machine: str
 
 
-class Acknowledge(NamedTuple):
+class Acknowledge(msgspec.Struct, frozen=True):
     """Say that messages are in the journal."""
 
     messages: Sequence[FromWorker]
 
 
-class Forget(NamedTuple):
+class Forget(msgspec.Struct, frozen=True):
     """Drop what waits for a machine that is taken for dead, or has left."""
 
     machine: str

@@ -6,7 +6,7 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import parse_size, shown_value
 
 _DAY_SECONDS = 86_400
-_ENTRY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9]),(\S+)")
+_ENTRY = r"([01]?[0-9]|2[0-3]):([0-5][0-9]),(\S+)"
 
 
 class BandwidthSchedule:
@@ -47,7 +47,7 @@ def parse_bandwidth(text: str) -> BandwidthSchedule:
 
 
 def _entry(word: str) -> tuple[int, float | None]:
-    found = _ENTRY.fullmatch(word)
+    found = re.fullmatch(_ENTRY, word)
     if found is None:
         raise ConfigError(
             f"--bandwidth: {shown_value(word)} is not a time and a limit; write them as 08:00,10M"

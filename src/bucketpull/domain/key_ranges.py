@@ -8,7 +8,9 @@ A page then has a density, and what lies ahead a length. Wrong guesses cost time
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 _COLUMNS = 12
 _FINENESS = 16  # a cut is rounded to this part of a step: it stays the same when a few names come or go
@@ -90,7 +92,7 @@ def cuts(low: bytes, high: bytes, parts: int, samples: Sequence[bytes] = ()) -> 
     return sorted(name for name in names if low < name < high)
 
 
-class Ranges(NamedTuple):
+class Ranges(msgspec.Struct, frozen=True):
     """Where to cut, in order, and the estimated pages of each piece."""
 
     borders: list[bytes]

@@ -1,7 +1,5 @@
 """Fixed settings that a coordinator, an agent and its downloaders get at their start."""
 
-from typing import NamedTuple
-
 import msgspec
 
 from bucketpull.domain.budget import Budget
@@ -9,7 +7,7 @@ from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.order import ANY, Order
 
 
-class Bounds(NamedTuple):
+class Bounds(msgspec.Struct, frozen=True):
     """What a process may hold in memory, in bytes and objects.
 
     `held` bounds the bodies in flight and waiting for writers; `queued` those waiting for one volume's writer.

@@ -13,7 +13,7 @@ from bucketpull.domain.messages import Fatal, Limits, ScanReceipt
 from bucketpull.domain.model import EndpointStatus, Failure, Objects, Part, Value
 
 _MD5_BYTES: Final = 16
-_PACK: Final = re.compile(r"[0-9a-f]{6}-[0-9]{1,9}-[0-9]{6,9}")
+_PACK: Final = r"[0-9a-f]{6}-[0-9]{1,9}-[0-9]{6,9}"
 _PACKED_LIMIT: Final = 1 << 32
 
 
@@ -62,7 +62,7 @@ class Record(Objects):
     def _fault_in_pack(self) -> str:
         if not self.pack:
             return ""
-        if not _PACK.fullmatch(self.pack):
+        if not re.fullmatch(_PACK, self.pack):
             return f"names {self.pack[:40]!r} as a pack"
         if any(not 0 <= number < _PACKED_LIMIT for number in (*self.offsets, *self.lengths)):
             return "has an object that no pack can hold"

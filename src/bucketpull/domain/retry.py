@@ -7,7 +7,9 @@ not an object's failure: it is inferred from what others meet there, and objects
 
 import math
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from bucketpull.domain.errors import Reason, Remedy
 
@@ -22,7 +24,7 @@ class Scope(StrEnum):
     MACHINE = "machine"  # all that this machine does
 
 
-class Bound(NamedTuple):
+class Bound(msgspec.Struct, frozen=True):
     """One row. `tries` counts requests at one endpoint in one pass, the first included; waits are in seconds, doubled each time."""
 
     remedy: Remedy

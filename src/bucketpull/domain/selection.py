@@ -157,7 +157,7 @@ def _alternatives(pattern: str) -> tuple[tuple[str, ...], ...]:
 
 def _tokens(plain: str) -> tuple[str, ...]:
     rooted = plain[1:] if plain.startswith("/") else "**/" + plain
-    return tuple(_TOKENS.findall(rooted + "**" if plain.endswith("/") else rooted))
+    return tuple(re.findall(_TOKENS, rooted + "**" if plain.endswith("/") else rooted, re.DOTALL))
 
 
 def _translated(tokens: Iterable[str]) -> str:
@@ -165,7 +165,7 @@ def _translated(tokens: Iterable[str]) -> str:
 
 
 # `**/` may stand for nothing: `a/**/b` matches `a/b`.
-_TOKENS: Final = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|\\.|.", re.DOTALL)
+_TOKENS: Final = r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|\\.|."
 _PIECES: Final = {"**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
 _ANYTHING: Final = _PIECES["**"]
 _NOTHING: Final = r"(?!)"

@@ -83,15 +83,13 @@ def expected(kind: Any) -> str:  # noqa: ANN401 - any type
 
 
 _AMOUNT: Final = r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([KMGTP]?)"
-_SIZE: Final = re.compile(_AMOUNT + "(?:i?B)?", re.IGNORECASE)
-_COUNT: Final = re.compile(_AMOUNT, re.IGNORECASE)
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _MOST: Final = 1 << 63
 
 
 def parse_size(name: str, text: str) -> int:
     """Return a number of bytes; `name` is the option's, for the error. Raises ConfigError where it is no size."""
-    size = _amount(_SIZE.fullmatch(text.strip()), 1024)
+    size = _amount(re.fullmatch(_AMOUNT + "(?:i?B)?", text.strip(), re.IGNORECASE), 1024)
     if size is None:
         raise ConfigError(
             f"{name}: {shown_value(text)} is not a size; write a number with K, M, G or T, such as 100M"
@@ -101,7 +99,7 @@ def parse_size(name: str, text: str) -> int:
 
 def parse_count(name: str, text: str) -> int:
     """Return a number of things, such as 5M: here K, M and G are thousands, millions and billions (10^9). Raises ConfigError where it is no number."""
-    count = _amount(_COUNT.fullmatch(text.strip()), 1000)
+    count = _amount(re.fullmatch(_AMOUNT, text.strip(), re.IGNORECASE), 1000)
     if count is None:
         raise ConfigError(
             f"{name}: {shown_value(text)} is not a number; write one, with K, M or G if you like, such as 5M"
@@ -130,16 +128,17 @@ def parse_reserve(text: str, total_bytes: int) -> int:
     return int(total_bytes * float(share[1]) / 100)
 
 
-_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdwy])", re.IGNORECASE)
-_AGES = re.compile(rf"(?:{_AGE.pattern}\s*)+", re.IGNORECASE)
+_AGE: Final = r"(\d+(?:\.\d+)?)\s*([smhdwy])"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
 
 
 def parse_age(text: str) -> float | None:
     """Return an age in seconds, such as 30d or 1d12h; None if the text is none."""
-    if not _AGES.fullmatch(text.strip()):
+    if not re.fullmatch(rf"(?:{_AGE}\s*)+", text.strip(), re.IGNORECASE):
         return None
-    return sum(float(number) * _SECONDS[unit.lower()] for number, unit in _AGE.findall(text))
+    return sum(
+        float(number) * _SECONDS[unit.lower()] for number, unit in re.findall(_AGE, text, re.IGNORECASE)
+    )
 
 
 def parse_moment(name: str, text: str, now: datetime) -> int:

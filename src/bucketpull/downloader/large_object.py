@@ -23,7 +23,7 @@ PAUSED_BYTES = 64 << 10
 MOST_UNSTATED_BYTES = 64 << 20
 # An object of unknown size is no longer than that.
 MOST_UNKNOWN_BYTES = 1 << 46
-_MD5: Final = re.compile(r'"[0-9a-fA-F]{32}"')
+_MD5: Final = r'"[0-9a-fA-F]{32}"'
 
 
 def most_bytes(size: int) -> int:
@@ -59,7 +59,7 @@ class LargeObject:
         self.began = 0
         self.version = self._changed = self.mismatch = ""
         left = stream.left
-        if left is not None and (left.is_sound or _MD5.fullmatch(left.etag)):
+        if left is not None and (left.is_sound or re.fullmatch(_MD5, left.etag)):
             self.version, self._changed, self.blind = left.etag, left.changed, not left.is_sound
         self.overlong = self.is_paused = False
         self._refusals = 0

@@ -1,14 +1,16 @@
 """What downloaders need of a source of objects, and what a source must be told."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position
 
 
-class UsageQuery(NamedTuple):
+class UsageQuery(msgspec.Struct, frozen=True):
     """A question for the size of all that is listed. `read` returns it in bytes, and raises AnswerError where the answer is none."""
 
     request: Request

@@ -4,7 +4,9 @@ import errno
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
 from bucketpull.domain.errors import Reason
@@ -186,7 +188,7 @@ class BrokerEvents:
         return 0.0 if self._since is None else max(0.0, self._now() - self._since)
 
 
-class Stall(NamedTuple):
+class Stall(msgspec.Struct, frozen=True):
     """Nothing was received for so many seconds; meanwhile requests were repeated, most of them, so many times, for this reason."""
 
     seconds: float
@@ -333,7 +335,7 @@ def _worst(name: str, machines: Sequence[Pulse]) -> EndpointStatus | None:
     return max(found, key=lambda status: order.index(status.state), default=None)
 
 
-class Spread(NamedTuple):
+class Spread(msgspec.Struct, frozen=True):
     """For which machines an endpoint is not up, of how many that ask there."""
 
     troubled: list[str]

@@ -8,7 +8,7 @@ _SPANS = {
     "en": (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)),
     "zh": (("天", 86400), ("小时", 3600), ("分", 60), ("秒", 1)),
 }
-_DURATION: Final = re.compile(r"[0-9]+ (d|h|min|s)( [0-9]+ (h|min|s))?")
+_DURATION: Final = r"[0-9]+ (d|h|min|s)( [0-9]+ (h|min|s))?"
 
 
 def size(count: float) -> str:
@@ -63,7 +63,7 @@ def duration(seconds: float, language: str = "en") -> str:
 
 def duration_in(language: str, text: str) -> str:
     """Return a `duration` that was written in English in another language; any other text as it is."""
-    if not _DURATION.fullmatch(text):
+    if not re.fullmatch(_DURATION, text):
         return text
     names = {english: name for (english, _), (name, _) in zip(_SPANS["en"], _SPANS[language], strict=True)}
     return " ".join(names.get(part, part) for part in text.split(" "))

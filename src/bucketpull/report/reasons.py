@@ -100,7 +100,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
 
 CHECK_CREDENTIALS: Final = "check {}"
 TRIED_AGAIN: Final = "it is tried again; if that lasts, check the source and the network between"
-_RETRYING: Final = re.compile(r", then retry$|^retry(?: later)?(?:; |$)")
+_RETRYING: Final = r", then retry$|^retry(?: later)?(?:; |$)"
 
 
 def explain(reason: str, language: str = "en", credentials: Sequence[str] = ()) -> Explanation:
@@ -121,4 +121,4 @@ def remedy_while_running(reason: str) -> str:
         ValueError: There is no such reason.
 
     """
-    return _RETRYING.sub("", EXPLANATIONS[Reason(reason)].remedy) or TRIED_AGAIN
+    return re.sub(_RETRYING, "", EXPLANATIONS[Reason(reason)].remedy) or TRIED_AGAIN

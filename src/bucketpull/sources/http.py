@@ -36,7 +36,7 @@ NOT_MODIFIED: Final = 304  # nobody asked whether it was: it leads nowhere, and 
 UNALTERED: Final = frozenset({"", "identity"})
 """Content encodings of bodies that are sent as they are."""
 IN_MEMORY_BYTES: Final = 16 << 20
-_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
+_RANGE: Final = r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)"
 
 
 def reason_of(status: int, table: Mapping[int, Reason] = STATUS, refused: Reason = Reason.REJECTED) -> Reason:
@@ -139,7 +139,7 @@ def misplaced(
 
 def _content_range(value: str) -> tuple[int, int]:
     """Read `bytes 5-9/10` as (5, 10); (-1, -1) if it is none; the total is -1 where it is not told."""
-    found = _RANGE.fullmatch(value)
+    found = re.fullmatch(_RANGE, value)
     if found is None:
         return -1, -1
     return int(found[1]), -1 if found[2] == "*" else int(found[2])

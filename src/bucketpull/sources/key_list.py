@@ -24,7 +24,7 @@ from bucketpull.sources.lists import (
 from bucketpull.sources.source_settings import Option, SourceSettings
 
 # The words in place of a key for a line that is none: they come back when what failed is tried again.
-_TOO_LONG: Final = re.compile(rb"line [0-9]+: longer than [0-9]+ bytes")
+_TOO_LONG: Final = rb"line [0-9]+: longer than [0-9]+ bytes"
 _LOOKED_AT_BYTES: Final = 4096
 
 KEY_OPTIONS = (
@@ -138,7 +138,7 @@ class KeyedSource(DerivedSource):
         return Page(part, [], following, unreadable=found.odd)
 
     def _route(self, directory: bytes, name: bytes, size: int) -> tuple[str, ...]:
-        if _TOO_LONG.fullmatch(name):
+        if re.fullmatch(_TOO_LONG, name):
             raise AnswerError(Reason.REJECTED, CORRECT_IT)
         return self._source.routes(directory, name, size)
 

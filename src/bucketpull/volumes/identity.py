@@ -29,9 +29,7 @@ _NAME: Final = "volume.json"
 PACKS: Final = "packs"
 PREFIX_DIGITS: Final = 6
 """So many digits of a volume's id begin the names of its packs."""
-_OF_PACKS: Final = re.compile(
-    rb"packs/(?:([0-9a-f]{6})-\d+-\d{6,}\.tar(?:\.index\.sqlite)?|SHA256SUMS)(?:\.new)?\Z"
-)
+_OF_PACKS: Final = rb"packs/(?:([0-9a-f]{6})-\d+-\d{6,}\.tar(?:\.index\.sqlite)?|SHA256SUMS)(?:\.new)?\Z"
 _ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _PROBE: Final = "Probe-\u00e9"
 
@@ -66,7 +64,7 @@ class Identity(msgspec.Struct, frozen=True):
 
     def is_of_packs(self, path: bytes) -> bool:
         """Tell whether a path below the volume is that of one of its packs, or of what belongs to them."""
-        found = _OF_PACKS.match(path) if path.startswith(b"packs/") else None
+        found = re.match(_OF_PACKS, path) if path.startswith(b"packs/") else None
         return found is not None and found[1] in {None, self.id[:PREFIX_DIGITS].encode()}
 
 

@@ -37,7 +37,7 @@ _HEADER: Final = struct.Struct("<4sIQQQI")
 _ENTRY: Final = struct.Struct("<12sIII")
 _PLACE: Final = struct.Struct("<III")
 _FENCES: Final = struct.Struct("<II")
-_NAME: Final = re.compile(r"(\d+)-(\d+)\.keys")
+_NAME: Final = r"(\d+)-(\d+)\.keys"
 _FILE: Final = 0xFFFFFFFF
 _ODD_FILE: Final = 0xFFFFFFFE
 _GONE: Final = 0xFFFFFFFD
@@ -338,7 +338,7 @@ def _open_segments(folder: str, ledger: Ledger) -> list[Segment]:
     os.makedirs(folder, exist_ok=True)
     found: dict[int, list[tuple[int, str]]] = {}
     for name in os.listdir(folder):
-        stretch = _NAME.fullmatch(name)
+        stretch = re.fullmatch(_NAME, name)
         if stretch and int(stretch[2]) <= ledger.end:
             found.setdefault(int(stretch[1]), []).append((int(stretch[2]), os.path.join(folder, name)))
     segments: list[Segment] = []

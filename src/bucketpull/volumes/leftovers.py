@@ -31,7 +31,7 @@ Work = tuple[str, int]
 """A batch: its journal and the work's id."""
 
 INTENTS: Final = "intents"
-_NOTE: Final = re.compile(r"(.+)\.([0-9]{1,19})\.([0-9]{1,19})")
+_NOTE: Final = r"(.+)\.([0-9]{1,19})\.([0-9]{1,19})"
 _PARTIAL_SECONDS: Final = 7 * 86400.0  # an unfinished large object is worth resuming for a week
 
 
@@ -57,7 +57,7 @@ def read_intents(home: OwnDirectory) -> dict[tuple[str, int], int]:
     """Return the batches that are noted, by journal and work, with the ledger's end at that time."""
     intents: dict[tuple[str, int], int] = {}
     for name in home.below(INTENTS).names():
-        note = _NOTE.fullmatch(name)
+        note = re.fullmatch(_NOTE, name)
         if note is not None:  # NFS keeps what was removed while it was open, under a name of its own
             intents[unquote(note[1]), int(note[2])] = int(note[3])
     return intents

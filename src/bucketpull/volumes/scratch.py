@@ -15,7 +15,7 @@ from typing import Final
 from bucketpull.domain.errors import ConfigError
 from bucketpull.volumes.beneath import closing_fd, write_all
 
-_OURS = re.compile(r"bucketpull-[a-z-]+-\w{8}")
+_OURS = r"bucketpull-[a-z-]+-\w{8}"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Between a folder's making and its lock nobody may take it for one that was left behind.
 _YOUNG_SECONDS = 60.0
@@ -59,7 +59,7 @@ def _remove_left_behind(place: str) -> None:
     with suppress(OSError), os.scandir(place) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):  # its process removes it now
-                if _OURS.fullmatch(entry.name) and _is_old(entry.stat(follow_symlinks=False)):
+                if re.fullmatch(_OURS, entry.name) and _is_old(entry.stat(follow_symlinks=False)):
                     _remove_if_free(entry.path)
 
 

@@ -12,7 +12,7 @@ from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.reader import Location
 
 TRASH: Final = "trash"
-_UNTIL: Final = re.compile(r"until-(\d{8}T\d{6}Z)")
+_UNTIL: Final = r"until-(\d{8}T\d{6}Z)"
 _NO_TRASH: Final = "no-trash"
 _PIECE_BYTES: Final = 1 << 20
 _FORMAT: Final = "%Y%m%dT%H%M%SZ"
@@ -33,7 +33,7 @@ def trash_of(note: bytes) -> str | None:
     text = note.decode("ascii", "replace")
     if text == _NO_TRASH:
         return ""
-    return text if _UNTIL.fullmatch(text) else None
+    return text if re.fullmatch(_UNTIL, text) else None
 
 
 class Trash:
@@ -49,7 +49,9 @@ class Trash:
             if beneath.look(self._home.fd, TRASH) is None:
                 return []
             names = self._home.below(TRASH).names()
-        return sorted(name for name in names if _UNTIL.fullmatch(name) and name < trash_until(time.time(), 0))
+        return sorted(
+            name for name in names if re.fullmatch(_UNTIL, name) and name < trash_until(time.time(), 0)
+        )
 
     def empty(self, name: str) -> None:
         """Remove a folder. Raises VolumeError where something in it cannot be removed."""

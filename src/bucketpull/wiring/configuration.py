@@ -24,9 +24,7 @@ _OTHER_VARIABLES: Final = frozenset(
     }
 )
 # What Kubernetes gives every pod for a service whose name begins with "bucketpull".
-_OF_KUBERNETES: Final = re.compile(
-    r"BUCKETPULL(_\w+)?_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)"
-)
+_OF_KUBERNETES: Final = r"BUCKETPULL(_\w+)?_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)"
 _SPLIT: Final[dict[str, Callable[[str], list[str]]]] = {
     "volumes": str.split,
     "volumes_below": str.split,
@@ -121,7 +119,11 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
     variables = {variable_of(name): name for name in _names()}
     known = variables.keys() | _OTHER_VARIABLES
     for variable in environ:
-        if variable.startswith(PREFIX) and variable not in known and not _OF_KUBERNETES.fullmatch(variable):
+        if (
+            variable.startswith(PREFIX)
+            and variable not in known
+            and not re.fullmatch(_OF_KUBERNETES, variable)
+        ):
             meant = _meant(variable, list(variables))
             advice = f"{meant} Else unset it" if meant else "unset it"
             raise ConfigError(f"environment: unknown name {shown_value(variable)}; {advice}")

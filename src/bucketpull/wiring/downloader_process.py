@@ -21,7 +21,6 @@ from bucketpull.fetch.loop import FetchLoop
 from bucketpull.fetch.running_request import FetchOptions
 from bucketpull.ports import Writer
 from bucketpull.sources.source_settings import SourceSettings
-from bucketpull.volumes.packs.writer import open_pack_writer
 from bucketpull.volumes.writer import open_writer
 from bucketpull.wiring.descriptors import most_transfers
 from bucketpull.wiring.selected_source import selected
@@ -67,5 +66,7 @@ def _keep_memory() -> None:
 
 def _open_writer(packing: Packing | None, mount: Mount) -> Writer:
     if packing is not None:
+        from bucketpull.volumes.packs.writer import open_pack_writer
+
         return open_pack_writer(mount.path, mount.id, mount.durability, packing)
     return open_writer(mount.path, mount.id, mount.durability)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -77,7 +77,7 @@ class View(Protocol):
 ViewOpener = Callable[[Answer, JobView], Awaitable[View]]
 
 
-class Opening(NamedTuple):
+class Opening(msgspec.Struct, frozen=True):
     """What a job begins with: its source, the source's first answers, the fork server, and the journal."""
 
     source: SourceSettings

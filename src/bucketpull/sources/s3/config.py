@@ -33,16 +33,16 @@ _VIRTUAL_HOSTS = (
 )
 # Where a host says its region.
 _REGIONS = (
-    re.compile(r"^s3[.-](?:dualstack\.)?([a-z]{2,4}(?:-[a-z]+)+-\d)\.amazonaws\.(?:com|com\.cn|eu)$"),
-    re.compile(r"^(?:s3\.)?(oss-[a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com$"),
-    re.compile(r"^cos\.([a-z0-9-]+)\.myqcloud\.com$"),
-    re.compile(r"^obs\.([a-z0-9-]+)\.myhuaweicloud\.com$"),
-    re.compile(r"^s3\.([a-z0-9-]+)\.backblazeb2\.com$"),
-    re.compile(r"^tos-s3-([a-z0-9-]+)\.(?:i)?volces\.com$"),
+    r"^s3[.-](?:dualstack\.)?([a-z]{2,4}(?:-[a-z]+)+-\d)\.amazonaws\.(?:com|com\.cn|eu)$",
+    r"^(?:s3\.)?(oss-[a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com$",
+    r"^cos\.([a-z0-9-]+)\.myqcloud\.com$",
+    r"^obs\.([a-z0-9-]+)\.myhuaweicloud\.com$",
+    r"^s3\.([a-z0-9-]+)\.backblazeb2\.com$",
+    r"^tos-s3-([a-z0-9-]+)\.(?:i)?volces\.com$",
 )
 _R2 = ".r2.cloudflarestorage.com"
-_REGION_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_REGION_NAME = r"[A-Za-z0-9._-]{1,64}"
+_HOST_LABEL = r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -107,7 +107,7 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
             )
         if not self.bucket.isprintable() or set(self.bucket) & {"/", " "} or self.bucket in {".", ".."}:
             raise ConfigError(f"source: bucket {self.bucket!r} is not a bucket name; write {self.USAGE}")
-        if self.region and not _REGION_NAME.fullmatch(self.region):
+        if self.region and not re.fullmatch(_REGION_NAME, self.region):
             raise ConfigError(
                 f"region {shown_value(self.region)}: is no name of a region; correct --region, AWS_REGION or the profile's, such as eu-central-1"
             )
@@ -202,7 +202,7 @@ def _is_virtual(config: S3Config, host: str) -> bool:
     if config.path_style is not None:
         return not config.path_style
     # A certificate for *.host is not one for a.b.host.
-    return host.endswith(_VIRTUAL_HOSTS) and _HOST_LABEL.fullmatch(config.bucket) is not None
+    return host.endswith(_VIRTUAL_HOSTS) and re.fullmatch(_HOST_LABEL, config.bucket) is not None
 
 
 def _aws(region: str) -> str:
@@ -215,4 +215,4 @@ def _region_of(url: str, bucket: str) -> str:
     host = (urlsplit(url).hostname or "").removeprefix(f"{bucket}.")
     if host.endswith(_R2):
         return "auto"
-    return next((found[1] for region in _REGIONS if (found := region.match(host))), "")
+    return next((found[1] for region in _REGIONS if (found := re.match(region, host))), "")

@@ -13,7 +13,9 @@ of a code are the HTTP status.
 import json
 import re
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Response, Verdict, Wanted
@@ -65,7 +67,7 @@ _MESSAGE_BYTES = 8192
 _DETAIL = 300
 
 
-class Complaint(NamedTuple):
+class Complaint(msgspec.Struct, frozen=True):
     """What an answer says is wrong: HTTP status, the service's code (0: none stated), its words."""
 
     status: int
@@ -190,7 +192,7 @@ def _is_markup(response: Response, kind: str) -> bool:
     return bool(text) and text[0] in MARKUP_STARTS
 
 
-class Asked(NamedTuple):
+class Asked(msgspec.Struct, frozen=True):
     """What was asked for, so that the answer can be compared with it."""
 
     wanted: Wanted

@@ -29,7 +29,7 @@ NEXT: Final = -1
 """In place of an end: the writer is to begin its next pack."""
 EMPTY_BYTES: Final = 512
 """Zeros of which readers say that they are an archive without members; of a file of no bytes they say that it is none."""
-_NAME: Final = re.compile(r"([0-9a-f]{6})-(\d+)-(\d{6,})\Z")
+_NAME: Final = r"([0-9a-f]{6})-(\d+)-(\d{6,})\Z"
 
 
 def pack_name(volume: str, writer: int, number: int) -> str:
@@ -39,7 +39,7 @@ def pack_name(volume: str, writer: int, number: int) -> str:
 
 def parse_name(name: str) -> tuple[int, int] | None:
     """Return writer and number of a pack; None for what is no pack's name."""
-    found = _NAME.match(name)
+    found = re.match(_NAME, name)
     return (int(found[2]), int(found[3])) if found else None
 
 

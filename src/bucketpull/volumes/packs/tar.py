@@ -33,7 +33,7 @@ _FIXED_SUM: Final = sum(_OWNER) + sum(_REST) + sum(b" " * 8)
 _FILE, _PAX = b"0", b"x"
 _TAILS: Final = {kind: kind + _REST + bytes(_PREFIX_BYTES) + _END_OF_HEADER for kind in (_FILE, _PAX)}
 _PAX_NAME: Final = b"PaxHeader"
-_SAMPLE: Final = re.compile(rb"\d{8,}-\d{6,}\.")
+_SAMPLE: Final = rb"\d{8,}-\d{6,}\."
 _PAX_RECORD: Final = re.compile(rb"(\d{1,9}) ([^=]+)=")
 _OCTAL: Final = re.compile(rb" *([0-7]{1,11})[ \0]?")
 
@@ -171,7 +171,7 @@ def description_of(path: bytes) -> bytes:
 
 def is_sample(path: bytes) -> bool:
     """Tell whether a member has the name of a sample."""
-    return _SAMPLE.match(path) is not None
+    return re.match(_SAMPLE, path) is not None
 
 
 def sample_description(pack: int, block: int) -> bytes:
