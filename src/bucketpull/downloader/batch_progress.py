@@ -65,19 +65,8 @@ class PartProgress:
         if not stored:
             return []
         part = self.part
-        whole = Record(
-            part.directory,
-            part.cursor,
-            part.names,
-            part.sizes,
-            part.mtimes,
-            self.sizes,
-            self.md5s,
-            self.paths,
-            self.pack,
-            self.offsets,
-            self.doubts,
-        )
+        listed = (part.directory, part.cursor, part.names, part.sizes, part.mtimes)
+        whole = Record(*listed, self.sizes, self.md5s, self.paths, self.pack, self.offsets, self.doubts)
         is_alike = not self.other_packs and (not self.pack or -1 not in self.offsets)
         if stored == len(self.marks) and is_alike:
             return [whole]
@@ -181,21 +170,10 @@ class BatchProgress:
         part = leaf.part
         leaf.marks[index] = FAILED
         self.left -= 1
-        self.failures.append(
-            Failure(
-                part.directory,
-                part.names[index],
-                part.sizes[index],
-                part.mtimes[index],
-                part.cursor,
-                reason,
-                attempts,
-                status,
-                detail[:DETAIL_CHARACTERS],
-                part.versions[index] if part.versions else "",
-                part.urls[index] if part.urls else "",
-            )
-        )
+        listed = (part.directory, part.names[index], part.sizes[index], part.mtimes[index], part.cursor)
+        version, url = part.versions[index] if part.versions else "", part.urls[index] if part.urls else ""
+        detail = detail[:DETAIL_CHARACTERS]
+        self.failures.append(Failure(*listed, reason, attempts, status, detail, version, url))
 
     def defer(self, leaf: PartProgress, index: int) -> None:
         """End an object for this pass: it failed too often for reasons that may pass."""

@@ -54,17 +54,8 @@ class PassedPages:
         del parts
         count = len(page.part.names)
         self._listed(page.part)
-        return PageRecord(
-            position.directory,
-            position.cursor,
-            b"",
-            b"",
-            b"",
-            count,
-            0,
-            unchanged=False,
-            excluded=page.excluded,
-        )
+        place = (position.directory, position.cursor)
+        return PageRecord(*place, b"", b"", b"", count, 0, unchanged=False, excluded=page.excluded)
 
     def failing(self, page: Page) -> tuple[Sequence[str], Sequence[str]]:
         """See `JobPages`."""

@@ -317,38 +317,18 @@ class Scan:
         """Add the failure of a page, or of something on it, to its receipt."""
         position = wanted.position
         self._meter.failures[error.reason] += 1
-        wanted.progress.receipt.failures.append(
-            Failure(
-                directory=position.directory,
-                name=b"",
-                size=0,
-                mtime=0,
-                cursor=position.cursor,
-                reason=error.reason,
-                attempts=position.passes + wanted.tries,
-                status=status,
-                detail=error.detail[:300],
-            )
-        )
+        place, attempts = (position.directory, b"", 0, 0, position.cursor), position.passes + wanted.tries
+        failure = Failure(*place, error.reason, attempts, status, error.detail[:300])
+        wanted.progress.receipt.failures.append(failure)
 
     def _failed_alone(self, wanted: WantedPage, entries: Sequence[str]) -> None:
         """Add a failure for each entry that names no object."""
         position = wanted.position
         self._meter.failures[Reason.REJECTED] += len(entries)
-        wanted.progress.receipt.failures += [
-            Failure(
-                directory=position.directory,
-                name=words.encode("utf-8", "surrogateescape"),
-                size=0,
-                mtime=-1,
-                cursor=position.cursor,
-                reason=Reason.REJECTED,
-                attempts=1,
-                status=0,
-                detail=UNREADABLE,
-            )
-            for words in entries
-        ]
+        for words in entries:
+            name = words.encode("utf-8", "surrogateescape")
+            place = (position.directory, name, 0, -1, position.cursor)
+            wanted.progress.receipt.failures.append(Failure(*place, Reason.REJECTED, 1, 0, UNREADABLE))
 
     def _end_one(self, progress: ScanProgress) -> None:
         progress.left -= 1

@@ -108,22 +108,8 @@ class Sealer:
     ) -> bytes:
         """Return a body with its header and seal; each call makes another message of it."""
         self._number += 1
-        header = _encode(
-            Header(
-                self._version,
-                self._job,
-                self.journal,
-                way,
-                machine,
-                self.session,
-                self._number,
-                queue,
-                meant,
-                self.heard,
-                reply_to,
-                self._key.id,
-            )
-        )
+        origin = (self._version, self._job, self.journal, way, machine, self.session, self._number)
+        header = _encode(Header(*origin, queue, meant, self.heard, reply_to, self._key.id))
         front = _FRONT.pack(MAGIC, len(header), _seal(self._key.of(machine), header, body))
         return b"".join((front, header, body))
 

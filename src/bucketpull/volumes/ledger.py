@@ -268,17 +268,9 @@ class Ledger:
             return None
         if max(work, objects, size) >= _LARGEST_NUMBER:
             return None
-        return Frame(
-            offset,
-            offset + _HEADER + len(body),
-            Kind(kind),
-            body[:journal_length].decode(errors="replace"),
-            work,
-            objects,
-            size,
-            body[journal_length:],
-            self._volume,
-        )
+        end, journal = offset + _HEADER + len(body), body[:journal_length].decode(errors="replace")
+        payload = body[journal_length:]
+        return Frame(offset, end, Kind(kind), journal, work, objects, size, payload, self._volume)
 
     def _find_end(self) -> None:
         """Find the last whole frame, from the end of the file; what follows it is an interrupted append."""

@@ -32,18 +32,10 @@ class Stored(NamedTuple):
 
     def record(self, path: bytes = b"", pack: str = "", offset: int = 0) -> Record:
         """Return the record of this object in another place: at an unusual path, or in a pack (`offset` in blocks of 512 bytes)."""
-        return Record(
-            self.directory,
-            self.cursor,
-            [self.name],
-            [self.size],
-            [self.mtime],
-            [] if self.location.length == self.size else [self.location.length],
-            [self.md5] if self.md5 else [],
-            {0: path} if path else {},
-            pack,
-            [offset] if pack else [],
-        )
+        lengths = [] if self.location.length == self.size else [self.location.length]
+        md5s, paths = [self.md5] if self.md5 else [], {0: path} if path else {}
+        listed = (self.directory, self.cursor, [self.name], [self.size], [self.mtime])
+        return Record(*listed, lengths, md5s, paths, pack, [offset] if pack else [])
 
 
 def whole_body(reader: VolumeReader, stored: Stored) -> bytes:

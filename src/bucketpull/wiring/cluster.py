@@ -286,18 +286,9 @@ async def _answer(api: Api, ask: Query, machine: str) -> QueryAnswer:
 def _welcome(settings: Settings, config: SourceSettings, journal: SqliteJournal) -> Welcome:
     source = pack(config.public())
     packing = settings.packing()
-    parts = (source, settings.layout, settings.durability, settings.verify, packing, journal.id)
-    digest = hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
-    return Welcome(
-        settings.job_name(),
-        journal.id,
-        digest,
-        source,
-        settings.layout,
-        settings.durability,
-        settings.verify,
-        packing=packing,
-    )
+    parts = (source, settings.layout, settings.durability, settings.verify)
+    digest = hashlib.sha256(msgspec.json.encode((*parts, packing, journal.id))).hexdigest()[:16]
+    return Welcome(settings.job_name(), journal.id, digest, *parts, packing=packing)
 
 
 def _own_source(welcome: Welcome, settings: Settings) -> SourceSettings:

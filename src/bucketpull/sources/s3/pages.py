@@ -289,16 +289,12 @@ def _ranges(
     position: Position, after: bytes, borders: Sequence[bytes], stage: Stage, pages: int
 ) -> list[Position]:
     """Make a range up to each border, the first behind a name; the last border may be b"", the end."""
+    depth, is_old = stage.depth + 1, stage.is_old
     return [
         _at(
             position,
             quoted(begin),
-            Stage(
-                upto=quoted(upto),
-                pages=pages if upto else 0,
-                depth=stage.depth + 1,
-                is_old=stage.is_old,
-            ),
+            Stage(upto=quoted(upto), pages=pages if upto else 0, depth=depth, is_old=is_old),
         )
         for begin, upto in zip([after, *borders[:-1]], borders, strict=True)
     ]
