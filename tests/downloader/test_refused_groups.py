@@ -4,6 +4,7 @@ import pytest
 from tests.downloader.rig import Rig
 from tests.downloader.test_endpoints import World, asked
 
+from bucketpull.domain.errors import Reason
 from bucketpull.downloader.refused_groups import MOST_GROUPS, REFUSED, RefusedGroups
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer
@@ -82,3 +83,26 @@ def test_a_folder_that_the_edge_refuses_costs_it_few_requests_and_does_not_keep_
     assert [outcome.stored for outcome in rig.outcomes] == [200, 1000, 1000]
     assert refused < 200, refused
     assert asked(rig, "edge:") - before - refused == 1000
+
+
+@pytest.mark.parametrize("level", [8, None])
+@pytest.mark.parametrize("reason", [Reason.STALLED, Reason.TIMEOUT, Reason.SERVER_ERROR, Reason.TRUNCATED])
+def test_a_suffix_that_always_fails_at_the_edge_holds_up_nothing_else(reason, level):
+    """As where an edge makes images smaller, and still states the length that they had."""
+
+    def answer(request):
+        if request.url.startswith("edge:") and request.url.endswith(".png"):
+            return Answer(failure=reason, seconds=2.5)
+        return world(request)
+
+    world = World()
+    rig = Rig(answer, level=level)
+    rig.mount()
+    for folder in range(10):
+        names = [b"%d.%s" % (number, b"jpg" if number % 10 else b"png") for number in range(100)]
+        rig.assign([part_of(b"f%d" % folder, dict.fromkeys(names, 4))], id=folder)
+    rig.settle(10)
+
+    assert [outcome.stored for outcome in rig.outcomes] == [100] * 10
+    assert rig.clock.monotonic() < 40.0
+    assert rig.meter.retries[reason] < 200

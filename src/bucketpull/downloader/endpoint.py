@@ -187,9 +187,9 @@ class Endpoint(Generic[T]):
         self._is_suspect = self._has_probe_failed = False
         self._asked_until = -math.inf
 
-    def refused_part(self, wanted: Wanted, reason: Reason, now: float) -> bool:
-        """Note that an object was refused which may be had elsewhere; tell whether its whole group is refused: others come."""
-        if reason not in REFUSALS or not self.was_good:
+    def refused_part(self, wanted: Wanted, now: float) -> bool:
+        """Note that an object did not come which may be had elsewhere; tell whether none of its group does, though others come."""
+        if not self.was_good:
             return False
         self.is_attentive = True
         return self.refused_groups.refused(wanted.directory, wanted.name, now)

@@ -1,6 +1,6 @@
-"""What an endpoint refuses, object for object, though it gives others: a suffix in a folder or in all, a folder, all below a top folder.
+"""What an endpoint refuses or fails on, object for object, though it gives others: a suffix in a folder or in all, a folder, all below a top folder.
 
-The smallest group that explains the refusals is believed. Its objects are asked of the next endpoint at once; one of them is tried
+The smallest group that explains the refusals is believed; a failure that is its object's own counts as one. Its objects are asked of the next endpoint at once; one of them is tried
 here now and then, and when it comes the group is forgotten. Times are monotonic seconds.
 """
 

@@ -6,6 +6,7 @@ Nothing here runs for an object that is had at the first try.
 from enum import Enum
 from functools import partial
 
+from bucketpull.domain.endpoints import OUTAGE
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.retry import (
@@ -128,6 +129,8 @@ class Remedies:
             transfer.batch.passes,
             transfer.target.limiter.random_share,
         )
+        if decision is Decision.AGAIN and reason in OUTAGE and self._routing.refuses_part(transfer):
+            decision = Decision.NEXT_ROUTE
         if decision in {Decision.FAIL, Decision.GONE}:
             self.fail(transfer, Reason.GONE if decision is Decision.GONE else reason, verdict.detail)
         else:

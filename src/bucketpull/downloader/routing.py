@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum
 
-from bucketpull.domain.endpoints import THROTTLES, State
+from bucketpull.domain.endpoints import REFUSALS, THROTTLES, State
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Verdict, Wanted
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
@@ -80,7 +80,7 @@ class Routing:
         assert reason is not None
         if endpoint.is_of_target(transfer.target, now):
             return Blame.ENDPOINT
-        if transfer.at + 1 < len(transfer.routes) and endpoint.refused_part(transfer, reason, now):
+        if reason in REFUSALS and self.refuses_part(transfer):
             return Blame.OBJECT
         key = (transfer.directory, transfer.name)
         is_suspect = endpoint.failed(key, reason, verdict.detail, now, verdict.retry_after_seconds)
@@ -94,6 +94,12 @@ class Routing:
             endpoint.probe_failed(reason)  # there is no probe, as after a restart in an outage
             is_suspect = True
         return Blame.ENDPOINT if is_suspect else Blame.OBJECT
+
+    def refuses_part(self, transfer: Transfer) -> bool:
+        """Note that an endpoint did not give an object which another may have; tell whether it gives none of its group, though others come."""
+        return transfer.at + 1 < len(transfer.routes) and transfer.endpoint.refused_part(
+            transfer, self._clock.monotonic()
+        )
 
     def _probe(self, endpoint: Endpoint[Transfer]) -> bool:
         """Probe an endpoint with an object that it gave before; tell whether there is one."""
