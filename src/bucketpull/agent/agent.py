@@ -227,7 +227,6 @@ class Agent:
     # --- the source, and receipts
 
     def _judge_endpoints(self, process: int, tick: Tick) -> None:
-        """Judge the endpoints by what all processes report."""
         judge = self._judge
         for each, judged in judge.look(process, tick.symptoms, self._now):
             self._tell(each, judged)

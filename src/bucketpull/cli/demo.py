@@ -133,7 +133,6 @@ class _Visit:
 
 
 def _spec(objects: str | None) -> str:
-    """Return what the simulated bucket holds."""
     if objects is None:
         return "demo"
     return f"tree:dirs={-(-options.count(objects) // _FILES)},files={_FILES}"

@@ -104,8 +104,6 @@ def _seconds(keep_for: str | None) -> float:
 
 
 class _Pruning:
-    """One run."""
-
     def __init__(self, settings: Settings, *, delete: bool, most: _Most, keep_seconds: float) -> None:
         self._delete = delete
         self._most = most

@@ -49,7 +49,6 @@ _NUMBERS = ("listed", "stored", "skipped", "excluded", "failed", "vanished", "le
 
 
 def _read_status(settings: Settings, *, directories: bool) -> ExitCode:
-    """Print where the job stands."""
     folder = job_folder(settings)
     with journal_to_read(settings) as reader:
         if directories:

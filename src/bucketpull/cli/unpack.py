@@ -126,7 +126,6 @@ class _Unpacking:
         return self._files.store(stored.directory, stored.name, stored.mtime, [body] if body else [], None)
 
     def _copy(self, stored: Stored) -> Written:
-        """Store a large object piece by piece."""
         length = stored.location.length
         self._volume.clear([_part_of(stored)])
         stream = StreamFile(

@@ -74,7 +74,6 @@ class EndpointHealth:
         self.standing = Standing()
         self.seen = [Symptoms() for _ in range(processes)]
         self.was_good = False
-        self._good = 0
         self._good_at = -math.inf
         self._since = -math.inf
         self._trials = 0

@@ -120,7 +120,6 @@ class Scan:
             self._receipt(progress.receipt)
 
     def _line_up(self, wanted: WantedPage, seconds: float) -> None:
-        """Put a position in line after a wait."""
         self._fetcher.call_later(seconds, lambda: self._endpoint.waiting.append(wanted))
 
     def fill(self, now: float) -> None:
@@ -249,7 +248,6 @@ class Scan:
             self._endpoint.waiting.appendleft(wanted)
 
     def _retried(self, wanted: WantedPage, reason: Reason) -> None:
-        """Count a repeated request."""
         add_counts(wanted.progress.receipt.retries, {reason: 1})
         self._meter.retries[reason] += 1
 

@@ -120,7 +120,6 @@ _IsRemoved = Callable[[bytes, bytes], bool]
 
 
 def _not_removed(record: Record, removed: _IsRemoved) -> list[int]:
-    """Return the indexes of the objects that were not removed."""
     return [index for index, name in enumerate(record.names) if not removed(record.directory, name)]
 
 

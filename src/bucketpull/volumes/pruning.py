@@ -58,7 +58,7 @@ class Comparison:
         self._held = Partitions(folder, "held", expected, tail_bytes=_copy.size)
         self._folders = Partitions(folder, "folders", expected, tail_bytes=0)
         self._doubtful = Partitions(folder, "doubtful", expected, tail_bytes=0)
-        self.listed = self.held = self.copies = 0
+        self.held = self.copies = 0
         self._folder: bytes | None = None
         self._gone: list[bytearray] = []
         self._odd: frozenset[bytes] = frozenset()
@@ -74,7 +74,6 @@ class Comparison:
             self._folders.add(digest_of(part.directory))
         for name, *version in zip(part.names, part.sizes, part.mtimes, strict=True):
             self._listed.add(digest_of(key_of(part.directory, name)), _version.pack(*version))
-        self.listed += len(part.names)
 
     def finish(self) -> int:
         """Compare; return how many objects are to go, older copies included."""

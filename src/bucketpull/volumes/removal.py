@@ -378,7 +378,6 @@ def _removal(
 
 
 def _removed(record: Record, index: int) -> Record:
-    """Say of an object that it is removed."""
     return Record(record.directory, "", [record.names[index]], [], [], paths=_odd_path(record, index))
 
 

@@ -130,7 +130,6 @@ def count_known(path: str, identity: str) -> None:
 
 
 def _blank(ledger: DamagedLedger) -> None:
-    """Make a ledger whole."""
     with closing(open_volume(ledger.path, ledger.volume)) as volume:
         for damage in ledger.damages:
             if not volume.blank(damage):

@@ -127,7 +127,6 @@ def _snapshot(reader: JournalReader, last: RunNote | None) -> Snapshot:
 
 
 def _prices(configuration: Mapping[str, str]) -> Prices:
-    """Return the prices that the last session was given."""
     given = {name: configuration.get(PRICE + name) for name in Prices.__struct_fields__}
     return Prices(**{name: float(price) for name, price in given.items() if price})
 
