@@ -1,10 +1,11 @@
 import pytest
 
-from bucketpull.agent.scheduler import BATCHES_MOST, Load, Scheduler, limited_by
+from bucketpull.agent.scheduler import BATCHES_MOST, HELD_MOST, Load, Scheduler, limited_by
 from bucketpull.domain.messages import Limits
 from bucketpull.domain.model import EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Tick
+from bucketpull.transport.inbox import PREFETCH
 
 
 class Open:
@@ -45,7 +46,9 @@ def test_smaller_batches_are_asked_for_in_greater_number(scheduler):
     for _ in range(50):
         scheduler.accept(1)
     assert pulse_of(scheduler, 300).window == BATCHES_MOST
-    assert pulse_of(scheduler, 500).window == 500 + 4
+    assert pulse_of(scheduler, 450).window == 450 + 4
+    assert pulse_of(scheduler, HELD_MOST - 1).window == HELD_MOST
+    assert pulse_of(scheduler, HELD_MOST).window == HELD_MOST < PREFETCH, "else no word would come through"
 
 
 def test_a_few_small_batches_among_large_ones_do_not_fill_the_disks_with_promises(scheduler):

@@ -22,7 +22,8 @@ from bucketpull.domain.record import Tick, Tune
 STOCK_SECONDS = 3.0
 STOCK_MIN, STOCK_MAX = 2_000, 20_000
 SCANS_PER_PROCESS = 8
-BATCHES_MOST = 400  # in hand, however small they are: a queue at the broker delivers 512 unanswered
+BATCHES_MOST = 400  # in hand, however small they are; beyond it only as many as would do if they were large
+HELD_MOST = 500  # in hand in all: a queue at the broker delivers 512 unanswered, and behind those no word comes through
 SPEED_SECONDS = 0.4  # between two ticks that are compared; they come twice a second
 COMPARE_SECONDS = 0.5
 SILENT_SECONDS = 5.0  # a disk that has not answered for so long gets nothing new where another can take it
@@ -298,7 +299,7 @@ class Scheduler:
         # A few that are small, such as what other machines handed back, do not say that the next ones are.
         mean = max(1.0, self._batch, sum(self.unstarted) / max(1, batch))
         usual, more = -(-missing // MAX_OBJECTS), math.ceil(missing / mean)
-        return batch + max(usual, min(more, BATCHES_MOST - batch))
+        return min(batch + max(usual, min(more, BATCHES_MOST - batch)), max(batch, HELD_MOST))
 
 
 def _pieces(
