@@ -112,10 +112,10 @@ def test_what_was_pruned_is_not_missing_when_something_else_is_repaired(make_job
 
 
 def test_what_is_pruned_in_the_middle_of_a_run_is_not_missing_at_its_end(make_job):
-    job = make_job(SPEC)
+    job = make_job(SPEC, patient=True)
     job.sync()
     gone = below(job, "a/")[:3]
-    job.simulator.inject("503:on=list,path=b*")
+    job.simulator.inject("silence:on=list,path=b*")  # so the run does not end
     job.kill_when(
         lambda: json.loads(job.command("status", "--json", "--state", str(job.state)))["counters"]["skipped"]
     )
