@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from bucketpull.agent.scheduler import BATCHES_MOST, HELD_MOST, Load, Scheduler, limited_by
@@ -85,7 +86,7 @@ def test_a_process_that_says_nothing_for_two_minutes_stands_still(scheduler):
     for process in (0, 1):
         scheduler.tick(process, tick(), 0.0)
     assert frozen(scheduler, 0.0, 300.0, ticking=[0]) == ([1], 121.0)
-    scheduler.forget(1)
+    scheduler.forget(1, 300.0)
     assert frozen(scheduler, 300.0, 600.0, ticking=[0]) == ([], None)
 
 
@@ -107,10 +108,22 @@ def test_a_pulse_names_what_has_been_waited_for_longest(scheduler):
 
 def test_a_process_that_is_gone_waits_for_nothing(scheduler):
     scheduler.tick(1, tick(still=42.0, key="a/long"), 1.0)
-    scheduler.forget(1)
+    scheduler.forget(1, 1.0)
 
     assert pulse_of(scheduler).waiting_for == ""
     assert pulse_of(scheduler).deaths == 1
+
+
+def test_what_a_process_had_used_when_it_was_killed_counts_though_it_told_nobody(scheduler):
+    for at, objects in ((1.0, 0), (1.5, 50)):
+        cdn = EndpointStatus(9, 9.0, objects, 0, 1.0, received=objects * 1000)
+        scheduler.tick(1, msgspec.structs.replace(tick(objects=objects), endpoints={"cdn": cdn}), at)
+
+    scheduler.forget(1, 1.7)
+
+    used = pulse_of(scheduler).endpoints["cdn"]
+    assert (used.requests, used.received, used.in_flight) == (50 + 20 + 9, 70_000, 0)
+    assert pulse_of(scheduler).objects == 50
 
 
 @pytest.mark.parametrize(("cpu", "limit"), [([0.5, 1.0], ""), ([0.2, 1.8], "cpu")])

@@ -118,7 +118,9 @@ def test_kills_after_any_page_list_only_again_what_was_in_flight(make_job):
     )
     in_flight, kills, served, left = 2 * 8, 6, 20, 1_000_000
     for _ in range(kills):
-        job.simulator.replace_faults(f"silence:on=list,burst={left}/{left + served}")  # no answer after so many
+        job.simulator.replace_faults(
+            f"silence:on=list,burst={left}/{left + served}"
+        )  # no answer after so many
         seen, booked = pages(job), booked_pages(job)
         process = job.start()
         until(job, process, lambda seen=seen: pages(job) >= seen + served)

@@ -264,7 +264,7 @@ class Agent:
         While the agent stops, the work is handed back instead.
         """
         self._deaths.add(self._now, died.status)
-        self.scheduler.forget(process)
+        self.scheduler.forget(process, self._now)
         if not self.stopping:
             self._actions.append(Start(process))
         self._tell(process, self.scheduler.tune())

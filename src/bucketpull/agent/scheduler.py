@@ -32,6 +32,7 @@ FROZEN_SECONDS = 120.0
 ASLEEP_SECONDS = 30.0
 LEFT_SECONDS = 4.0
 DEATHS_SECONDS = 10.0
+UNTOLD_SECONDS = 1.0  # that a process may have worked on after its last tick
 
 NEAR = 0.9  # of a cap: transfers end in lumps, so that the cap itself is not reached in each half second
 BUSY = 0.85  # of a core, for one process: above it, more transfers would only wait for it
@@ -156,14 +157,24 @@ class Scheduler:
         """Note how many objects a batch has: the mean decides how many batches to ask for."""
         self._batch += (objects - self._batch) / 8
 
-    def forget(self, process: int) -> None:
-        """Note that a process was replaced, and keep the counters of the old one."""
+    def forget(self, process: int, now: float) -> None:
+        """Note that a process was replaced, and keep the counters of the old one, with what it has probably used since it told them."""
         self._deaths += 1
         last = self._ticks[process]
         if last is not None:
             last.waiting_for, last.still_seconds = "", 0.0
+            untold = self._speed[process] * min(now - self._tick_at[process], UNTOLD_SECONDS)
+            more = 1 + untold / max(1, last.objects)
             last.endpoints = {
-                endpoint: EndpointStatus(0, 0, s.requests, s.throttled, s.seconds, s.is_origin, s.received)
+                endpoint: EndpointStatus(
+                    in_flight=0,
+                    level=0,
+                    requests=round(s.requests * more) + s.in_flight,
+                    throttled=s.throttled,
+                    seconds=s.seconds,
+                    is_origin=s.is_origin,
+                    received=round(s.received * more),
+                )
                 for endpoint, s in last.endpoints.items()
             }
             self._dead_ticks.append(last)
