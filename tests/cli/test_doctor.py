@@ -98,6 +98,14 @@ def test_a_cdn_that_refuses_fails(user, bucket):
     assert "UPYUN_TOKEN_SECRET" in next(check["remedy"] for check in checks if check["name"] == "CDN")
 
 
+def test_a_cdn_that_asks_for_fewer_requests_is_a_warning(user, bucket):
+    """It was a fault for which nothing was to be done, and `init` wrote nothing."""
+    simulator = bucket("flat:5,size=2000")
+    simulator.inject("403:on=cdn")
+
+    assert verdicts(user.knows(simulator).json("doctor", "upyun://photos"), "CDN") == [WARN]
+
+
 def test_objects_that_a_job_would_have_by_rest_are_not_asked_of_the_cdn(user, bucket, tmp_path):
     manifest = tmp_path / "m.json"
     manifest.write_text(json.dumps({"objects": {"!a.jpg": 2000, "a.jpg!b/c.jpg": 2000, "z.jpg": 2000}}))

@@ -130,6 +130,15 @@ def test_a_unit_of_systemd_runs_this_program_with_that_file(customer):
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
+def test_the_file_of_secrets_that_a_unit_needs_is_made_by_what_is_printed(customer):
+    """Without it systemd does not start the unit."""
+    done = customer.run(*INIT, "--unit", "photos.service", "--no-doctor")
+
+    assert "EnvironmentFile=/etc/bucketpull/photos.env\n" in (customer.folder / "photos.service").read_text()
+    assert "sudo install -D -m 600 /dev/null /etc/bucketpull/photos.env\n" in done.stdout
+    assert "write UPYUN_OPERATOR UPYUN_PASSWORD into it" in done.stderr
+
+
 def test_a_program_gets_json(customer):
     (line,) = customer.says(*INIT, "--json", "--no-doctor").splitlines()
 

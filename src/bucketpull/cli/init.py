@@ -77,7 +77,7 @@ def init(
     write_private(path, configuration(settings, elsewhere), force=force)
     if unit_file is not None:
         write_private(unit_file, unit(settings, path, elsewhere), force=force)
-    _conclude(settings, path, unit_file)
+    _conclude(settings, path, unit_file, elsewhere)
     return ExitCode.COMPLETE
 
 
@@ -244,7 +244,7 @@ def _disks() -> list[tuple[str, int]]:
     return sorted(found.items())
 
 
-def _conclude(settings: Settings, path: str, unit_file: str | None) -> None:
+def _conclude(settings: Settings, path: str, unit_file: str | None, elsewhere: Collection[str]) -> None:
     command = f"bucketpull sync --config {shlex.quote(path)}"
     if settings.json:
         say(json_line({"config": path, "unit": unit_file, "command": command}))
@@ -255,6 +255,10 @@ def _conclude(settings: Settings, path: str, unit_file: str | None) -> None:
     if unit_file is not None:
         tell(f"Have systemd run {unit_file}:")
         name = os.path.basename(unit_file)
+        if elsewhere:
+            names = " ".join(variable_of(secret) for secret in elsewhere)
+            say(f"  sudo install -D -m 600 /dev/null {shlex.quote(_secrets_file(settings))}")
+            tell(f"  write {names} into it, a line NAME=value each")
         say(f"  sudo install -m 644 {shlex.quote(unit_file)} /etc/systemd/system/{name}")
         say(f"  sudo systemctl daemon-reload && sudo systemctl enable --now {name}")
 
@@ -327,8 +331,8 @@ def unit(settings: Settings, config: str, elsewhere: Collection[str]) -> str:
     """Return a unit that runs the job as this user, with this program."""
     program = shutil.which(sys.argv[0]) or "/usr/local/bin/bucketpull"
     names = " ".join(variable_of(name) for name in elsewhere)
-    job = settings.job_name().replace("%", "%%")
-    environment = f"# needs {names}, a line NAME=value each\nEnvironmentFile=/etc/bucketpull/{job}.env\n"
+    place = _secrets_file(settings).replace("%", "%%")
+    environment = f"# needs {names}, a line NAME=value each\nEnvironmentFile={place}\n"
     return UNIT.format(
         source=settings.source.replace("%", "%%"),
         user=os.getuid(),
@@ -337,6 +341,11 @@ def unit(settings: Settings, config: str, elsewhere: Collection[str]) -> str:
         program=_quoted(os.path.abspath(program)),
         config=_quoted(os.path.abspath(config)),
     )
+
+
+def _secrets_file(settings: Settings) -> str:
+    """Return the file in which a unit looks for secrets that are not in the configuration."""
+    return f"/etc/bucketpull/{settings.job_name()}.env"
 
 
 def _quoted(text: str) -> str:

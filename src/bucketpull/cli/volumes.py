@@ -184,5 +184,6 @@ def _known(journal: SqliteJournal, name: str, *, by_path: bool = True) -> KnownV
         if volume.id == name or (name in names and volume.state is not VolumeState.LOST):
             return volume
     known = ", ".join(f"{volume.id} ({volume.path or volume.machine})" for volume in volumes) or "none"
-    what = "no volume of the job" if by_path else "no volume id of the job"
-    raise ConfigError(f"volume {name}: is {what}; known are: {known}")
+    if by_path:
+        raise ConfigError(f"volume {name}: is no volume of the job; known are: {known}")
+    raise ConfigError(f"volume {name}: is no volume id of the job; known are: {known}")

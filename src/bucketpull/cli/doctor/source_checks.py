@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from bucketpull.cli.doctor.machine import Check, failed, passed, warned
+from bucketpull.cli.doctor.machine import Check, CheckResult, failed, passed, warned
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.domain.exchange import Response, Wanted
@@ -127,7 +127,10 @@ class SourceChecks:
             if verdict.reason is not None:
                 meaning, remedy = explain(verdict.reason)
                 where = "" if len(spec.sites) == 1 else f"{site.partition('://')[2]}: "
-                yield failed(shown(spec), f"{where}{key}: {meaning} ({verdict.detail})", remedy)
+                check = failed(shown(spec), f"{where}{key}: {meaning} ({verdict.detail})", remedy)
+                if verdict.reason is Reason.THROTTLED:  # a job slows down, and goes on
+                    check.verdict = CheckResult.WARN
+                yield check
                 return
             for origin in [name for name in routes if client.fetching[name].is_origin]:
                 compared = True
