@@ -3,6 +3,9 @@
 import os
 from contextlib import closing, contextmanager
 
+from tests.volumes.filling import Filler
+
+from bucketpull.domain.packing import Packing
 from bucketpull.domain.record import Record
 from bucketpull.volumes.beneath import OwnDirectory, open_root
 from bucketpull.volumes.ledger import Ledger
@@ -50,3 +53,15 @@ def a_volume(tmp_path):
         with closing(Ledger.open(home, "ledger", str(tmp_path), writable=True)) as ledger:
             yield PackBooks(root, home, "0123456789ab", str(tmp_path), ledger, sealed.append), sealed
     os.close(root)
+
+
+def test_the_packs_of_a_volume_that_has_few_are_counted_each_time(tmp_path):
+    """At the end of a short job their number was that of its beginning."""
+    with Filler(tmp_path, Packing()) as filler:
+        filler.store({(b"", b"a.jpg"): b"12345"})
+        filler.volume.status()
+        filler.store({(b"", b"b.jpg"): b"12345" * 1000})
+
+        status = filler.volume.status()
+        assert (status.packs, status.open_packs) == (1, 1)
+        assert status.pack_bytes == sum(path.stat().st_size for path in tmp_path.glob("packs/*.tar"))

@@ -27,7 +27,7 @@ from bucketpull.volumes.packs.folder import NEXT, Folders
 _STATE: Final = "state"
 _OPEN_PACKS: Final = 64
 _LEAVE_SECONDS: Final = 20.0
-_USAGE_SECONDS: Final = 10.0
+_USAGE_SECONDS: Final = 1.0  # for each hundred packs: looking takes a millisecond then
 _reach = kill_points.reach
 
 
@@ -77,7 +77,7 @@ class PackBooks:
         """Why a pack could not be sealed, which is tried again when the volume is opened next, or what is wrong with it."""
         self._state = self._catch_up()
         self.has_files = self._state.files
-        self._usage, self._used_at = folder.Usage(), -_USAGE_SECONDS
+        self._usage, self._used_at = folder.Usage(), 0.0
 
     def _make(self) -> Folders:
         return Folders(self._root, self._home, self._volume, self._path)
@@ -125,8 +125,8 @@ class PackBooks:
                 self._seal_later(folder.pack_name(self._volume, writer, number))
 
     def usage(self, now: float) -> folder.Usage:
-        """Say how many packs there are and what they take; looked at afresh every ten seconds (`now` is monotonic)."""
-        if self._found is not None and now - self._used_at >= _USAGE_SECONDS:
+        """Say how many packs there are and what they take; looked at afresh the more seldom, the more there are (`now` is monotonic)."""
+        if self._found is not None and now - self._used_at >= _USAGE_SECONDS * (self._usage.packs // 100):
             self._usage, self._used_at = folder.usage(self._root, self._volume), now
         return self._usage
 
