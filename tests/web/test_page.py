@@ -256,6 +256,20 @@ def test_why_an_object_failed_is_found_in_two_clicks_and_it_is_tried_again_with_
     assert served.panel.calls == [("retry", "forbidden")]
 
 
+def test_a_bucket_without_directories_is_told_from_one_that_is_not_listed_yet(page):
+    served, browser = page
+
+    async def directories(prefix, limit):
+        return []
+
+    served.panel.directories = directories
+    counters = served.panel._counters
+
+    browser.wait("return document.querySelector('#directories').innerText.includes('lie at the top')")
+    served.panel._counters = lambda: msgspec.structs.replace(counters(), listed=0)
+    browser.wait("return document.querySelector('#directories').innerText.includes('Nothing listed yet')")
+
+
 def test_the_tree_of_directories_opens_by_click_and_by_key(page):
     _, browser = page
     focused = "return document.activeElement.querySelector('.name').innerText.trim()"

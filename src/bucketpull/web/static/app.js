@@ -91,6 +91,7 @@ async function refresh() {
 }
 
 async function refreshTab() {
+  tree.listed = job.counters.listed;
   if (tab === "directories") await tree.refresh();
   if (tab === "failures") await failures.refresh();
   if (tab === "settings") await settings.refresh();

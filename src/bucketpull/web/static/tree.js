@@ -17,6 +17,7 @@ export class Tree {
     this.levels = new Map();
     this.open = new Set();
     this.focused = null;
+    this.listed = 0; // objects of the whole job
     this.list = h("ul", { class: "tree", role: "tree" });
     this.list.addEventListener("keydown", (event) => this.key(event));
   }
@@ -39,7 +40,7 @@ export class Tree {
   render() {
     const held = this.list.contains(document.activeElement);
     const rows = this.rows("", 1);
-    if (!rows.length) return this.place.replaceChildren(h("p", { class: "empty" }, t("no_directories")));
+    if (!rows.length) return this.place.replaceChildren(h("p", { class: "empty" }, this.listed ? t("all_at_top", count(this.listed)) : t("no_directories")));
     this.focused = rows.some((row) => row.dataset.directory === this.focused) ? this.focused : rows[0].dataset.directory;
     this.list.setAttribute("aria-label", t("directories"));
     this.list.replaceChildren(...rows);
