@@ -1,11 +1,13 @@
 """What is remembered of earlier pages, to find a listing that leads back to itself. Bounded, since it is sent with the position.
 
 It is the last few cursors and pages, and one of each that moves on at every power of two: Brent's way to find a cycle of any
-length within three times round it.
+length within three times round it. And a sample of the rows, which are counted: the same come again and again though no cursor and
+no page does where a service shuffles them.
 """
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from heapq import nsmallest
 from zlib import crc32
 
 import msgspec
@@ -15,6 +17,8 @@ _PAGES = 4
 _BYTES = 6  # of a digest
 _TAIL = 512  # rows: what slips onto the next page stood at the end of this one
 _MARK_BYTES = 4  # of a row; one that is another's by chance costs a request
+_SAMPLE = 16  # rows: those with the smallest marks
+_OFTEN = 4  # pages on which no row is but in a circle; one or two may be that change all the time
 MOST_EMPTY = 10_000
 """How many pages in a row may be without entries. Services have some where much was deleted; each costs a request."""
 
@@ -24,6 +28,7 @@ class Trail(msgspec.Struct, array_like=True, frozen=True):
 
     `steps` counts the pages. `asked` is the cursor with which the last page was asked for, `last` the last row of that page, b""
     if its rows were not in order: then `tail` has a mark of each of its last rows. `empty` counts the last pages that had no rows.
+    `sample` has the marks of some rows, each with the number of pages that it was on.
     """
 
     cursors: bytes = b""
@@ -35,6 +40,7 @@ class Trail(msgspec.Struct, array_like=True, frozen=True):
     last: bytes = b""
     empty: int = 0
     tail: bytes = b""
+    sample: tuple[tuple[int, int], ...] = ()
 
     def may_know(self, rows: Iterable[bytes]) -> set[bytes]:
         """Return which rows may have been among the last ones of the page before, where these were not in order."""
@@ -53,6 +59,17 @@ class Trail(msgspec.Struct, array_like=True, frozen=True):
         """Tell whether this is an empty page after so many empty ones that no entry is expected any more."""
         return not rows and self.empty >= MOST_EMPTY
 
+    @property
+    def goes_round(self) -> bool:
+        """Whether most rows of the sample were on page after page."""
+        return 2 * sum(count >= _OFTEN for _, count in self.sample) > len(self.sample)
+
+    def _sampled(self, rows: Sequence[bytes]) -> tuple[tuple[int, int], ...]:
+        counts = dict(self.sample)
+        for mark in set(nsmallest(_SAMPLE, map(crc32, rows))):
+            counts[mark] = counts.get(mark, 0) + 1
+        return tuple(nsmallest(_SAMPLE, counts.items()))
+
     def after(
         self, cursor: str, rows: Sequence[bytes], asked: str, last: bytes, tail: Sequence[bytes] = ()
     ) -> "Trail":
@@ -69,6 +86,7 @@ class Trail(msgspec.Struct, array_like=True, frozen=True):
             last,
             0 if rows else self.empty + 1,
             b"".join(map(_mark, tail[-_TAIL:])),
+            self._sampled(rows),
         )
 
 

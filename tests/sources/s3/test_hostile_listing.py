@@ -2,6 +2,7 @@
 
 import re
 from itertools import count
+from random import Random
 
 import msgspec
 import pytest
@@ -99,6 +100,15 @@ def empty_pages_after_a_first_one(turns):
     return lambda request: page(numbered(0) if not (number := next(turns)) else [], f"t{number}")
 
 
+def the_same_keys_shuffled_with_new_tokens(turns):
+    chance = Random(1)
+
+    def answer(request):
+        return page(chance.sample(numbered(0, 40), 5), f"t{next(turns)}")
+
+    return answer
+
+
 HOSTILE = {
     same_page_same_token: Reason.CURSOR,
     same_page_new_tokens: Reason.CURSOR,
@@ -107,6 +117,7 @@ HOSTILE = {
     truncated_without_a_word_where_to: Reason.CURSOR,
     empty_pages_with_new_tokens: Reason.CURSOR,
     empty_pages_after_a_first_one: Reason.CURSOR,
+    the_same_keys_shuffled_with_new_tokens: Reason.CURSOR,
 }
 
 

@@ -75,6 +75,29 @@ def test_pages_that_come_again_in_turn_under_new_cursors_are_found():
     assert len(world.objects) == 30
 
 
+@pytest.mark.parametrize("many", [1, 15, 400])
+def test_entries_that_come_again_and_again_under_new_cursors_on_pages_that_differ_are_found(many):
+    chance = random.Random(1)
+    every = names(0, many)
+    world = listed(lambda asked: (chance.choices(every, k=20), f"c{numbered(asked) + 1}"))
+
+    assert [error.reason for _, error in world.failed] == [Reason.CURSOR]
+    assert len(world.objects) <= 8 * many + 20
+
+
+def test_a_few_entries_that_change_all_the_time_end_no_listing():
+    """Where the newest come last, what is written meanwhile comes once more."""
+
+    def page_of(asked):
+        page = numbered(asked)
+        return [*names(100 + 20 * page, 20), "hot-1", "hot-2"], f"c{page + 1}" if page < 50 else None
+
+    world = listed(page_of)
+
+    assert not world.failed
+    assert set(world.objects) >= {f"d/{name}".encode() for name in names(100, 20 * 51)}
+
+
 def test_a_cursor_that_leads_back_now_and_then_is_asked_for_again():
     asked_before = set()
 

@@ -178,6 +178,8 @@ class _Answer:
         trail = self._stage.trail or Trail()
         if trail.knows_cursor(self._token) or trail.knows_page(self._rows):
             return f"the token {self._token[:80]!r} leads back to what was listed before"
+        if trail.goes_round:
+            return "most keys come again and again, on pages that differ"
         if trail.is_endless(self._rows):
             return f"{trail.empty + 1} pages in a row have no key, and each leads on"
         return ""

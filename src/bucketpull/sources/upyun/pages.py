@@ -135,7 +135,8 @@ def _go_on_serially(page: Answered) -> Page:
             position_at(position.directory, listing.cursor, Stage(stage.kind, trail=following))
         )
         return taken
-    if position.passes < _PASSES or trail.knows_page(rows):
+    is_transient = position.passes < _PASSES and not trail.goes_round
+    if is_transient or trail.knows_page(rows):
         raise LeadsBack(trouble)
     taken.broken = f"{trouble}: what follows is not listed"
     return taken
@@ -149,6 +150,8 @@ def _trouble(page: Answered, trail: Trail, rows: Sequence[bytes]) -> str:
         return f"the cursor {cursor} leads back"
     if trail.knows_page(rows):
         return f"the page behind the cursor {ask_for(page.position).cursor} was listed before"
+    if trail.goes_round:
+        return "most entries come again and again, on pages that differ"
     if trail.is_endless(rows):
         return f"{trail.empty + 1} pages in a row have no entry, and each leads on"
     return ""
