@@ -6,7 +6,10 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import threading
+from contextlib import suppress
 
 import pytest
 from tests.volumes.filling import JOURNAL, ODD_KEYS, SMALL_PACKS, Filler, bodies
@@ -280,3 +283,41 @@ def test_packs_behind_a_link_are_not_read(tmp_path):
 
     with bucketpull.open(volume) as bucket, pytest.raises((OSError, VolumeError)):
         bucket.read(next(iter(objects)))
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["before a pack was opened", "after"])
+def test_an_object_is_read_while_its_pack_is_written_anew_whose_room_is_free_then(tmp_path, known):
+    objects, newer = bodies(60), bodies(20)
+    with Filler(tmp_path, SMALL_PACKS) as filler:
+        filler.store(objects)
+        filler.store(newer)
+        filler.store(bodies(20, start=100))
+    objects |= newer
+    with bucketpull.open(tmp_path) as bucket:
+        assert not known or dict(bucket.items())
+        command = [sys.executable, "-m", "bucketpull", "compact", tmp_path]
+        assert b"are free now" in subprocess.run(command, check=True, stderr=subprocess.PIPE).stderr
+
+        for key, body in by_key(objects).items():
+            assert bucket.read(key) == bucket.open(key).read() == body
+        bucket.refresh()
+        assert removed_packs() == []
+
+
+def removed_packs():
+    """Return the packs that this process has open and whose room is taken still, though they have no name any more."""
+    names = []
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            names.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return [name for name in names if "/packs/" in name and name.endswith("(deleted)")]
+
+
+def test_an_object_is_read_after_it_moved_from_a_file_to_a_pack(tmp_path):
+    objects = bodies(5)
+    with Filler(tmp_path) as filler:
+        filler.store(objects)
+    with bucketpull.open(tmp_path) as bucket:
+        with Filler(tmp_path, Packing()) as filler:
+            filler.store(newer := bodies(3), mtime=1_600_000_001)
+        assert {key: bucket.read(key) for key in by_key(objects)} == by_key(objects | newer)

@@ -86,7 +86,10 @@ class Bucket:
         return True
 
     def keys(self, prefix: Key = "") -> Iterator[str]:
-        """Yield every key with this prefix, in the order in which the objects were stored, volume after volume."""
+        """Yield every key with this prefix, in the order in which the objects were stored, volume after volume.
+
+        One whose object is stored anew meanwhile may come twice.
+        """
         for volume in self._volumes:
             for key, _ in volume.objects(_bytes(prefix)):
                 yield text_of(key)

@@ -4,9 +4,9 @@ import errno
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from bucketpull.domain.errors import VolumeError, VolumeForeign
 from bucketpull.domain.model import key_of
@@ -22,6 +22,7 @@ from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.system import is_in_memory
 
 _INDEX: Final = "keys"
+T = TypeVar("T")
 
 
 class Found(NamedTuple):
@@ -76,14 +77,12 @@ class ReadableVolume:
             OSError: The disk does not answer, or does not hold what the ledger says.
 
         """
-        place = self._index.find(key, read)
-        if place is None:
-            return None
-        if place.pack:
-            return self._in_pack(place, read)
-        if read is not os.pread:
-            raise BlockingIOError  # a file is looked for in folders
-        return self._as_file(key, place)
+        if read is os.pread:
+            return self._with_news(self._find, key)
+        try:
+            return self._find(key, read)
+        except FileNotFoundError as error:
+            raise BlockingIOError from error
 
     def place_of(self, key: bytes) -> IndexEntry | None:
         """Return what the ledger says of an object, without looking at its bytes."""
@@ -91,19 +90,14 @@ class ReadableVolume:
 
     def read(self, key: bytes) -> bytes | None:
         """Return the whole of an object: of a pack with one call to the system. Raises as `find`."""
-        place = self._index.find(key)
-        if place is None:
-            return None
-        if place.pack:
-            return self._member(place)[tar.BLOCK :]
-        found = self._as_file(key, place)
-        return os.pread(found.file.fd, found.size, 0)
+        return self._with_news(self._read, key)
 
     def refresh(self) -> None:
-        """Index what was stored since."""
+        """Index what was stored since, and let go of packs that were removed: their room is free only then."""
         with self._lock:
             self._reader.ledger.follow()
             self._index.refresh()
+        self._packs = {name: file for name, file in list(self._packs.items()) if os.fstat(file.fd).st_nlink}
 
     def check(self) -> None:
         """Check that the volume is still the one that was opened. Raises OSError where it is not."""
@@ -135,6 +129,33 @@ class ReadableVolume:
                 at = record.offsets[index] * tar.BLOCK if record.pack else block
                 if (place.pack, place.offset) == (record.pack, at):
                     yield key, place
+
+    def _with_news(self, look: Callable[[bytes], T], key: bytes) -> T:
+        """Look for an object; where what it was in is gone, look again: it may have been written anew somewhere else."""
+        try:
+            return look(key)
+        except FileNotFoundError:
+            self.refresh()
+            return look(key)
+
+    def _find(self, key: bytes, read: Read = os.pread) -> Found | None:
+        place = self._index.find(key, read)
+        if place is None:
+            return None
+        if place.pack:
+            return self._in_pack(place, read)
+        if read is not os.pread:
+            raise BlockingIOError  # a file is looked for in folders
+        return self._as_file(key, place)
+
+    def _read(self, key: bytes) -> bytes | None:
+        place = self._index.find(key)
+        if place is None:
+            return None
+        if place.pack:
+            return self._member(place)[tar.BLOCK :]
+        found = self._as_file(key, place)
+        return os.pread(found.file.fd, found.size, 0)
 
     def _in_pack(self, place: IndexEntry, read: Read) -> Found:
         file = self._pack(place.pack)
