@@ -247,3 +247,14 @@ def test_what_is_not_known_of_a_volume_is_said_in_words():
     assert legend not in volume_lines([known], Words())
     unknown.state = VolumeState.LOST
     assert "?" not in "".join(volume_lines([known, unknown], Words())), "nobody will ever know"
+
+
+def test_many_reasons_are_told_in_lines_that_a_terminal_has_room_for(ended):
+    ended.retries = {f"reason-{number}": 1000 + number for number in range(9)}
+    lines = [line for line in summary_lines(ended, Words()) if "reason-" in line]
+
+    assert lines[0].startswith("  retries       reason-8 1,008, ")
+    assert all(line.startswith(" " * 16) for line in lines[1:])
+    assert max(map(len, lines)) <= 80
+    assert ", ".join(line[16:].removesuffix(",") for line in lines).count("reason-") == 9
+    assert all(line.removesuffix(",")[-1].isdigit() for line in lines)

@@ -1,6 +1,8 @@
 """A job in words: the line that says where it stands, the summary at its end, and what `status` and `volumes` print."""
 
+import textwrap
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import ENDED, STANDING, Estimate, JobState, Rates, Snapshot
@@ -10,6 +12,7 @@ from bucketpull.report.events import state_of
 from bucketpull.report.printable import columns, label, table
 from bucketpull.report.words import Words
 
+_NO_BREAK: Final = "\xa0"
 WIDEST = 139  # columns; a Chinese character takes two, and a time before the line 20
 
 
@@ -60,8 +63,7 @@ def summary_lines(snapshot: Snapshot, words: Words) -> list[str]:
         ("failures", snapshot.failures),
     )
     for name, counts in counted:
-        if any(counts.values()):
-            lines.append(f"  {label(words(name))}{by_reason(counts)}")
+        lines += _reason_lines(name, counts, words)
     lines.append("  " + words("exit", int(code), words(exit_words_of(snapshot))))
     return lines
 
@@ -70,6 +72,18 @@ def by_reason(counts: dict[str, int], form: Callable[[float], str] = figures.cou
     """Write counts by reason, the largest first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{reason} {form(number)}" for reason, number in ordered if number)
+
+
+def _reason_lines(
+    name: str, counts: dict[str, int], words: Words, form: Callable[[float], str] = figures.count
+) -> list[str]:
+    """Write counts by reason behind their name, in lines of at most 80 columns; none where nothing is counted."""
+    together = by_reason(counts, form).replace(" ", _NO_BREAK).replace(f",{_NO_BREAK}", ", ")
+    lines = textwrap.wrap(together, 64, break_long_words=False, break_on_hyphens=False)
+    return [
+        f"  {label(words(name) if number == 0 else '')}{line.replace(_NO_BREAK, ' ')}"
+        for number, line in enumerate(lines)
+    ]
 
 
 def books_lines(snapshot: Snapshot, words: Words) -> list[str]:
@@ -116,8 +130,7 @@ def spent_lines(snapshot: Snapshot, words: Words) -> list[str]:
         return []
     traffic = words("spent", figures.size(spent.bytes), figures.count(spent.requests))
     lines = [f"  {label(words('traffic'))}{traffic}"]
-    if any(spent.wasted.values()):
-        lines.append(f"  {label(words('wasted'))}{by_reason(spent.wasted, figures.size)}")
+    lines += _reason_lines("wasted", spent.wasted, words, figures.size)
     if cost is not None:
         lines.append(f"  {label(words('cost'))}{figures.money(cost)}")
     return lines
@@ -182,8 +195,7 @@ def status_lines(snapshot: Snapshot, words: Words, *, running: bool) -> list[str
     lines += _speeds(snapshot, words) if running else [time_line(snapshot, words)]
     lines += spent_lines(snapshot, words)
     for name, counts in (("retries", snapshot.retries), ("failures", snapshot.failures)):
-        if any(counts.values()):
-            lines.append(f"  {label(words(name))}{by_reason(counts)}")
+        lines += _reason_lines(name, counts, words)
     if snapshot.volumes:
         lines += ["", *volume_lines(snapshot.volumes, words)]
     if not running:
