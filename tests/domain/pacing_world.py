@@ -2,14 +2,17 @@
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 
+from bucketpull.domain.endpoints import Symptoms
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.pace_sharing import PaceSharing
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.retry import backoff_seconds
+from bucketpull.downloader.process import PACED_SECONDS, TICK_SECONDS
 
 BACKOFF_SECONDS = 0.4
 
@@ -82,15 +85,49 @@ class Tally:
         return throttled / max(1, throttled + sum(self.good[begin:end]))
 
 
-def run(limiters: list[Limiter], world: World, seconds: int, began: float = 1000.0) -> Tally:
-    """Let limiters ask a world for so long. What is refused is asked for again: the first requests after a back-off are retries."""
+REPORT = -2.0  # in place of when a request was sent
+
+
+class Machine:
+    """Has limiters report, and tells them their pace, as processes and agent do. `report` is the rest of such an event."""
+
+    def __init__(self, limiters: list[Limiter], ties: Iterator[int], report: tuple) -> None:
+        self._limiters, self._ties, self._report = limiters, ties, report
+        self._sharing = PaceSharing(len(limiters))
+
+    def begin(self, events: list) -> None:
+        """Plan the first reports, at odd times."""
+        for index in range(len(self._limiters)):
+            self._plan(events, 0.5 * index / len(self._limiters), index)
+
+    def _plan(self, events: list, at: float, index: int) -> None:
+        heapq.heappush(events, (at, next(self._ties), index, *self._report))
+
+    def report(self, events: list, index: int, now: float, began: float) -> None:
+        counted = {"": self._limiters[index].counted}
+        for each, told in self._sharing.look(index, {"": Symptoms(counted=counted)}, began + now):
+            self._limiters[each].lead(began + now, told.paces[""][""])
+        is_paced = self._limiters[index].ceiling is not None
+        self._plan(events, now + (PACED_SECONDS if is_paced else TICK_SECONDS), index)
+
+
+def run(
+    limiters: list[Limiter], world: World, seconds: int, began: float = 1000.0, *, shared: bool = False
+) -> Tally:
+    """Let limiters ask a world for so long. What is refused is asked for again: the first requests after a back-off are retries.
+
+    `shared`: they are the processes of one machine, which finds their pace.
+    """
     tally = Tally([0] * seconds, [0] * seconds, [0.0] * seconds)
     events: list[tuple[float, int, int, float, Reason | None, bool]] = []
     due = [deque[float]() for _ in limiters]
-    count = 0
+    ties = count()
     wakes = dict.fromkeys(range(len(limiters)), -1.0)
+    machine = Machine(limiters, ties, (REPORT, None, False))
     for index in range(len(limiters)):
-        heapq.heappush(events, (0.0, count := count + 1, index, -1.0, None, False))
+        heapq.heappush(events, (0.0, next(ties), index, -1.0, None, False))
+    if shared:
+        machine.begin(events)
     while events:
         now, _, index, sent, reason, is_retry = heapq.heappop(events)
         if now >= seconds:
@@ -102,6 +139,8 @@ def run(limiters: list[Limiter], world: World, seconds: int, began: float = 1000
                 due[index].append(now + BACKOFF_SECONDS)
             (tally.good if reason is None else tally.throttled)[int(now)] += 1
             tally.level[int(now)] = limiter.level
+        elif sent == REPORT:
+            machine.report(events, index, now, began)
         elif now < wakes[index]:
             continue
         while limiter.may_start(began + now):
@@ -109,11 +148,11 @@ def run(limiters: list[Limiter], world: World, seconds: int, began: float = 1000
             if is_retry := bool(due[index] and due[index][0] <= now):
                 due[index].popleft()
             there, reason = world.answer(now)
-            heapq.heappush(events, (there, count := count + 1, index, now, reason, is_retry))
+            heapq.heappush(events, (there, next(ties), index, now, reason, is_retry))
         wait = limiter.delay(began + now)
-        if wait != float("inf"):
+        if wait != float("inf") and (wakes[index] <= now or now + wait < wakes[index]):
             wakes[index] = now + max(wait, 1e-4)
-            heapq.heappush(events, (wakes[index], count := count + 1, index, -1.0, None, False))
+            heapq.heappush(events, (wakes[index], next(ties), index, -1.0, None, False))
     return tally
 
 
@@ -141,16 +180,21 @@ def fetch(
     refuse: Callable[[int, int], Reason | None] = lambda _number, _tries: None,
     began: float = 1000.0,
     most_seconds: float = 300.0,
+    *,
+    shared: bool = False,
 ) -> Fetched:
     """Let limiters ask for so many objects, again after a back-off for those that fail, until all are there.
 
-    `refuse` says why a request fails before the world is asked, given the object's number and how often it was asked for by now.
+    `refuse` says why a request fails before the world is asked, given the object's number and how often it was asked for by now. `shared`: as in `run`.
     """
     number, tries, refused, left = 0, [0] * objects, 0, objects
     lines = [deque[int]() for _ in limiters]
     wakes = [0.0] * len(limiters)
     ties = count()
     events = [(0.0, next(ties), index, -1, -1.0, None) for index in range(len(limiters))]
+    machine = Machine(limiters, ties, (-1, REPORT, None))
+    if shared:
+        machine.begin(events)
     now = 0.0
     while left:
         now, _, index, answered, sent, reason = heapq.heappop(events)
@@ -167,6 +211,8 @@ def fetch(
                 heapq.heappush(events, (now + wait, next(ties), index, answered, -1.0, None))
         elif answered >= 0:
             line.append(answered)
+        elif sent == REPORT:
+            machine.report(events, index, now, began)
         elif now < wakes[index]:
             continue
         while (line or number < objects) and limiter.may_start(began + now):

@@ -223,24 +223,6 @@ def test_a_process_that_begins_is_told_what_the_others_know():
     assert judge.process_started(0, 3.0).states == {"cdn": State.DOWN}
 
 
-def test_processes_that_a_source_s_refusals_hit_unevenly_share_what_all_bear():
-    def paced(ceiling):
-        return {"rest": Symptoms(9, in_flight=1, ceiling=ceiling)}
-
-    judge = EndpointJudge((LIST, ORIGIN), 2)
-    assert judge.look(0, paced(280.0), 1.0) == []
-    told = judge.look(1, paced(20.0), 1.1)
-    assert [(process, judged.paces) for process, judged in told] == [
-        (0, {"rest": 150.0}),
-        (1, {"rest": 150.0}),
-    ]
-
-    assert judge.look(0, paced(150.0), 1.6) == []
-    assert judge.look(1, paced(150.0), 1.6) == []
-    assert judge.look(1, paced(90.0), 9.0) == []  # not much
-    assert judge.look(1, paced(0.0), 20.0) == []  # never refused
-
-
 def test_what_fails_for_one_process_while_another_succeeds_again_and_again_is_the_objects_fault():
     """The process that has only such objects has none to prove them by: they were waited for, for ever."""
     judge = EndpointJudge(BOTH, 2)

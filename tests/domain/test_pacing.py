@@ -181,16 +181,6 @@ def test_a_refusal_while_little_was_asked_for_does_not_bring_it_to_a_crawl():
     assert limiter.ceiling == 100.0
 
 
-def test_a_pace_that_is_taken_over_is_kept_where_the_source_ever_refused_something():
-    fresh, refused = Limiter(), Limiter()
-    run([refused], World(limit=lambda _now: 100), 10)
-    for limiter in (fresh, refused):
-        limiter.adopt(2000.0, 60.0)
-
-    assert fresh.ceiling is None
-    assert refused.ceiling == 60.0
-
-
 def test_a_ban_stops_everything_for_a_minute():
     limiter = Limiter()
     limiter.started(1000.0)

@@ -6,12 +6,23 @@ import socket
 import msgspec
 import pytest
 
-from bucketpull.domain.endpoints import State
+from bucketpull.domain.endpoints import Pace, State
 from bucketpull.domain.errors import Reason, VolumeSick
 from bucketpull.domain.messages import Frames, Limits, ScanReceipt, frame
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.parameters import DownloaderParameters
-from bucketpull.domain.record import Assignment, FromProcess, Judged, Mount, Outcome, Stop, Survey, Tick, Tune
+from bucketpull.domain.record import (
+    Assignment,
+    FromProcess,
+    Judged,
+    Mount,
+    Outcome,
+    Paces,
+    Stop,
+    Survey,
+    Tick,
+    Tune,
+)
 from bucketpull.downloader.process import Process
 from bucketpull.testing.memory import MemorySource, MemoryWriter, part_of
 from bucketpull.testing.virtual import Answer, VirtualClock, VirtualFetcher
@@ -228,3 +239,27 @@ def test_an_object_that_holds_everything_up_is_named(agents):
     assert {tick.waiting_for for tick in ticks} == {"", "d/n1"}
     assert 50 < max(tick.still_seconds for tick in ticks) <= 70
     assert ticks[-1].waiting_for == ""
+
+
+def test_what_is_counted_is_reported_soon_where_a_request_was_refused_and_the_machines_pace_is_kept_to(
+    agents,
+):
+    refused = []
+
+    def answer(request):
+        refused.append(request)
+        return Answer(429) if len(refused) <= 5 else Answer(body=b"x")
+
+    agent = agents(answer=answer, routes=("origin",))
+    agent.say(MOUNT, assignment(300))
+    agent.process.turn_until(lambda: agent.clock.seconds > 1)
+    ticks = of(Tick, agent.hear())
+    (name, counted), *_ = ticks[-1].symptoms["origin"].counted.items()
+    assert (len(ticks) >= 4, counted.refused, counted.ceiling > 0) == (True, 5, True)
+
+    begun = len(agent.fetcher.requests)
+    for _ in range(5):
+        agent.say(Paces({"origin": {name: Pace(5.0, agent.clock.seconds)}}))
+        until = agent.clock.seconds + 1
+        agent.process.turn_until(lambda until=until: agent.clock.seconds > until)
+    assert 20 <= len(agent.fetcher.requests) - begun <= 27

@@ -31,6 +31,7 @@ from bucketpull.domain.messages import (
     ScanReceipt,
 )
 from bucketpull.domain.model import VolumeState, VolumeStatus, Work, WorkKind
+from bucketpull.domain.pace_sharing import PaceSharing
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import (
     Died,
@@ -63,6 +64,7 @@ class Agent:
         self._parameters = parameters
         self._now = self._beat_at = now
         self._judge = EndpointJudge(parameters.endpoints, processes)
+        self._pace_sharing = PaceSharing(processes)
         self._pulse_by: float | None = None
         self._processes = range(processes)
         self._batches: dict[int, ActiveBatch] = {}
@@ -230,6 +232,8 @@ class Agent:
         judge = self._judge
         for each, judged in judge.look(process, tick.symptoms, self._now):
             self._tell(each, judged)
+        for each, paces in self._pace_sharing.look(process, tick.symptoms, self._now):
+            self._tell(each, paces)
         scheduler = self.scheduler
         scheduler.standings, scheduler.away = judge.standings(), judge.away()
         scheduler.rests = judge.rests(self._now)

@@ -72,6 +72,7 @@ class Ceiling:
         "_episode_began",
         "_explored_rounds",
         "_exploring",
+        "_least",
         "_pause",
         "_seconds_to_wall",
         "_suspicion",
@@ -104,6 +105,7 @@ class Ceiling:
         self._wall = 0.0  # the rate at which the source last refused
         self._episode_began = -math.inf
         self._began = -math.inf
+        self._least = self.LEAST_BEGUN
         self._confirmed_at = -math.inf  # from then on refusals are believed to be of the pace
         self._curve_began = 0.0  # when the rate was set, from which it rises
         self._seconds_to_wall = 0.0  # along the cubic, from then on
@@ -135,20 +137,44 @@ class Ceiling:
             self._episode_began, self._wall = now, self.rate
         if share >= self.NEARLY_ALL and self._is_block(now, measured, offered, usual_share):
             return self._block(now, measured.throttles >= self.MANY_REFUSED)
+        if self._blocked:
+            self._unblock(now)
+            return 0.0
         self._exploring = self._exploring and self._explored_rounds < 3
-        steered = self._suspicion.steer(now, self.rate) if now >= self._confirmed_at else None
+        steered = self._steer(now)
         self._set(now, self._lower(now, measured, share) if steered is None else steered)
         return 0.0
 
-    def explore(self, now: float, rate: float) -> None:
-        """Begin above a rate that was borne: the refusals that were met there turned out to say nothing of it."""
-        self._exploring = True
-        self._set(now, rate * self.EXPLORE)
+    def explored(self, now: float) -> "Ceiling":
+        """Return a new one, which begins above what was borne: the refusals that were met turned out to say nothing of it."""
+        new = Ceiling()
+        if self.rate is not None:
+            new._exploring = True
+            new._set(now, self.rate * self.EXPLORE)
+        return new
 
-    def adopt(self, now: float, rate: float) -> None:
-        """Take a rate for what the source bears."""
-        self._wall, self._exploring = rate, False
+    def begin(self, now: float, rate: float) -> None:
+        """Begin with a rate that others have found, of which it is not known whether more is borne."""
+        self._began, self._confirmed_at = now, now + self.CONFIRM_SECONDS
+        self._exploring, self._least = True, rate
         self._set(now, rate)
+
+    def follow(self, now: float, rate: float) -> None:
+        """Go by a rate that others have found."""
+        self._blocked = self._exploring = False
+        self.rate = self.pace = self._wall = rate
+        self._curve_began, self._seconds_to_wall = now, 0.0
+
+    def _steer(self, now: float) -> float | None:
+        """Return the rate to go on with because of what is found of other causes; None for what is usual."""
+        assert self.rate is not None
+        if now < self._confirmed_at:
+            return None
+        was_refuted = self._suspicion.is_refuted
+        rate = self._suspicion.steer(now, self.rate)
+        if rate is not None and self._suspicion.is_refuted and not was_refuted:
+            self._wall, self._exploring = rate, False  # what was given before
+        return rate
 
     def _is_block(self, now: float, measured: Round, offered: float, usual_share: float) -> bool:
         """Tell whether a round in which nearly all was refused means that all is; where some always is, a few say nothing."""
@@ -173,7 +199,7 @@ class Ceiling:
         if share > self.MUCH_REFUSED and measured.answers() >= self.FEW_ANSWERS:
             least = max(measured.rate(now) * 0.95, self.rate * 0.5, self._suspicion.usual.given * 0.5)
             lower = min(lower, least)
-        return lower if now >= self._confirmed_at else max(lower, min(self.rate, self.LEAST_BEGUN))
+        return lower if now >= self._confirmed_at else max(lower, min(self.rate, self._least))
 
     def lift(self, now: float, measured: Round, rate: float) -> None:
         """Follow the cubic after a round, but only while the ceiling is what holds us back."""
@@ -182,7 +208,7 @@ class Ceiling:
         self._suspicion.note(now, measured)
         if not measured.throttles:
             self._calm(now)
-        steered = self._suspicion.steer(now, self.rate) if now >= self._confirmed_at else None
+        steered = self._steer(now)
         if steered is not None:
             self._set(now, steered)
             return
@@ -215,13 +241,17 @@ class Ceiling:
             self._pause = min(self._pause * 2.0, self.LONGEST_PAUSE_SECONDS)
         return pause
 
+    def _unblock(self, now: float) -> None:
+        assert self.rate is not None
+        self._blocked, self._pause = False, self.FIRST_PAUSE_SECONDS
+        self._suspicion.abandon()
+        self._set(now, self.rate)
+
     def _calm(self, now: float) -> None:
         """Note a round without refusals."""
         assert self.rate is not None
         if self._blocked:
-            self._blocked = False
-            self._pause = self.FIRST_PAUSE_SECONDS
-            self._set(now, self.rate)
+            self._unblock(now)
         if now - self._curve_began > self.CALM_SECONDS:
             self._suspicion = Suspicion()
 
@@ -231,7 +261,7 @@ class AnswerCount:
 
     __slots__ = ("fades_seconds", "number", "refused", "seconds")
 
-    def __init__(self, fades_seconds: float = 4.0) -> None:
+    def __init__(self, fades_seconds: float = 2.0) -> None:
         self.fades_seconds = fades_seconds
         self.number = self.refused = self.seconds = 0.0
 
@@ -264,13 +294,14 @@ class Suspicion:
     __slots__ = (
         "_before",
         "_below",
-        "_is_refuted",
         "_known",
         "_rate_before",
+        "_rate_below",
         "_share",
         "_trial_began",
         "_trial_ends",
         "_usual_given",
+        "is_refuted",
         "usual",
     )
 
@@ -281,10 +312,17 @@ class Suspicion:
     PERIODS_HELD = 8  # between trials, once they have shown something
     LEAST_SHARE = 0.015
     LEAST_REFUSED = 3
-    ENOUGH = 30  # answers
+    LEAST_SECONDS = 1.0  # a limit for each second of the clock gives all of it at once
+    ENOUGH = 30  # answers, before more is asked for
     ENOUGH_SEEN = 4  # refused in trials, though less was asked for than was given
     ENOUGH_EXPECTED = 9  # refused in trials if as much is as before: then three or fewer are no chance
-    BELOW = 0.7
+    AS_MUCH = 0.6  # times the share of before
+    RARER = 0.35
+    LONGEST_TRIAL_SECONDS = 8.0  # if the answers do not tell before
+    TELLING_SHARE = (
+        0.1  # of refusals, from which on it goes on until then; with fewer it costs more than they do
+    )
+    BELOW = 0.65
     FOUND_RATE = (
         200.0  # requests a second at least, once the pace is not the cause: it was lowered for nothing
     )
@@ -302,9 +340,11 @@ class Suspicion:
         """Those that came before these trials."""
         self._share = 0.0
         self._known = 1.0  # answers that tell the share
-        self._is_refuted = False  # fewer are refused when less is asked for: our pace is the cause
+        self.is_refuted = False
+        """Whether fewer are refused when less is asked for: our pace is the cause."""
         # Of the trial that is on:
         self._rate_before = 0.0  # 0 outside of one
+        self._rate_below = 0.0  # and in it
         self._usual_given = 0.0  # answers a second before it
         self._trial_began = -math.inf
         self._trial_ends = -math.inf
@@ -313,6 +353,10 @@ class Suspicion:
     def share(self) -> float:
         """The share of refusals that have another cause, 0 where none have, or it is not known yet."""
         return self._share
+
+    @property
+    def _is_decided(self) -> bool:
+        return self._share > 0.0 or self.is_refuted
 
     def note(self, now: float, measured: Round) -> None:
         """Count the answers of a round."""
@@ -324,17 +368,18 @@ class Suspicion:
     def steer(self, now: float, rate: float) -> float | None:
         """Return the rate to go on with, whatever was refused or not; None for what is usual."""
         if self._rate_before:
-            return rate if now < self._trial_ends else self._end()
+            return self._rate_below if now < self._trial_ends else self._end(now)
         begins = now - now % self.PERIOD_SECONDS
         if now - begins < self.ENTRY_SECONDS and begins > self._trial_began and self._is_due(begins):
             return self._begin(begins, rate)
         return self._go_up(rate) if self._share else None
 
     def _is_due(self, begins: float) -> bool:
-        if self._share or self._is_refuted:
-            return round(begins / self.PERIOD_SECONDS) % self.PERIODS_HELD == 0
         usual = self.usual
-        return usual.refused >= self.LEAST_REFUSED and usual.share >= self.LEAST_SHARE
+        if self._is_decided and round(begins / self.PERIOD_SECONDS) % self.PERIODS_HELD:
+            return False
+        is_known = usual.seconds >= self.LEAST_SECONDS and usual.refused >= self.LEAST_REFUSED
+        return is_known and usual.share >= self.LEAST_SHARE
 
     def _begin(self, begins: float, rate: float) -> float:
         """Ask for less than was given, for a while."""
@@ -342,11 +387,13 @@ class Suspicion:
         self._before.number += self.usual.number
         self._before.refused += self.usual.refused
         self._usual_given = self.usual.given
-        return max(LOWEST_CEILING, min(rate, self.BELOW * self._usual_given))
+        self._rate_below = max(LOWEST_CEILING, min(rate, self.BELOW * self._usual_given))
+        return self._rate_below
 
     def abandon(self) -> None:
-        """End a trial without a result: nothing at all is given."""
+        """End a trial without a result, and count anew: nothing at all is given."""
         self._rate_before = 0.0
+        self.usual = AnswerCount()
         self._forget()
 
     def _forget(self) -> None:
@@ -357,17 +404,22 @@ class Suspicion:
         self.usual = AnswerCount(math.inf) if self._share else AnswerCount()
 
     def _share_before(self) -> float:
-        """Return the share of refusals outside of trials."""
-        return self._share if self._share and self._before.number < self.ENOUGH else self._before.share
+        """Return the share of refusals outside of trials: what is known of it, with what came since."""
+        known, before = self._known if self._share else 0.0, self._before
+        return (self._share * known + before.refused) / (known + before.number or 1.0)
 
-    def _end(self) -> float:
+    def _end(self, now: float) -> float:
         """Decide, once enough answers have come in trials; go on as before."""
-        rate, self._rate_before = self._rate_before, 0.0
+        rate = self._rate_before
         below, before = self._below, self._share_before()
-        is_as_much = below.refused >= self.ENOUGH_SEEN and below.share >= before * 0.5
-        is_rarer = below.number * before >= self.ENOUGH_EXPECTED and below.share < before * 0.35
+        is_as_much = self.ENOUGH_SEEN <= below.refused < below.number and below.share >= before * self.AS_MUCH
+        is_rarer = below.number * before >= self.ENOUGH_EXPECTED and below.share < before * self.RARER
+        is_open = not is_as_much and not is_rarer and before >= self.TELLING_SHARE
+        if is_open and now < self._trial_began + self.LONGEST_TRIAL_SECONDS:
+            return self._rate_below
+        self._rate_before = 0.0
         if is_as_much or is_rarer:
-            self._is_refuted = is_rarer
+            self.is_refuted = is_rarer
             self._share, self._known = 0.0 if is_rarer else max(before, below.share), below.number
             self._forget()
             if is_rarer:

@@ -53,10 +53,6 @@ CONTRADICTIONS = 3
 APART_SECONDS = 2.0
 REMEMBERED_SECONDS = 180.0
 
-# Refusals hit processes by chance: one whose rate fell below half of the others' mean gets an equal share of all rates, now and then.
-UNEVEN = 0.5
-SHARE_SECONDS = 2.0
-
 FRESH_SECONDS = 30.0  # so long a success of our own outweighs what other machines say
 ELSEWHERE = "so the other machines say"
 
@@ -80,7 +76,6 @@ class EndpointHealth:
         self._tried_at = -math.inf
         self._turn = 0
         self._has_waited = False
-        self._shared_at = -math.inf
         self._ignores_until = self._innocent_until = -math.inf
         self._contradicted_at: list[float] = []
 
@@ -260,19 +255,6 @@ class EndpointHealth:
         if not has_others:
             return QUICK_TRIAL_SECONDS if self._trials < QUICK_TRIALS else SLOWER_TRIAL_SECONDS
         return trial_seconds(self._trials)
-
-    def pace(self, now: float) -> float | None:
-        """Return the requests a second that each process is to make, where their rates differ much; None changes nothing."""
-        ceilings = [seen.ceiling for seen in self.seen if seen.ceiling]
-        mean = sum(ceilings) / max(1, len(ceilings))
-        if (
-            not self.is_up
-            or min(ceilings, default=0.0) >= mean * UNEVEN
-            or now - self._shared_at < SHARE_SECONDS
-        ):
-            return None
-        self._shared_at = now
-        return mean
 
     def away(self) -> dict[str, str]:
         """Return which of its addresses processes leave alone, and why."""

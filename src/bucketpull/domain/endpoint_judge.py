@@ -35,14 +35,13 @@ class EndpointJudge:
         cleared = self._cleared(now)
         for name in cleared:
             self._endpoints[name].clear(now)
-        paces = self._paces(now)
-        is_news = self._decide(now) | self._note_rests(now) | bool(cleared or paces)
+        is_news = self._decide(now) | self._note_rests(now) | bool(cleared)
         self.refusal = self.refusal or self._refused(now)
         tries: dict[int, list[str]] = {}
         for trier, name in self._trials(now):
             tries.setdefault(trier, []).append(name)
         return [
-            (each, msgspec.structs.replace(self._judged(now, tries.get(each, []), cleared), paces=paces))
+            (each, self._judged(now, tries.get(each, []), cleared))
             for each in range(self._processes)
             if is_news or each in tries
         ]
@@ -119,11 +118,6 @@ class EndpointJudge:
         """Return which process is to ask for the listing, to learn whether the service answers at all."""
         is_needed = any(each.is_missed and not each.was_good for each in self._fetching)
         return listing.trial_although_up(now) if is_needed and listing.spec.sites and listing.is_up else []
-
-    def _paces(self, now: float) -> dict[str, float]:
-        """Return, by endpoint, how many requests a second each process is to make, if their rates differ much."""
-        found = {name: health.pace(now) for name, health in self._endpoints.items()}
-        return {name: round(pace, 2) for name, pace in found.items() if pace is not None}
 
     def _cleared(self, now: float) -> list[str]:
         """Return the endpoints that are not to blame for what fails there.

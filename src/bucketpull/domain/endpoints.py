@@ -1,5 +1,6 @@
 """Endpoints: where a source is asked, for what, and how many requests at once; each source declares its own."""
 
+import math
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -105,6 +106,51 @@ def needed(reason: Reason) -> int:
     return SUSPECT_ANSWERS
 
 
+class Counted(msgspec.Struct, array_like=True, frozen=True):
+    """What one process has counted at one address of an endpoint since it began: answers, refusals for the pace among them, and those of retries.
+
+    `ceiling` is the requests a second that it believes the source to bear of it, 0 if it was never refused one. Of its retries so many
+    were `expected` to fail if they do as first requests do, and so many did (`came`).
+    """
+
+    ceiling: float = 0.0
+    in_flight: int = 0
+    answers: int = 0
+    refused: int = 0
+    refused_retries: int = 0
+    expected: float = 0.0
+    came: float = 0.0
+
+
+class Pace(msgspec.Struct, array_like=True, frozen=True):
+    """The pace at which a machine's processes ask an address, as the machine found it from what all of them count.
+
+    `per_second` is for each process; they ask one after the other: `phase` is how many turns this one had at `since` (monotonic
+    seconds, as all processes of a machine have them), and it asks when that is a whole number. `random_share` of the requests is
+    refused at any pace. Nothing is asked for `rest_seconds`. `is_once` says that failures of first requests tell nothing of the pace.
+    """
+
+    per_second: float
+    since: float = 0.0
+    phase: float = 0.0
+    random_share: float = 0.0
+    rest_seconds: float = 0.0
+    is_once: bool = False
+
+    def next_turn(self, now: float, last: float) -> float:
+        """Return when it asks next that asked last at a moment."""
+        latest = math.floor(self._turns(last) + 0.5)  # the turn that it used, perhaps late
+        turn = max(math.floor(self._turns(now)), latest) + 1
+        return self.since + (turn - self.phase) / self.per_second
+
+    def _turns(self, moment: float) -> float:
+        return self.phase + (moment - self.since) * self.per_second
+
+    def at(self, now: float, per_second: float) -> "Pace":
+        """Return what follows at a moment, at another pace from then on."""
+        return msgspec.structs.replace(self, per_second=per_second, since=now, phase=self._turns(now) % 1.0)
+
+
 class Symptoms(msgspec.Struct, array_like=True):
     """What one process sees of an endpoint.
 
@@ -112,7 +158,7 @@ class Symptoms(msgspec.Struct, array_like=True):
     for how long, `reason` and `detail` say how the latest did. `silent_seconds` is for how long nothing at all has come, though
     `unanswered` requests wait. `rest_seconds` is for how long the source asked to be left alone. `has_work` says that there is
     something to ask for, `is_missed` that something waits which can be had nowhere else. `away` names those of its addresses that are
-    left alone, and says why. `ceiling` is the requests a second that the source is believed to bear of this process, 0 if it never refused one.
+    left alone, and says why. `counted` is what was counted at each of them, by its name.
     """
 
     good: int = 0
@@ -127,7 +173,7 @@ class Symptoms(msgspec.Struct, array_like=True):
     is_missed: bool = False
     in_flight: int = 0
     away: dict[str, str] = {}
-    ceiling: float = 0.0
+    counted: dict[str, Counted] = {}
 
 
 class Standing(msgspec.Struct, array_like=True, frozen=True):

@@ -14,7 +14,8 @@ of first requests count for neither where it turns out that objects fail once ea
 import math
 
 from bucketpull.domain.ceiling import Ceiling, Round
-from bucketpull.domain.endpoints import OUTAGE, THROTTLES
+from bucketpull.domain.climb import Climb
+from bucketpull.domain.endpoints import OUTAGE, THROTTLES, Counted, Pace
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.retry import LONGEST_ASKED_SECONDS, tries_by_chance
 from bucketpull.domain.retry_comparison import RetryComparison
@@ -42,6 +43,8 @@ _CROWDED_FACTOR = 2.0  # times the least that answers took
 _CROWDED_FORGETTING = 1.28
 _BAN_SECONDS = 60.0
 _LONGEST_BAN_SECONDS = 600.0
+_LED_SECONDS = 3.0  # after the machine's last word on the pace
+_TURN_SECONDS = 0.04  # between requests: at a higher pace it does not matter whose turn it is
 
 
 class TokenBucket:
@@ -108,6 +111,10 @@ class Limiter:
         self._ceiling = Ceiling()
         self._comparison = RetryComparison()
         self._ban = _BAN_SECONDS
+        self._refused = self._refused_retries = 0
+        self._lead: Pace | None = None
+        self._led_until = -math.inf
+        self._last = 0.0  # when a request started that was paced
 
     def share(self, parts: int) -> "Limiter":
         """Return a new limiter for one of several addresses, which begins with its share of the level."""
@@ -126,7 +133,7 @@ class Limiter:
     @property
     def random_share(self) -> float:
         """The share of requests that the source refuses whatever the pace; 0 where none is, or none is known."""
-        return self._ceiling.random_share
+        return self._ceiling.random_share if self._lead is None else self._lead.random_share
 
     @property
     def is_troubled(self) -> bool:
@@ -187,6 +194,8 @@ class Limiter:
             self._round.fine += 1
         elif reason in THROTTLES:
             self._round.throttled_retries += is_retry
+            self._refused += 1
+            self._refused_retries += is_retry
             self._throttle(now, reason is Reason.BANNED, asked_seconds)
             return
         elif reason in _TROUBLES:
@@ -226,11 +235,36 @@ class Limiter:
         self._trouble, self._ban = 0.0, _BAN_SECONDS
         self._climb, self._ceiling, self._round = Climb(), Ceiling(), Round()
         self._paused_until = self._opens = self._paced = self._may_cut = -math.inf
+        self._lead = None
 
-    def adopt(self, now: float, per_second: float) -> None:
-        """Go on at the pace of the other processes, if the source ever throttled this one."""
-        if self._ceiling.rate is not None:
-            self._ceiling.adopt(now, per_second)
+    def lead(self, now: float, pace: Pace) -> None:
+        """Go on at the machine's pace, whatever is refused here, for as long as it is told again."""
+        is_news, self._comparison.is_once = pace.is_once and not self._comparison.is_once, pace.is_once
+        if is_news:
+            self._forget_failures(now)
+        self._lead, self._led_until = pace, now + _LED_SECONDS
+        self._ceiling.follow(now, pace.per_second)
+        if pace.rest_seconds:
+            self._rest(now, pace.rest_seconds)
+        if pace.per_second * _TURN_SECONDS < 1.0:
+            self._take_turn(now, pace)
+
+    @property
+    def counted(self) -> Counted:
+        """What there is to report, so that the machine finds its pace."""
+        return Counted(
+            round(self.ceiling or 0.0, 2),
+            self.in_flight,
+            self.requests - self.in_flight,
+            self._refused,
+            self._refused_retries,
+            *self._comparison.seen,
+        )
+
+    def _is_led(self, now: float) -> bool:
+        if self._lead is not None and now >= self._led_until:
+            self._lead = None
+        return self._lead is not None
 
     def limit(self, concurrency: int | None, highest: int = HIGHEST_LEVEL) -> None:
         """Change what the user allows, from now on."""
@@ -242,8 +276,15 @@ class Limiter:
         self.fixed = concurrency
 
     def _pace(self, now: float, per_second: float) -> None:
-        self._paced = max(self._paced, now) + 1.0 / per_second
+        seconds, self._last = 1.0 / per_second, now
+        if self._lead is not None and seconds > _TURN_SECONDS:
+            self._take_turn(now, self._lead)
+            return
+        self._paced = max(self._paced, now) + seconds
         self._opens = max(self._paced - _BURST_SECONDS, self._paused_until)
+
+    def _take_turn(self, now: float, pace: Pace) -> None:
+        self._opens = self._paced = pace.next_turn(max(now, self._paused_until), self._last)
 
     def _fails_once(self, now: float, reason: Reason | None, is_retry: bool) -> bool:
         """Compare an answer with others; tell whether it is a failure as each object has one, which says nothing of pace and load."""
@@ -254,11 +295,11 @@ class Limiter:
 
     def _forget_failures(self, now: float) -> None:
         """Undo what was done because of failures that turn out to say nothing of pace and load."""
-        paused_until, rate = self._paused_until, self.ceiling
+        paused_until, ceiling = self._paused_until, self._ceiling.explored(now)
         self.recover()
         self._paused_until = self._opens = paused_until
-        if rate is not None:
-            self._ceiling.explore(now, rate)
+        self._ceiling = ceiling
+        self._next_round(now, 0.0)
 
     def _throttle(self, now: float, banned: bool, asked_seconds: float | None) -> None:
         self._round.throttles += 1
@@ -270,8 +311,9 @@ class Limiter:
 
     def _cut(self, now: float) -> None:
         """Lower the ceiling, once for all requests in flight."""
-        measured = self._round
-        pause = self._ceiling.cut(now, measured, self.in_flight, measured.peak >= self.level * 0.9)
+        measured, pause = self._round, 0.0
+        if not self._is_led(now):
+            pause = self._ceiling.cut(now, measured, self.in_flight, measured.peak >= self.level * 0.9)
         self._note_cause()
         self._may_cut = now + self._round_seconds()
         if pause:
@@ -316,7 +358,8 @@ class Limiter:
         telling = rate if measured.peak >= self.level * 0.9 else 0.0
         if not measured.throttles:
             self._ban = _BAN_SECONDS
-        self._ceiling.lift(now, measured, rate)
+        if not self._is_led(now):
+            self._ceiling.lift(now, measured, rate)
         if measured.throttles:
             self._note_cause()
         self._least_trip = min(self._least_trip, self._trip)
@@ -336,91 +379,3 @@ class Limiter:
     def _is_crowded(self) -> bool:
         """Tell whether answers wait for each other: more transfers would only make each take longer."""
         return self._trip > max(_CROWDED_SECONDS, _CROWDED_FACTOR * self._least_trip)
-
-
-class Climb:
-    """How the level changes while all of it is used: up as long as that brings more, else back."""
-
-    __slots__ = (
-        "_before",
-        "_goal",
-        "_is_falling",
-        "_is_interrupted",
-        "_misses",
-        "_rest",
-        "_rests",
-        "_tried",
-        "doubling",
-    )
-
-    GAIN = 1.1
-    MISSES = 3  # rounds that brought no more, before the doubling ends: one alone may be noise
-    LONGEST_REST_ROUNDS = 64
-
-    def __init__(self) -> None:
-        self.doubling = True
-        self._is_interrupted = False
-        self._goal = 0.0  # the level before troubles, to which to return quickly
-        self._is_falling = False  # cut after cut: the first was at the level before them
-        self._before = 0.0
-        self._misses = 0
-        self._rests = 0
-        self._rest = 1
-        self._tried = 0.0
-
-    def stop(self) -> None:
-        """End the doubling: the source or the line bears no more."""
-        self.doubling = self._is_interrupted = False
-        self._tried = 0.0
-        self._rests = 0
-
-    def interrupt(self) -> None:
-        """End the doubling because of refusals, unless it turns out that they have another cause."""
-        was_doubling = self.doubling or self._is_interrupted
-        self.stop()
-        self._is_interrupted = was_doubling
-
-    def resume(self) -> None:
-        """Go on with a doubling that was interrupted."""
-        if self._is_interrupted:
-            self.doubling, self._is_interrupted, self._misses = True, False, 0
-
-    def retreat(self, level: float) -> None:
-        """Note that the level is cut because of failures: it was too high."""
-        if not self._is_falling and level >= self._goal * 0.7:
-            self._goal = level * 0.8
-        self._is_falling = True
-        self.stop()
-
-    def next_level(self, level: float, rate: float) -> float:
-        """Return the next round's level, given this round's successes a second."""
-        self._is_falling = False
-        if level < self._goal * 0.7:
-            return level * 1.5 + 1.0
-        return self._double(level, rate) if self.doubling else self._step(level, rate)
-
-    def _double(self, level: float, rate: float) -> float:
-        if rate > self._before * self.GAIN:
-            self._before = rate
-            self._misses = 0
-            return level * 2.0
-        self._misses += 1
-        if self._misses >= self.MISSES:
-            self.stop()
-        return level
-
-    def _step(self, level: float, rate: float) -> float:
-        """Try a tenth more for a round; keep it if it brought at least a third of that, else wait twice as long before the next try."""
-        if self._tried:
-            before, self._tried = self._tried, 0.0
-            if rate > before * 1.03:
-                self._rest = 1
-                return level
-            self._rest = min(self._rest * 2, self.LONGEST_REST_ROUNDS)
-            self._rests = self._rest
-            return level / 1.1
-        if self._rests:
-            self._rests -= 1
-            return level
-        self._tried = max(rate, 1e-9)
-        return max(level * 1.1, level + 1.0)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from bucketpull.domain.decoding import Int, Text
-from bucketpull.domain.endpoints import State, Symptoms
+from bucketpull.domain.endpoints import Pace, State, Symptoms
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import Fatal, Limits, ScanReceipt
 from bucketpull.domain.model import EndpointStatus, Failure, Objects, Part, Value
@@ -273,15 +273,19 @@ class Judged(Value, tag="judged"):
     """A machine's judgement of its endpoints, by name: the states of those not up, and for how many seconds some are to be left alone.
 
     `tries` are for this process to try, to see whether they are back. For what fails at those that are `cleared` the object is at fault:
-    the service answers, though nothing ever came from them. `paces` are requests a second to go on with, where the source refuses
-    more than a number and the processes' shares have come to differ much.
+    the service answers, though nothing ever came from them.
     """
 
     states: dict[str, State] = {}
     rests: dict[str, float] = {}
     tries: list[str] = []
     cleared: list[str] = []
-    paces: dict[str, float] = {}
+
+
+class Paces(Value, tag="paces"):
+    """How fast a process is to ask endpoints that refuse more than a number, by endpoint and address."""
+
+    paces: dict[str, dict[str, Pace]]
 
 
 class Died(Value, tag="died"):
@@ -290,5 +294,5 @@ class Died(Value, tag="died"):
     status: int
 
 
-ToProcess = Mount | Unmount | Assignment | Survey | Tune | Judged | Stop
+ToProcess = Mount | Unmount | Assignment | Survey | Tune | Judged | Paces | Stop
 FromProcess = Outcome | ScanReceipt | Tick | Fatal | Died

@@ -27,12 +27,15 @@ class RetryComparison:
         "_group_ends",
         "_retries",
         "is_once",
+        "seen",
     )
 
     def __init__(self) -> None:
         self.is_once = False
         """Whether failures of first requests say nothing of pace and load."""
-        self._expected = self._came = 0.0  # retries that failed
+        self.seen = 0.0, 0.0
+        """How many retries were expected to fail so far, and how many did."""
+        self._expected = self._came = 0.0  # the same, as far as it is remembered
         self._group_ends = -math.inf
         # Of the answers of a group:
         self._answers = self._retries = self._failed = self._failed_retries = 0
@@ -48,11 +51,18 @@ class RetryComparison:
 
     def _end_group(self, now: float) -> bool:
         """Compare the answers of a group, and begin the next one; tell whether that changed what is known."""
+        expected = came = 0.0
         if 0 < self._retries < self._answers:
-            self._expected += self._failed * self._retries / self._answers
-            self._came += self._failed_retries
+            expected, came = self._failed * self._retries / self._answers, float(self._failed_retries)
+        self.seen = self.seen[0] + expected, self.seen[1] + came
         self._group_ends = now + self.GROUP_SECONDS
         self._answers = self._retries = self._failed = self._failed_retries = 0
+        return self.learn(expected, came)
+
+    def learn(self, expected: float, came: float) -> bool:
+        """Take how many retries were expected to fail, and how many did; tell whether that changed what is known."""
+        self._expected += expected
+        self._came += came
         return self._expected >= self.ENOUGH and self._decide()
 
     def _decide(self) -> bool:

@@ -295,7 +295,7 @@ class Endpoint(Generic[T]):
             bool(self.waiting) and not self.is_up,
             targets.in_flight,
             self._away(now),
-            0.0 if targets.is_plural else round(self.target.limiter.ceiling or 0.0, 2),
+            {target.label: target.limiter.counted for target in targets if target.limiter.requests},
         )
 
     def _away(self, now: float) -> dict[str, str]:

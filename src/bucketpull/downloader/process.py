@@ -22,6 +22,7 @@ from bucketpull.domain.record import (
     FromProcess,
     Judged,
     Mount,
+    Paces,
     Stop,
     Survey,
     Tick,
@@ -40,6 +41,7 @@ from bucketpull.downloader.watch import Watch
 from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 TICK_SECONDS = 0.5
+PACED_SECONDS = 0.25  # the same, while an endpoint refuses more than a number
 LEAVE_SECONDS = 2.0
 STILL_SECONDS = 10.0
 READ_BYTES = 1 << 18
@@ -148,6 +150,8 @@ class Process:
             self._tune(message)
         elif isinstance(message, Judged):
             self._watch.follow(message)
+        elif isinstance(message, Paces):
+            self._watch.pace(message)
         else:
             self._stop(message)
 
@@ -177,7 +181,7 @@ class Process:
     def _tick(self) -> None:
         self.transfers.volumes.report_parts(self._clock.monotonic())
         self._send_tick()
-        self._fetcher.call_later(TICK_SECONDS, self._tick)
+        self._fetcher.call_later(PACED_SECONDS if self._watch.is_paced else TICK_SECONDS, self._tick)
 
     def _send_tick(self) -> None:
         if self._channel.clogged:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from bucketpull.domain.endpoints import State, Symptoms
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.record import Judged
+from bucketpull.domain.record import Judged, Paces
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.scan import Scan
@@ -89,6 +89,24 @@ class Watch:
                 target.leave(now, f"{Reason.TIMEOUT}: no answer for {seconds:.0f} s")
                 self._abandon(target)
 
+    def pace(self, told: Paces) -> None:
+        """Go on at the machine's pace."""
+        now = self._clock.monotonic()
+        for endpoint in self._endpoints():
+            paces = told.paces.get(endpoint.name, {})
+            for target in endpoint.targets if paces else ():
+                if target.label in paces:
+                    target.limiter.lead(now, paces[target.label])
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether an endpoint refused more than a number: then the machine is to hear soon what came of the pace."""
+        return any(
+            target.limiter.ceiling is not None
+            for endpoint in self._endpoints()
+            for target in endpoint.targets
+        )
+
     def follow(self, judged: Judged) -> None:
         """Act on the machine's judgement."""
         now = self._clock.monotonic()
@@ -98,8 +116,6 @@ class Watch:
             others = endpoint.name in self._fetching and bool(well - {endpoint.name})
             endpoint.set_state(state, state is State.UP or (state is State.SLOW and not others), now)
             endpoint.targets.rest(now, judged.rests.get(endpoint.name, 0.0))
-            if endpoint.name in judged.paces and not endpoint.targets.is_plural:
-                endpoint.target.limiter.adopt(now, judged.paces[endpoint.name])
             if endpoint.name in judged.cleared:
                 endpoint.trust(now)
         if self._transfers is not None:
