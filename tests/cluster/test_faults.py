@@ -10,7 +10,7 @@ from tests.cluster.conftest import SLOW
 from tests.servers.proxy import Proxy
 from tests.transport.test_rabbitmq import purge, put, run
 
-from bucketpull.transport.wire import QueueNames
+from bucketpull.transport.queues import QueueNames
 
 BANDWIDTH = 3e6
 

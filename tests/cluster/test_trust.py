@@ -13,7 +13,8 @@ from bucketpull.domain.messages import Control, Limits, Welcome
 from bucketpull.domain.model import Part, Work, WorkKind
 from bucketpull.transport.envelope import Direction
 from bucketpull.transport.job_key import JobKey
-from bucketpull.transport.wire import QueueNames, SealedWork, encode
+from bucketpull.transport.queues import QueueNames
+from bucketpull.transport.wire import SealedWork, encode
 
 
 def test_the_coordinator_makes_the_key_once_for_its_owner_alone_and_says_where(make_cluster):

@@ -10,8 +10,9 @@ from tests.transport.conftest import Job, pulse, receipt, taken, work
 from tests.transport.test_rabbitmq import asker, run
 
 from bucketpull.domain.messages import Pulse
+from bucketpull.transport.queues import QueueNames
 from bucketpull.transport.remote_query import check_alone
-from bucketpull.transport.wire import QueryAnswer, QueueNames
+from bucketpull.transport.wire import QueryAnswer
 
 PAGE = Path(__file__).parents[2] / "docs/howto/several-machines.md"
 

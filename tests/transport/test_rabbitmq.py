@@ -16,8 +16,9 @@ from bucketpull.transport import rabbitmq
 from bucketpull.transport.amqp import unreachable
 from bucketpull.transport.envelope import Session
 from bucketpull.transport.inbox import RabbitInbox
+from bucketpull.transport.queues import QueueNames
 from bucketpull.transport.remote_query import Asker, check_alone
-from bucketpull.transport.wire import QueueNames, encode
+from bucketpull.transport.wire import encode
 
 
 def run(scenario):

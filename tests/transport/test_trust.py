@@ -17,8 +17,9 @@ from bucketpull.domain.model import BatchDraft, Part, Work, WorkKind
 from bucketpull.transport import amqp, amqp_stream
 from bucketpull.transport.envelope import Direction, Sealer, read_header
 from bucketpull.transport.job_key import OPERATOR, JobKey, machine_key, read_key
+from bucketpull.transport.queues import QueueNames
 from bucketpull.transport.remote_query import MachineSilent
-from bucketpull.transport.wire import Query, QueryAnswer, QueueNames, SealedWork, encode
+from bucketpull.transport.wire import Query, QueryAnswer, SealedWork, encode
 
 STRANGERS = JobKey(b"a key that somebody made up, long enough for one")
 

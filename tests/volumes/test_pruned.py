@@ -160,7 +160,7 @@ def test_a_file_that_was_taken_over_with_another_date_is_known_by_its_md5(root):
 
 def test_where_no_dates_are_kept_the_length_must_do(root, monkeypatch):
     another_date(root / "old" / "1")
-    monkeypatch.setattr("bucketpull.volumes.system.set_date", lambda *_: False)
+    monkeypatch.setattr("bucketpull.volumes.syscalls.set_date", lambda *_: False)
     told, _ = prune(root)
     assert told == ""
     assert not (root / "old").exists()

@@ -8,7 +8,7 @@ import pytest
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.record import PartVersion, Written
-from bucketpull.volumes import system
+from bucketpull.volumes import syscalls
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.files.stream import StreamFile
 from bucketpull.volumes.identity import HOME, initialise
@@ -132,11 +132,11 @@ def test_a_part_with_a_torn_note_or_none_is_thrown_away(files, note):
 
 def test_a_part_of_before_a_restart_of_the_machine_is_not_sound(files, monkeypatch):
     left(files, BODY[:9]).close(keep=True)
-    monkeypatch.setattr(system, "attachment", lambda _fd: "another boot")
+    monkeypatch.setattr(syscalls, "attachment", lambda _fd: "another boot")
     begun = again(files)
     assert (begun.offset, begun.left.is_sound) == (9, False)
     begun.close(keep=True)
-    monkeypatch.setattr(system, "attachment", lambda _fd: "")
+    monkeypatch.setattr(syscalls, "attachment", lambda _fd: "")
     assert not left(files, BODY[:9]).left.is_sound
 
 

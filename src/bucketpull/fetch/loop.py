@@ -5,16 +5,11 @@ measurement beside it.
 """
 
 import heapq
-import os
 import select
-import socket
 import time
 from collections.abc import Callable
-from ipaddress import ip_address
 from itertools import count
-from threading import Thread
 from typing import Final
-from urllib.parse import urlsplit
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
@@ -22,9 +17,9 @@ from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.curl import Curl
 from bucketpull.fetch.direct import RECV_BYTES, Direct
 from bucketpull.fetch.easy_handle import COUNTED_BUFFER_BYTES
-from bucketpull.fetch.running_request import Begun, Done, FetchOptions, RunningRequest, Sink
-
-Found = Callable[[list[str]], None]
+from bucketpull.fetch.options import FetchOptions
+from bucketpull.fetch.resolver import Found, Resolver, is_address
+from bucketpull.fetch.running_request import Begun, Done, RunningRequest, Sink
 
 _IN: Final = select.EPOLLIN
 _MOST_EVENTS: Final = 256
@@ -114,7 +109,7 @@ class FetchLoop:
 
     def resolve(self, site: str, found: Found) -> None:
         """See `ports.Fetcher`."""
-        if self.direct.is_proxied or _is_address(site):
+        if self.direct.is_proxied or is_address(site):
             return
         if self._names is None:
             self._names = Resolver()
@@ -242,15 +237,6 @@ def _is_of(transfer: RunningRequest, site: str, address: str) -> bool:
     return (not site or request.url.startswith(site + "/")) and address in {"", request.address}
 
 
-def _is_address(site: str) -> bool:
-    """Tell whether a site is named by an address, so that there is nothing to find out."""
-    try:
-        ip_address(urlsplit(site).hostname or "")
-    except ValueError:
-        return False
-    return True
-
-
 class BandwidthLimit:
     """A cap on what all transfers together receive: bytes that may be read, refilled evenly; times are monotonic seconds.
 
@@ -281,47 +267,3 @@ class BandwidthLimit:
     def delay(self) -> float:
         """Return in how many seconds from the last refill there is something left; 0 is now."""
         return 0.0 if self._left > 0 else (1.0 - self._left) / self._rate
-
-
-class Resolver:
-    """Looks up the addresses of host names in threads, so that a name server that does not answer blocks nothing.
-
-    `wake_fd` is readable when there are answers; `deliver` makes the callbacks.
-    """
-
-    def __init__(self) -> None:
-        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._answers: list[tuple[Found, list[str]]] = []
-        self._is_closed = False
-
-    def ask(self, site: str, found: Found) -> None:
-        """Ask for the addresses of a site ("https://host:port") in the system's order; none where there is no name or no answer."""
-        parts = urlsplit(site)
-        Thread(
-            target=self._look_up,
-            args=(parts.hostname or "", found),
-            name=f"name {parts.hostname}",
-            daemon=True,
-        ).start()
-
-    def _look_up(self, host: str, found: Found) -> None:
-        addresses: list[str] = []
-        try:
-            for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
-                addresses.append(str(address[0]))
-        except OSError:
-            addresses.clear()
-        self._answers.append((found, list(dict.fromkeys(addresses))))
-        if not self._is_closed:
-            os.eventfd_write(self.wake_fd, 1)
-
-    def deliver(self) -> None:
-        """Hand over what was found."""
-        os.eventfd_read(self.wake_fd)
-        while self._answers:
-            found, addresses = self._answers.pop(0)
-            found(addresses)
-
-    def close(self) -> None:
-        """Make no more callbacks. A thread may still be at work, so the descriptor stays open as long as the process."""
-        self._is_closed = True

@@ -19,7 +19,7 @@ from bucketpull.volumes.ledger import Damage, Kind
 from bucketpull.volumes.packs import folder as pack_folder
 from bucketpull.volumes.packs import tar
 from bucketpull.volumes.reader import open_reader
-from bucketpull.volumes.system import is_in_memory
+from bucketpull.volumes.syscalls import is_in_memory
 
 _INDEX: Final = "keys"
 T = TypeVar("T")

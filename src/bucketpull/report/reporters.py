@@ -9,6 +9,7 @@ from typing import Any, TextIO, cast
 from bucketpull.domain.progress import Snapshot
 from bucketpull.ports import Reporter
 from bucketpull.report.document import exit_code_of, exit_words_of, snapshot_dict, summary_dict
+from bucketpull.report.figures import time_stamp
 from bucketpull.report.nonblocking_stream import NonblockingStream
 from bucketpull.report.printable import json_line, printable
 from bucketpull.report.summary import progress_line, summary_lines
@@ -48,11 +49,11 @@ class LineReporter:
     def show(self, snapshot: Snapshot) -> None:
         """Write a line if one is due."""
         if self._lines.are_due(snapshot):
-            self._write(f"{_stamp(snapshot.at)} {progress_line(snapshot, self._words)}")
+            self._write(f"{time_stamp(snapshot.at)} {progress_line(snapshot, self._words)}")
 
     def note(self, level: str, event: str, text: str) -> None:
         """Write one event."""
-        self._write(f"{_stamp(time.time())} {level}: {event}: {self._words.message(text)}")
+        self._write(f"{time_stamp(time.time())} {level}: {event}: {self._words.message(text)}")
 
     def close(self, snapshot: Snapshot) -> None:
         """Write the summary."""
@@ -73,10 +74,6 @@ def missed_text(number: int) -> str:
 def missed_lines(number: int) -> str:
     """Return the line that tells of lines which were dropped."""
     return f"warning: output.missed: {missed_text(number)}\n"
-
-
-def _stamp(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 class QuietReporter:

@@ -36,7 +36,13 @@ NOT_MODIFIED: Final = 304  # nobody asked whether it was: it leads nowhere, and 
 UNALTERED: Final = frozenset({"", "identity"})
 """Content encodings of bodies that are sent as they are."""
 IN_MEMORY_BYTES: Final = 16 << 20
+USER_AGENT: Final = "bucketpull"
 _RANGE: Final = r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)"
+
+
+def usual_headers(user_agent: str = USER_AGENT) -> tuple[str, ...]:
+    """Return the headers of every request for an object: its bytes are to come as they are."""
+    return "Accept: */*", "Accept-Encoding: identity", f"User-Agent: {user_agent}"
 
 
 def reason_of(status: int, table: Mapping[int, Reason] = STATUS, refused: Reason = Reason.REJECTED) -> Reason:

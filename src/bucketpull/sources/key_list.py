@@ -12,7 +12,7 @@ from bucketpull.domain.model import Page, Part, Position
 from bucketpull.ports import Source
 from bucketpull.sources.derived import DerivedSource
 from bucketpull.sources.http import note_date
-from bucketpull.sources.lists import (
+from bucketpull.sources.list_files import (
     CORRECT_IT,
     ListPosition,
     check_text,

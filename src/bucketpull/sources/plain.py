@@ -19,10 +19,11 @@ from bucketpull.sources.http import (
     reason_of,
     retry_after,
     start_of,
+    usual_headers,
     version_of,
 )
 
-HEADERS: Final = ("Accept: */*", "Accept-Encoding: identity", "User-Agent: bucketpull")
+HEADERS: Final = usual_headers()
 
 
 def check_page(response: Response, now: float) -> None:

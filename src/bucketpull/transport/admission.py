@@ -13,7 +13,8 @@ from bucketpull.domain.messages import BatchReceipt, FromWorker, Goodbye, Handba
 from bucketpull.domain.model import BatchDraft, Part, Work, WorkKind
 from bucketpull.transport.amqp import Delivery
 from bucketpull.transport.envelope import Direction, Header, Rejected, Session, read_header
-from bucketpull.transport.wire import Echo, QueueNames, ToCoordinator, up
+from bucketpull.transport.queues import QueueNames
+from bucketpull.transport.wire import Echo, ToCoordinator, up
 
 _SHOWN_BYTES: Final = 60
 MOST_FALSE_CLAIMS: Final = 20

@@ -14,8 +14,9 @@ from bucketpull.domain.model import Work
 from bucketpull.transport.admission import claims_of, ends_work, works_of
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refused
 from bucketpull.transport.envelope import Direction, Header, Rejected, RejectionLog, Session
+from bucketpull.transport.queues import QueueNames, QueueType
 from bucketpull.transport.remote_query import Answering
-from bucketpull.transport.wire import Query, QueueNames, QueueType, SealedWork, ToWorker, down, encode
+from bucketpull.transport.wire import Query, SealedWork, ToWorker, down, encode
 
 # Above any window: what a worker may hold is the coordinator's decision, and what waits in the queue would look lost.
 PREFETCH: Final = 512

@@ -22,16 +22,9 @@ from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refu
 from bucketpull.transport.envelope import Direction, Header, Rejected, RejectionLog, Session
 from bucketpull.transport.job_key import COORDINATOR, JobKey
 from bucketpull.transport.mailbox import Mailbox
+from bucketpull.transport.queues import QueueNames, QueueType
 from bucketpull.transport.remote_query import Answering, taken
-from bucketpull.transport.wire import (
-    Echo,
-    Greeting,
-    Query,
-    QueueNames,
-    QueueType,
-    SealedWork,
-    encode,
-)
+from bucketpull.transport.wire import Echo, Greeting, Query, SealedWork, encode
 
 PREFETCH: Final = 256
 START_SECONDS: Final = 10.0

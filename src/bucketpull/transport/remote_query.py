@@ -12,7 +12,8 @@ from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport import wire
 from bucketpull.transport.amqp import REFUSED, Link, connected, login_refused, unreachable, with_heartbeat
 from bucketpull.transport.envelope import Direction, Header, Rejected, Sealer, Session
-from bucketpull.transport.wire import Query, QueryAnswer, QueueNames, encode
+from bucketpull.transport.queues import QueueNames
+from bucketpull.transport.wire import Query, QueryAnswer, encode
 
 ANSWER_SECONDS: Final = 10.0
 MOST_QUESTIONS: Final = 8

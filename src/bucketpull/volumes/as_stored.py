@@ -6,7 +6,7 @@ from hashlib import md5
 from typing import Final
 
 from bucketpull.domain.record import Record
-from bucketpull.volumes import system
+from bucketpull.volumes import syscalls
 from bucketpull.volumes.beneath import OwnDirectory, closing_fd
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LOCK
@@ -34,7 +34,7 @@ def is_as_stored(
 def keeps_dates(home: OwnDirectory) -> bool:
     """Tell whether the file system of our own folder keeps dates."""
     with closing_fd(home.open_file(LOCK)) as fd:
-        return system.keeps_dates(fd)
+        return syscalls.keeps_dates(fd)
 
 
 def has_length(found: os.stat_result | None, length: int) -> bool:

@@ -5,7 +5,7 @@ import secrets
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from bucketpull.volumes import beneath, system
+from bucketpull.volumes import beneath, syscalls
 from bucketpull.volumes.beneath import closing_fd
 
 _MARGIN_BYTES: Final = 1 << 18
@@ -57,4 +57,4 @@ def _try_inside(directory: int, length: int) -> None:
 def _write(directory: int, name: str, length: int) -> None:
     with closing_fd(beneath.create(directory, name)) as fd:
         beneath.write_all(fd, [bytes(length)])
-        system.set_date(fd, 0)
+        syscalls.set_date(fd, 0)

@@ -15,7 +15,7 @@ from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import ConfigError, VolumeError, VolumeSick
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Record
-from bucketpull.volumes import beneath, os_errors, system
+from bucketpull.volumes import beneath, os_errors, syscalls
 from bucketpull.volumes.beneath import OwnDirectory, open_root
 from bucketpull.volumes.ledger import Ledger
 
@@ -227,7 +227,7 @@ def _write(home: OwnDirectory, layout: str) -> Identity:
     # A volume without a ledger is damaged, so a new one has it from its first moment.
     os.close(home.open_file(LEDGER, os.O_WRONLY | os.O_CREAT))
     _noted(home, None, made)
-    system.sync_file_system(home.fd)
+    syscalls.sync_file_system(home.fd)
     return made
 
 

@@ -24,7 +24,7 @@ from bucketpull import kill_points
 from bucketpull.domain.decoding import inflate, msgpack_decoder
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.record import Record, Sealed
-from bucketpull.volumes import os_errors, system
+from bucketpull.volumes import os_errors, syscalls
 from bucketpull.volumes.beneath import OwnDirectory, let_go, write_all
 
 MAGIC: Final = b"bpL1"
@@ -236,7 +236,7 @@ class Ledger:
     def reserve(self) -> None:
         """Reserve room for the next frames, so that what fills the disk can still be recorded."""
         if self._reserved < self.end + _AHEAD // 2:
-            system.reserve_ahead(self._fd, self.end, _AHEAD)
+            syscalls.reserve_ahead(self._fd, self.end, _AHEAD)
             self._reserved = self.end + _AHEAD
 
     def _write(self, data: bytes, durable: bool) -> None:

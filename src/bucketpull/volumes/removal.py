@@ -17,7 +17,7 @@ from bucketpull import kill_points
 from bucketpull.domain.batching import ids_of
 from bucketpull.domain.model import show
 from bucketpull.domain.record import Conclusion, Record
-from bucketpull.volumes import os_errors, system
+from bucketpull.volumes import os_errors, syscalls
 from bucketpull.volumes.as_stored import has_our_date, is_as_stored, keeps_dates
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.file import TEMPORARY
@@ -195,7 +195,7 @@ class Removal:
                     bin_.keep(
                         self._identity.path_of(*record.id_at(index)), pack, location, record.mtimes[index]
                     )
-        system.sync_file_system(self._home.fd)
+        syscalls.sync_file_system(self._home.fd)
 
     def _take_files(self, removed: Iterable[Record], trash: str = "") -> None:
         """Remove the files of what the ledger says is removed, or put them into the trash."""

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from bucketpull.volumes import beneath, os_errors, system
+from bucketpull.volumes import beneath, os_errors, syscalls
 from bucketpull.volumes.beneath import OwnDirectory, closing_fd, write_all
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.reader import Location
@@ -79,7 +79,7 @@ class TrashFolder:
             at, end = location.offset, location.offset + location.length
             while piece := os.pread(pack, min(_PIECE_BYTES, end - at), at):
                 at += write_all(fd, [piece])
-            system.set_date(fd, mtime)
+            syscalls.set_date(fd, mtime)
 
     def take(self, path: bytes) -> None:
         """Take a file away, if it is there."""

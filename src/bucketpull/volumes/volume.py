@@ -16,7 +16,7 @@ from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import LedgerError, VolumeSick
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
 from bucketpull.domain.record import Block, Conclusion, Inspection, Record, Sealed
-from bucketpull.volumes import os_errors, system
+from bucketpull.volumes import os_errors, syscalls
 from bucketpull.volumes.beneath import let_go
 from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
@@ -90,7 +90,7 @@ class DiskVolume:
         self._reserve, self._durable = reserve, durable
         self._sick = ""
         self._writing = threading.Lock()  # settling, discarding and closing may be called by several threads
-        self._attachment = system.attachment(root)
+        self._attachment = syscalls.attachment(root)
         self._tree = Tree(root)
         self._foreign = ForeignFiles(root, self._home, identity, path)
         self._partial_blocks = PartialBlocks(self._home, identity, self._tree)
@@ -127,7 +127,7 @@ class DiskVolume:
             here, opened = os.stat(self.path), os.fstat(self._root)
             free = os.fstatvfs(self._root)
             # Fails where the kernel has stopped writing, even if the flags do not say so.
-            keeps_dates = system.keeps_dates(self._lock)
+            keeps_dates = syscalls.keeps_dates(self._lock)
         except OSError as error:
             raise self._fall_sick("not measured", error) from error
         if not os.path.samestat(here, opened):
@@ -341,7 +341,7 @@ class DiskVolume:
             if self._durable and all(record.pack for record in records):
                 self._packs.sync(packs)
             elif self._durable:
-                system.sync_file_system(self._root)
+                syscalls.sync_file_system(self._root)
         except OSError as error:
             raise self._fall_sick("files not synced", error) from error
         if _reach is not None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO, TextIO, cast
 
 from bucketpull.domain.errors import BucketpullError, SourceRefused
+from bucketpull.report.figures import time_stamp
 from bucketpull.report.printable import PrintableStream, printable
 from bucketpull.report.reasons import explain
 from bucketpull.report.reporters import shown_language
@@ -73,7 +74,7 @@ def tell(text: str, *, level: str = "info", private: bool = False, timed: bool =
     with suppress(OSError, ReaderGone, OutputFailed):
         sys.stdout.flush()  # so that both come in order where they are read together
     with suppress(OSError):
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S ") if timed else ""
+        stamp = f"{time_stamp(time.time())} " if timed else ""
         _write(sys.stderr, stamp + _words(sys.stderr).message(text))
 
 

@@ -101,7 +101,7 @@ def test_any_row_is_an_object_or_odd(url, key, size, md5, mtime):
 def _all(path: Path, monkeypatch, limit: int):
     """Read a list page by page, each from its cursor alone."""
     monkeypatch.setattr(tables, "PAGE_LINES", limit)
-    monkeypatch.setattr("bucketpull.sources.lists.read_lines.__defaults__", (b"\n", limit))
+    monkeypatch.setattr("bucketpull.sources.list_files.read_lines.__defaults__", (b"\n", limit))
     rows, odd, cursor = [], [], ""
     while cursor is not None:
         page = table_of(str(path)).page(cursor)

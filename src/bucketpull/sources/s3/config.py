@@ -13,6 +13,7 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.keys import quoted
 from bucketpull.domain.values import shown_value
 from bucketpull.sources.addresses import check_url, check_urls
+from bucketpull.sources.http import USER_AGENT
 from bucketpull.sources.key_list import KEY_OPTIONS, BucketSettings
 from bucketpull.sources.source_settings import Option
 
@@ -91,7 +92,7 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
     access_key: str = ""
     secret_key: str = ""
     session_token: str = ""
-    user_agent: str = "bucketpull"
+    user_agent: str = USER_AGENT
     split_listing: bool = True
     lists_versions: bool = False
 

@@ -14,7 +14,7 @@ from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdi
 from bucketpull.domain.keys import is_plain, quoted
 from bucketpull.domain.model import Page, Position, show
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
-from bucketpull.sources.http import IN_MEMORY_BYTES, ServerClock, conditions, retry_after
+from bucketpull.sources.http import IN_MEMORY_BYTES, ServerClock, conditions, retry_after, usual_headers
 from bucketpull.sources.s3 import verdicts
 from bucketpull.sources.s3.checksums import ASKED
 from bucketpull.sources.s3.config import S3Config, address_of
@@ -42,7 +42,7 @@ class S3Source:
         self._cdn = None if config.cdn_url is None else path_of(config.cdn_url) + "/"
         self._routes = (ORIGIN,) if self._cdn is None else (CDN, ORIGIN)
         self.endpoints = _endpoints(config, self._address.site)
-        self._headers = ("Accept: */*", "Accept-Encoding: identity", f"User-Agent: {config.user_agent}")
+        self._headers = usual_headers(config.user_agent)
         self._clock = ServerClock()
         self._credentials = config.credentials()
         self._listing, self._reading = self._authorize(self._credentials)

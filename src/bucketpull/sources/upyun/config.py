@@ -10,6 +10,7 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.keys import quoted
 from bucketpull.domain.values import shown_value
 from bucketpull.sources.addresses import check_urls, path_of
+from bucketpull.sources.http import USER_AGENT
 from bucketpull.sources.key_list import KEY_OPTIONS, BucketSettings
 from bucketpull.sources.source_settings import Option
 from bucketpull.sources.upyun.signing import read_token
@@ -90,7 +91,7 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
     cdn_token_of_encoded_path: bool = False
     headers: tuple[str, ...] = ()
     referer: str = ""
-    user_agent: str = "bucketpull"
+    user_agent: str = USER_AGENT
     list_limit: int = MAX_LIST_LIMIT
     split_listing: bool = True
 

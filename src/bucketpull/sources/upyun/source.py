@@ -11,7 +11,7 @@ from bucketpull.domain.keys import is_plain, quoted
 from bucketpull.domain.model import Page, Position
 from bucketpull.ports import UsageQuery
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
-from bucketpull.sources.http import IN_MEMORY_BYTES, ServerClock, conditions
+from bucketpull.sources.http import IN_MEMORY_BYTES, ServerClock, conditions, usual_headers
 from bucketpull.sources.upyun import verdicts
 from bucketpull.sources.upyun.config import UpyunConfig, uri_prefix
 from bucketpull.sources.upyun.fast_path import Dates, FastPath
@@ -27,7 +27,6 @@ from bucketpull.sources.upyun.signing import (
 from bucketpull.sources.upyun.stages import ask_for
 from bucketpull.sources.upyun.verdicts import CDN, LIST, REST, complaint, refusal, rest_reason
 
-_IDENTITY = ("Accept: */*", "Accept-Encoding: identity")
 _LISTING_BYTES_PER_ENTRY = 2048  # a name of 255 bytes with every one escaped takes 1,530
 _FEW = 2  # entries where only the next one matters
 _MONTH_SECONDS = 30 * 86_400
@@ -49,11 +48,11 @@ class UpyunSource:
         self._clock = ServerClock()
         self._directory, self._folder = b"", ""  # of the last request: objects come directory by directory
         self._routed, self._is_plain_folder = b"", True
-        agent = (f"User-Agent: {config.user_agent}",)
+        usual = usual_headers(config.user_agent)
         referer = (f"Referer: {config.referer}",) if config.referer else ()
-        self._cdn_headers = (*_IDENTITY, *agent, *referer, *config.headers)
-        self._rest_headers = (*_IDENTITY, *agent, "x-upyun-folder: false")
-        listing = ("Accept: application/json", "Accept-Encoding: identity", *agent, "x-upyun-folder: true")
+        self._cdn_headers = (*usual, *referer, *config.headers)
+        self._rest_headers = (*usual, "x-upyun-folder: false")
+        listing = ("Accept: application/json", *usual[1:], "x-upyun-folder: true")
         self._list_headers = (*listing, f"x-list-limit: {config.list_limit}")
         self._few_headers = (*listing, f"x-list-limit: {_FEW}")
         self._listing_bytes = _LISTING_BYTES_PER_ENTRY * config.list_limit + (1 << 20)

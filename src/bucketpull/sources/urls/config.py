@@ -6,7 +6,8 @@ from typing import ClassVar
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.sources.lists import content_of, fingerprint
+from bucketpull.sources.http import USER_AGENT
+from bucketpull.sources.list_files import content_of, fingerprint
 from bucketpull.sources.source_settings import Option, SourceSettings
 
 
@@ -20,7 +21,7 @@ class UrlsConfig(SourceSettings, frozen=True, kw_only=True):
     path: str
     state: str = ""
     referer: str = ""
-    user_agent: str = "bucketpull"
+    user_agent: str = USER_AGENT
     headers: tuple[str, ...] = ()
 
     @classmethod

@@ -6,8 +6,8 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.keys import quoted
 from bucketpull.domain.model import Page, Part, Position, key_of
-from bucketpull.sources.http import note_date
-from bucketpull.sources.lists import CORRECT_IT, check_unchanged
+from bucketpull.sources.http import note_date, usual_headers
+from bucketpull.sources.list_files import CORRECT_IT, check_unchanged
 from bucketpull.sources.plain import HEADERS, PlainSource
 from bucketpull.sources.urls.config import UrlsConfig
 from bucketpull.sources.urls.rows import is_unreadable
@@ -22,7 +22,7 @@ class UrlsSource(PlainSource):
         self._config = config
         self._table: Table | None = None
         referer = (f"Referer: {config.referer}",) if config.referer else ()
-        self._headers = (*HEADERS[:2], f"User-Agent: {config.user_agent}", *referer, *config.headers)
+        self._headers = (*usual_headers(config.user_agent), *referer, *config.headers)
 
     def page_here(self, position: Position) -> Page:
         """Read some lines."""

@@ -8,7 +8,7 @@ from typing import IO, Any, Final, NamedTuple, Protocol
 
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.extras import adding
-from bucketpull.sources.lists import BOM, LONGEST_LINE, PAGE_LINES, ListPosition, check_text, read_lines
+from bucketpull.sources.list_files import BOM, LONGEST_LINE, PAGE_LINES, ListPosition, check_text, read_lines
 from bucketpull.sources.urls.rows import OddRow, UrlRow, is_same_object, row_of, shown_row
 
 _LONGEST_ROW: Final = 1 << 20  # as many cells as the columns that we read have, and more

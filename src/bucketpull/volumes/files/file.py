@@ -16,7 +16,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of, show
 from bucketpull.domain.record import Written
-from bucketpull.volumes import beneath, os_errors, system
+from bucketpull.volumes import beneath, os_errors, syscalls
 from bucketpull.volumes.beneath import write_all
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.free_space import try_writing
@@ -150,7 +150,7 @@ class FileWriter:
                 try:
                     os.utime(fd, (mtime, mtime))
                 except (OSError, OverflowError) as error:
-                    system.excuse_date(error)
+                    syscalls.excuse_date(error)
         finally:
             os.close(fd)
         if _reach is not None:

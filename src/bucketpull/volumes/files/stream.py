@@ -18,7 +18,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import PartVersion, Written
-from bucketpull.volumes import beneath, system
+from bucketpull.volumes import beneath, syscalls
 from bucketpull.volumes.beneath import OwnDirectory, write_all
 
 PARTIAL: Final = "partial"
@@ -73,7 +73,7 @@ class StreamFile:
         Raises OSError where the disk did not take it.
         """
         if etag:
-            text = f"{system.attachment(self._fd)}\n{etag}\n{changed}\n"
+            text = f"{syscalls.attachment(self._fd)}\n{etag}\n{changed}\n"
             self._parts.replace(self._part + NOTE, text.encode(), durable=False)
         else:
             self._remove(NOTE)
@@ -124,7 +124,7 @@ class StreamFile:
                 os.fsync(self._fd)
             changed = self._mtime if self._mtime >= 0 else mtime
             if changed >= 0:  # else it is not known
-                system.set_date(self._fd, changed)
+                syscalls.set_date(self._fd, changed)
         except OSError as error:
             return self._files.failed("file not written", error, token)
         if _reach is not None:
@@ -172,7 +172,7 @@ class StreamFile:
             return None
         if len(lines) != 4 or not lines[1]:
             return None  # torn
-        attachment = system.attachment(self._fd)
+        attachment = syscalls.attachment(self._fd)
         return PartVersion(lines[1], lines[2], attachment != "" and lines[0] == attachment)
 
     def _open(self) -> int:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.errors import AnswerError, ConfigError
-from bucketpull.sources import lists
-from bucketpull.sources.lists import (
+from bucketpull.sources import list_files
+from bucketpull.sources.list_files import (
     LONGEST_LINE,
     ListPosition,
     check_unchanged,
@@ -110,8 +110,8 @@ def test_a_list_that_was_written_anew_with_the_same_content_is_the_same(make):
 
 
 def test_of_a_very_large_list_the_time_of_change_counts(make, monkeypatch):
-    monkeypatch.setattr(lists, "_WHOLE_BYTES", 1)
-    monkeypatch.setattr(lists, "_SAMPLE_BYTES", 2)
+    monkeypatch.setattr(list_files, "_WHOLE_BYTES", 1)
+    monkeypatch.setattr(list_files, "_SAMPLE_BYTES", 2)
     path = make(b"a\nb\nc\n")
     first = fingerprint(path)
     check_unchanged(path, first)
