@@ -61,6 +61,15 @@ def test_a_machine_that_fell_silent_is_told_again_when_it_is_heard():
     assert "after 1 min" in text
 
 
+def test_how_long_a_machine_was_not_heard_counts_from_when_it_was_heard_last():
+    changes = MachineEvents(silence_seconds=30.0)
+    list(changes.look({"alpha": 1}, set(), 0.0))
+    list(changes.look({}, set(), 35.0))
+
+    ((*_, text),) = changes.look({"alpha": 1}, set(), 47.0)
+    assert text == "machine alpha is heard again, after 42 s"
+
+
 def test_a_machine_that_came_back_and_left_between_two_looks_is_told_once():
     changes = MachineEvents()
     list(changes.look({"alpha": 1}, set(), 0.0))

@@ -77,7 +77,7 @@ class Fleet:
         self.brings = False
         self._away: set[str] = set()
         self._inherited: dict[int, SentWork] = {}
-        self._silence = silence_seconds
+        self.silence_seconds = silence_seconds
         self._grace = grace_seconds
 
     def see(self, pulse: Pulse, now: float) -> list[VolumeStatus]:
@@ -192,7 +192,9 @@ class Fleet:
 
     def silent(self, now: float) -> list[str]:
         """Return the machines that are taken for dead."""
-        return [machine for machine, member in self.members.items() if member.silence(now) > self._silence]
+        return [
+            machine for machine, member in self.members.items() if member.silence(now) > self.silence_seconds
+        ]
 
     def pulses(self, now: float, *, all_listed: bool = False) -> list[Pulse]:
         """Return the last pulse of each worker, by name.

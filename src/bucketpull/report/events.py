@@ -38,9 +38,10 @@ STOPPING: Final = (
 
 
 class MachineEvents:
-    """Compares the machines that are there with those that were."""
+    """Compares the machines that are there with those that were. One that has gone was not heard for `silence_seconds` before."""
 
-    def __init__(self) -> None:
+    def __init__(self, silence_seconds: float = 0.0) -> None:
+        self._silence = silence_seconds
         self._there: set[str] = set()
         self._silent: dict[str, float] = {}
 
@@ -57,7 +58,7 @@ class MachineEvents:
             if machine in left:
                 yield "info", "machine.left", f"machine {machine}", f"machine {machine} left in order"
                 continue
-            self._silent[machine] = now
+            self._silent[machine] = now - self._silence
             text = f"nothing is heard of machine {machine} any more: its work goes to others, its volumes count as away"
             yield "warning", "machine.silent", f"machine {machine}", text
         self._there = set(machines)

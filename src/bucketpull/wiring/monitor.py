@@ -73,7 +73,10 @@ class Monitor:
         self._endpoints = EndpointEvents(endpoints)
         sites = dict.fromkeys(site for spec in endpoints for site in spec.sites)
         self._asked = ", ".join(sites) or "the listed URLs"
-        self._machine_events, self._room_events = MachineEvents(), RoomEvents()
+        self._machine_events, self._room_events = (
+            MachineEvents(coordinator.fleet.silence_seconds),
+            RoomEvents(),
+        )
         self._volume_events = VolumeEvents()
         self._process_events, self._wait_events = ProcessEvents(), WaitEvents()
         self._begun = False
