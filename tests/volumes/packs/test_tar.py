@@ -74,6 +74,7 @@ def test_a_header_is_read_back_by_ourselves_with_the_true_key(key, size, mtime):
     assert found.mtime == min(max(mtime, 0), 8**11 - 1)
     assert found.body == len(data)
     assert len(data) % 512 == 6
+    assert tar.header_bytes(key, keys.path_of(key)) == len(data) - 6
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])

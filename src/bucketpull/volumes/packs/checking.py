@@ -66,8 +66,9 @@ class PackChecks:
     def add(self, number: int, location: Location, key: bytes, md5: bytes) -> None:
         """Add an object, to be looked at by `run`."""
         buffer = self._buffers.setdefault(location.pack, bytearray())
-        head = len(tar.header(key, location.length, 0))
-        place = (location.offset, location.length, number, head, _name_sum(keys.path_of(key), key))
+        path = keys.path_of(key)
+        head = tar.header_bytes(key, path)
+        place = (location.offset, location.length, number, head, _name_sum(path, key))
         buffer += _ENTRY.pack(*place, md5.ljust(16, b"\0"), bool(md5))
         if len(buffer) >= _BUFFER_BYTES:
             self._flush(location.pack, buffer)

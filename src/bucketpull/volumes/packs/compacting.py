@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from bucketpull.domain import keys
 from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import LARGEST_PACKED, Packing, PackNames
 from bucketpull.domain.record import Block
@@ -79,7 +80,7 @@ class LiveBodies:
         key = key_of(stored.directory, stored.name)
         if names is PackNames.WDS:
             return len(tar.sample(0, 0, key, stored.location.length, stored.mtime))
-        return len(tar.header(key, stored.location.length, stored.mtime))
+        return tar.header_bytes(key, keys.path_of(key))
 
     def _waste(self, pack: str) -> Waste:
         size = os.fstat(self._reader.bodies.pack(pack)).st_size

@@ -80,6 +80,13 @@ def header(key: bytes, size: int, mtime: int) -> bytes:
     return named(path, size, mtime, b"" if path == key else key)
 
 
+def header_bytes(key: bytes, path: bytes) -> int:
+    """Return the length of what comes before the body of an object whose path this is; it depends on nothing else."""
+    if len(path) <= NAME_BYTES and path == key:
+        return BLOCK
+    return len(named(path, 0, 0, b"" if path == key else key))
+
+
 def plain_header(path: bytes, size: int, mtime: int) -> bytes:
     """Return the same for a key that is known to be a path, and to have at most 100 bytes: 0.6 µs in place of 2."""
     return _ustar(path, b"", size, mtime, _FILE)
