@@ -345,7 +345,7 @@ class VolumeStatus(Value):
 
     `detail` says why it takes no objects, `warning` what is unusual although it does. `packs` counts its packs, `open_packs`
     those of them that are appended to, and `pack_bytes` is what all of them take. `ledger_end` is the length of its ledger, which only
-    grows, in bytes.
+    grows, in bytes. `kept_bytes` stay free: `free_bytes` are above them.
     """
 
     id: Text
@@ -367,6 +367,7 @@ class VolumeStatus(Value):
     open_packs: Int = 0
     pack_bytes: Int = 0
     ledger_end: Int = 0
+    kept_bytes: Int = 0
 
 
 class EndpointStatus(Value):

@@ -331,6 +331,7 @@ class DiskVolume:
             open_packs=packs.open,
             pack_bytes=packs.size,
             ledger_end=self._ledger.end,
+            kept_bytes=self._reserve,
         )
 
     def _sync(self, records: Sequence[Record]) -> None:

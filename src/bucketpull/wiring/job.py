@@ -189,7 +189,7 @@ def _open_journal(settings: Settings, now: float) -> SqliteJournal:
     options = {OPTION + name: value for name, value in source.remembered().items()}
     given = msgspec.structs.asdict(settings.prices())
     prices = {PRICE + name: "" if price is None else str(price) for name, price in given.items()}
-    kept = {RESERVE: settings.reserve} if settings.volumes else {}  # a coordinator has none
+    kept = {RESERVE: settings.reserve if settings.volumes else ""}  # each worker has its own
     configuration = source.identity() | {"layout": settings.layout} | options | prices | kept
     first = settings.retry_seconds
     return SqliteJournal.open(

@@ -54,6 +54,7 @@ class Held(msgspec.Struct):
     packs: int = 0
     open_packs: int = 0
     pack_bytes: int = 0
+    kept_bytes: int = 0
 
 
 class _Summary(msgspec.Struct):
@@ -72,7 +73,10 @@ def job_status(reader: JournalReader, folder: Path) -> JobStatus:
 
 
 def measure(volume: KnownVolume, held: Mapping[str, Held], reserve: str) -> VolumeStatus:
-    """Measure one volume, its free bytes above the reserve, as a worker does; where it cannot be read from this machine, see `as_absent`."""
+    """Measure one volume, its free bytes above the reserve, as a worker does; where it cannot be read from this machine, see `as_absent`.
+
+    `reserve` is that of the job; "" where each worker has its own: what it kept free is known as what it held is.
+    """
     try:
         reader = open_reader(volume.path or ".", volume.id)
     except VolumeError as error:
@@ -83,8 +87,11 @@ def measure(volume: KnownVolume, held: Mapping[str, Held], reserve: str) -> Volu
     status.state = volume.state
     with closing(reader):
         free = os.fstatvfs(reader.root)
-        kept = parse_reserve(reserve, free.f_blocks * free.f_frsize)
+        total = free.f_blocks * free.f_frsize
+        is_told = not reserve and volume.id in held
+        kept = held[volume.id].kept_bytes if is_told else parse_reserve(reserve or Settings().reserve, total)
         status.total_bytes, status.free_bytes, _ = measured(free, kept)
+        status.kept_bytes = kept
         status.free_inodes, status.total_inodes = free.f_favail, free.f_files
         status.stored_objects, status.stored_bytes = reader.ledger.objects, reader.ledger.size
         status.packs, status.open_packs, status.pack_bytes = usage(reader.root, reader.id)
@@ -101,7 +108,7 @@ def _snapshot(reader: JournalReader, last: RunNote | None) -> Snapshot:
     source, prefix = configuration.get("source", ""), configuration.get("prefix", "")
     summary = msgspec.json.decode(last.summary) if last and last.summary else {}
     listing_done = outstanding.scans == 0 and last is not None
-    held, reserve = held_last(reader), configuration.get(RESERVE, Settings().reserve)
+    held, reserve = held_last(reader), configuration.get(RESERVE, "")
     return Snapshot(
         job=reader.job,
         source=f"{source}/{prefix}" if prefix else source,
