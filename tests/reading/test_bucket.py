@@ -321,3 +321,19 @@ def test_an_object_is_read_after_it_moved_from_a_file_to_a_pack(tmp_path):
         with Filler(tmp_path, Packing()) as filler:
             filler.store(newer := bodies(3), mtime=1_600_000_001)
         assert {key: bucket.read(key) for key in by_key(objects)} == by_key(objects | newer)
+
+
+def test_an_index_that_names_the_place_of_another_object_of_the_same_size_is_not_believed(
+    tmp_path, monkeypatch
+):
+    objects = bodies(5)
+    with Filler(tmp_path, Packing()) as filler:
+        filler.store(objects)
+    with bucketpull.open(tmp_path) as bucket:
+        places = {key: bucket._only._index.find(key) for key in by_key(objects)}
+        one, other = sorted(places)[:2]
+        monkeypatch.setattr(bucket._only._index, "find", lambda key, _=None: places[other])
+        assert bucket.read(other) == by_key(objects)[other]
+        for read in (bucket.read, bucket.open, bucket.stat):
+            with pytest.raises(OSError, match="see `bucketpull verify --hash`"):
+                read(one)

@@ -143,7 +143,7 @@ class ReadableVolume:
         if place is None:
             return None
         if place.pack:
-            return self._in_pack(place, read)
+            return self._in_pack(key, place, read)
         if read is not os.pread:
             raise BlockingIOError  # a file is looked for in folders
         return self._as_file(key, place)
@@ -153,24 +153,24 @@ class ReadableVolume:
         if place is None:
             return None
         if place.pack:
-            return self._member(place)[tar.BLOCK :]
+            return self._member(key, place)[tar.BLOCK :]
         found = self._as_file(key, place)
         return os.pread(found.file.fd, found.size, 0)
 
-    def _in_pack(self, place: IndexEntry, read: Read) -> Found:
+    def _in_pack(self, key: bytes, place: IndexEntry, read: Read) -> Found:
         file = self._pack(place.pack)
-        header = _checked(read(file.fd, tar.BLOCK, place.offset - tar.BLOCK), place)
+        header = _checked(read(file.fd, tar.BLOCK, place.offset - tar.BLOCK), key, place)
         mtime = tar.stated_mtime(header)
         path = pack_folder.path_of(place.pack).encode()
         return Found(file, place.offset, place.length, mtime, f"{place.pack}-{place.offset:x}", path)
 
-    def _member(self, place: IndexEntry) -> bytes:
+    def _member(self, key: bytes, place: IndexEntry) -> bytes:
         """Return the header of a member, and its body."""
         file = self._pack(place.pack)  # held while it is read: others may let go of it meanwhile
         data = os.pread(file.fd, tar.BLOCK + place.length, place.offset - tar.BLOCK)
         if len(data) != tar.BLOCK + place.length:
             raise OSError(5, f"the pack ends within the object at byte {place.offset}", place.pack)
-        return _checked(data, place)
+        return _checked(data, key, place)
 
     def _as_file(self, key: bytes, place: IndexEntry) -> Found:
         path = self._odd_path(key, place) if place.length == ODD else self._reader.identity.path_of(b"", key)
@@ -252,9 +252,9 @@ def _may_have(record: Record, prefix: bytes) -> bool:
     return directory.startswith(prefix) or prefix.startswith(directory)
 
 
-def _checked(member: bytes, place: IndexEntry) -> bytes:
-    """Make sure that what was read is a member of this size: the index may be damaged as the disk may."""
-    if tar.stated_size(member) != place.length:
+def _checked(member: bytes, key: bytes, place: IndexEntry) -> bytes:
+    """Make sure that what was read is a member of this size and name: the index may be damaged as the disk may."""
+    if tar.stated_size(member) != place.length or not tar.may_be_of(member, key):
         raise OSError(
             5,
             f"no object of {place.length} bytes at byte {place.offset}; see `bucketpull verify --hash`",

@@ -67,6 +67,12 @@ def stated_mtime(block: bytes) -> int:
     return -1 if found is None else found
 
 
+def may_be_of(block: bytes, key: bytes) -> bool:
+    """Tell whether a header may be the last one of the object `key`: False where a plain name is another's."""
+    name = block[:NAME_BYTES].rstrip(b"\0")
+    return name == key or len(key) > NAME_BYTES or is_sample(name) or keys.path_of(key) != key
+
+
 def padding(size: int) -> int:
     """Return the zeros that follow a body of `size` bytes."""
     return -size % BLOCK
