@@ -3,7 +3,7 @@
 import pytest
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Response
+from bucketpull.domain.exchange import Response, Wanted
 from bucketpull.sources.http import CDN_STATUS, STATUS, conditions, misplaced, reason_of, version_of
 
 _DATE = "Wed, 09 Nov 2016 14:26:58 GMT"
@@ -31,10 +31,10 @@ def test_the_rest_is_asked_for_on_the_condition_that_it_is_of_that_version():
     assert conditions("") == ()
 
 
-def _found(start, status=206, content_range="", received=60, version="v"):
+def _found(start, status=206, content_range="", received=60, version="v", size=100):
     headers = {"content-range": content_range} if content_range else {}
     response = Response(status, [], [b"x" * received], received, 0.1)
-    verdict = misplaced(response, headers, version, start, "v")
+    verdict = misplaced(response, headers, version, start, Wanted(b"", b"a", size, -1, "", ""), "v")
     return verdict and verdict.reason
 
 
@@ -47,6 +47,15 @@ def test_a_part_is_taken_for_what_its_header_says_whatever_the_status():
     assert _found(40) is Reason.RANGE
     assert _found(40, status=200) is Reason.RANGE
     assert _found(0, status=200) is None
+
+
+@pytest.mark.parametrize(("size", "reason"), [(100, None), (101, Reason.RANGE), (-1, Reason.RANGE)])
+def test_a_part_that_does_not_tell_of_how_many_bytes_ends_the_object_only_where_it_is_as_long_as_listed(
+    size, reason
+):
+    """A server may send less than was asked for."""
+    assert _found(40, content_range="bytes 40-99/*", size=size) is reason
+    assert _found(40, content_range="bytes 40-99/100", size=size) is None
 
 
 @pytest.mark.parametrize("table", [STATUS, CDN_STATUS])

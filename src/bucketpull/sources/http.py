@@ -123,9 +123,17 @@ def start_of(response: Response, headers: Mapping[str, str], start: int) -> int:
 
 
 def misplaced(
-    response: Response, headers: Mapping[str, str], version: str, start: int, wanted_version: str
+    response: Response,
+    headers: Mapping[str, str],
+    version: str,
+    start: int,
+    wanted: Wanted,
+    wanted_version: str,
 ) -> Verdict | None:
-    """Find a body that is not what was asked for: another part, another version, the whole in place of a part, a cut one."""
+    """Find a body that is not what was asked for: another part, another version, the whole in place of a part, a cut one.
+
+    A server may send less than was asked for (RFC 9110, 15.3.7): where a part does not tell the whole's length, only the listed one can.
+    """
     if response.status == 200 and "content-range" not in headers:
         if start:
             return Verdict(Reason.RANGE, "the whole object came in place of a part", version=version)
@@ -136,11 +144,13 @@ def misplaced(
     if start and wanted_version and version != wanted_version:
         detail = f"the object changed: {version or 'no version'}, before {wanted_version}"
         return Verdict(Reason.RANGE, detail, version=version)
-    if total >= 0 and total != start + response.received:
-        return Verdict(
-            Reason.TRUNCATED, f"{start + response.received} of {total} bytes", version=version, start=start
-        )
-    return None
+    end = start + response.received
+    if end == (total if total >= 0 else wanted.size):
+        return None
+    reason, told = Reason.TRUNCATED, f"{end} of {total} bytes"
+    if total < 0:
+        reason, told = Reason.RANGE, f"a part up to byte {end}; of how many is not told"
+    return Verdict(reason, told, version=version, start=start)
 
 
 def _content_range(value: str) -> tuple[int, int]:

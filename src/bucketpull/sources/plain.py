@@ -108,7 +108,7 @@ class PlainSource:
         if response.status not in {200, 206}:
             wait = retry_after(headers.get("retry-after", ""), now)
             return Verdict(reason_of(response.status), said_of(response), wait)
-        return misplaced(response, headers, found, start, version) or _whole(
+        return misplaced(response, headers, found, start, wanted, version) or _whole(
             wanted, headers, response, start, found
         )
 

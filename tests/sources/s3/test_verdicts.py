@@ -130,7 +130,7 @@ def _answer(status: int = 200, body: bytes = BODY, **headers: str) -> Response:
 
 def _judge(response: Response, start: int = 0, version: str = "", wanted: Wanted = WANTED):
     verdict = verdicts.quick(wanted, response) if start == 0 else None
-    return verdict or verdicts.of_origin(response, 0.0, start, version)
+    return verdict or verdicts.of_origin(wanted, response, 0.0, start, version)
 
 
 def test_a_whole_object_is_taken_with_its_md5():

@@ -109,7 +109,7 @@ class S3Source:
             verdict = verdicts.quick(wanted, response)
             if verdict is not None:
                 return verdict
-        verdict = verdicts.of_origin(response, now, start, version)
+        verdict = verdicts.of_origin(wanted, response, now, start, version)
         if verdict.reason is None and start == 0:
             verdicts.check_unaltered(wanted, response, verdict)
         elif verdict.reason is Reason.CLOCK:

@@ -145,7 +145,7 @@ def _has_md5_etag(head: bytes) -> bool:
     return head[end : end + 9] == b": aes256\r" and head.find(_ENCRYPTION, end) < 0
 
 
-def of_origin(response: Response, now: float, start: int, version: str) -> Verdict:
+def of_origin(wanted: Wanted, response: Response, now: float, start: int, version: str) -> Verdict:
     """Judge an answer of the service by everything it says; `start` and `version` are those of the request.
 
     `Content-Encoding` is part of what was stored: the bytes on the wire are the object's.
@@ -157,7 +157,7 @@ def of_origin(response: Response, now: float, start: int, version: str) -> Verdi
         return Verdict(response.failure, response.detail, md5=_md5(headers), version=found, start=place)
     if response.status not in {200, 206}:
         return _refused(response, headers, now)
-    verdict = misplaced(response, headers, found, start, version)
+    verdict = misplaced(response, headers, found, start, wanted, version)
     if verdict is None:
         verdict = _whole(response, headers, found, start)
     verdict.start = start if "content-range" in headers else 0
@@ -184,7 +184,7 @@ def of_copy(wanted: Wanted, response: Response, now: float, start: int, version:
     headers = response.headers()
     if response.failure is None and response.status not in {200, 206}:
         return _refused_by_cdn(response, headers, now)
-    verdict = of_origin(response, now, start, version)
+    verdict = of_origin(wanted, response, now, start, version)
     if verdict.reason is None:
         _doubt(wanted, headers, verdict)
     return verdict

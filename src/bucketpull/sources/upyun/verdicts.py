@@ -215,7 +215,7 @@ def close(ask: Asked, response: Response) -> Verdict:
         return Verdict(response.failure, response.detail, md5=_md5(headers), version=version, start=start)
     if response.status not in {200, 206} or headers.get("x-error-code"):
         return _refused(ask, response, headers)
-    verdict = misplaced(response, headers, version, ask.start, ask.version) or _altered(
+    verdict = misplaced(response, headers, version, ask.start, ask.wanted, ask.version) or _altered(
         ask, response, headers
     )
     if verdict is None:
