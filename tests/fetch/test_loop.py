@@ -143,6 +143,15 @@ def test_a_trailer_is_no_header(fetch):
     assert response.headers() == {"etag": "first", "transfer-encoding": "chunked"}
 
 
+def test_a_trailer_is_no_header_of_an_answer_that_is_cut_within_it(fetch):
+    """Another ETag would be asked for when the object goes on, and what there is of it be thrown away."""
+    cut = b"HTTP/1.1 200 OK\r\nETag: first\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nETag: later\r\n"
+    with origin(first(cut)) as site:
+        response = fetch.ask(site.url())
+    assert (response.failure, response.body) == (Reason.TRUNCATED, b"abc")
+    assert response.headers() == {"etag": "first", "transfer-encoding": "chunked"}
+
+
 # --- what goes wrong on the wire
 
 

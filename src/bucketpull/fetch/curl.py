@@ -236,8 +236,9 @@ class Curl:
         self._multi.remove_handle(easy)
         del self._busy[handle]
         chunks, header_lines = handle.chunks[:], handle.header_lines[:]
+        is_headed = header_lines[-1:] == _END_OF_HEADERS or _drop_trailers(header_lines)
         if failure is None:
-            if header_lines[-1:] != _END_OF_HEADERS and not _drop_trailers(header_lines):
+            if not is_headed:
                 failure, detail = Reason.RESET, "the connection ended within the answer's headers"
             elif self._is_unknown(handle.request, self.now):
                 self._learn(handle.request, easy.getinfo(pycurl.PRIMARY_IP))
