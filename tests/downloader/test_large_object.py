@@ -14,6 +14,7 @@ from tests.downloader.rig import Rig, records_of
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.record import PartVersion
+from bucketpull.sources.plain import PlainSource
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer
 
@@ -98,6 +99,29 @@ def test_a_server_that_ignores_the_range_makes_it_begin_again():
 
     assert server.starts == [0, 70_000, 0]
     assert rig.writers["v1"].files[KEY] == OLD
+
+
+@pytest.mark.parametrize("begins", ["65904", "74096", "none"])
+def test_a_part_of_another_place_is_no_continuation_though_it_breaks_off_too(begins):
+    """Only a whole answer was looked at for where it begins; what came of one that broke off was kept, and gone on with."""
+    server = Server(cuts=[70_000])
+
+    def answer(request):
+        given = server(request)
+        if len(server.starts) == 2 and server.starts[1]:
+            start = int(begins) if begins.isdigit() else server.starts[1] - 4096
+            given.body, given.failure = OLD[start : start + 30_000], Reason.RESET
+            given.headers += (("Content-Range", f"bytes {begins}-{SIZE - 1}/{SIZE}"),)
+        elif given.status == 206:
+            given.headers += (("Content-Range", f"bytes {server.starts[-1]}-{SIZE - 1}/{SIZE}"),)
+        return given
+
+    rig = rig_of(answer, routes=("files",), source=PlainSource(("http://host",), "the server"))
+    rig.assign([part_of(b"d", {b"big": SIZE})])
+    (outcome,) = rig.settle()
+
+    assert (outcome.stored, rig.writers["v1"].files) == (1, {KEY: OLD})
+    assert server.starts == [0, 70_000, 0]
 
 
 def test_an_object_that_changes_on_the_way_begins_again():

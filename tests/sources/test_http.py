@@ -4,7 +4,7 @@ import pytest
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Wanted
-from bucketpull.sources.http import CDN_STATUS, STATUS, conditions, misplaced, reason_of, version_of
+from bucketpull.sources.http import CDN_STATUS, STATUS, conditions, misplaced, reason_of, start_of, version_of
 
 _DATE = "Wed, 09 Nov 2016 14:26:58 GMT"
 
@@ -47,6 +47,21 @@ def test_a_part_is_taken_for_what_its_header_says_whatever_the_status():
     assert _found(40) is Reason.RANGE
     assert _found(40, status=200) is Reason.RANGE
     assert _found(0, status=200) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "content_range", "start"),
+    [
+        (200, "", 0),
+        (206, "bytes 40-99/100", 40),
+        (200, "bytes 40-99/100", 40),
+        (206, "", -1),
+        (206, "bytes x", -1),
+    ],
+)
+def test_where_a_body_begins_is_what_its_header_says_and_not_what_was_asked_for(status, content_range, start):
+    headers = {"content-range": content_range} if content_range else {}
+    assert start_of(Response(status, [], [], 0, 0.1, Reason.RESET), headers) == start
 
 
 @pytest.mark.parametrize(("size", "reason"), [(100, None), (101, Reason.RANGE), (-1, Reason.RANGE)])

@@ -105,7 +105,7 @@ class Verdict(msgspec.Struct, gc=False):
 
     `md5` (hex, or "" where the source states none that could be compared) is what the body must have; `size` is what the
     body must have in bytes, or -1 where that is not known. `version` names the version, for a later range request. `start` is
-    the byte of the object at which the body begins: 0 where the whole came in place of a part.
+    the byte of the object at which the body begins: 0 where the whole came in place of a part, -1 where a part does not tell.
 
     `mtime` is when the object changed (Unix seconds) where only the answer tells, -1 otherwise.
 

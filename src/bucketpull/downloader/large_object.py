@@ -85,11 +85,11 @@ class LargeObject:
 
         Raises Halted where the answer does not continue the part, which is begun anew.
         """
-        if not self.began:
+        if head.start == self.began == 0:
             self._stream.note("" if head.version.startswith(DATED) else head.version, changed)
             return
         if head.start != self.began:
-            self.mismatch = "the whole object came in place of a part"
+            self.mismatch = "the whole object, or another part, came in place of a part"
         elif head.version != self.version:
             self.mismatch = f"the object changed: {head.version or 'no version'}, before {self.version}"
         elif self._changed and changed != self._changed:

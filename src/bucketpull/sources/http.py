@@ -114,12 +114,14 @@ def conditions(version: str) -> tuple[str, ...]:
     return (f"If-Match: {version}",) if version else ()
 
 
-def start_of(response: Response, headers: Mapping[str, str], start: int) -> int:
-    """Tell at which byte a body begins of which `start` was asked for: 0 if it is the whole in place of a part.
+def start_of(response: Response, headers: Mapping[str, str]) -> int:
+    """Tell at which byte a body begins: 0 if it is the whole in place of a part, -1 if a part does not say so.
 
-    Some servers send a part with status 200: the header says what it is.
+    Some servers send a part with status 200, or another than was asked for: the header says what it is.
     """
-    return start if response.status == 206 or "content-range" in headers else 0
+    if response.status != 206 and "content-range" not in headers:
+        return 0
+    return _content_range(headers.get("content-range", ""))[0]
 
 
 def misplaced(

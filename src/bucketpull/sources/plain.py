@@ -103,7 +103,7 @@ class PlainSource:
         headers = response.headers()
         found = version_of(headers)
         if response.failure is not None:
-            place = start_of(response, headers, start)
+            place = start_of(response, headers)
             return Verdict(response.failure, response.detail, version=found, start=place)
         if response.status not in {200, 206}:
             wait = retry_after(headers.get("retry-after", ""), now)

@@ -153,7 +153,7 @@ def of_origin(wanted: Wanted, response: Response, now: float, start: int, versio
     headers = response.headers()
     found = version_of(headers)
     if response.failure is not None:
-        place = http.start_of(response, headers, start)
+        place = http.start_of(response, headers)
         return Verdict(response.failure, response.detail, md5=_md5(headers), version=found, start=place)
     if response.status not in {200, 206}:
         return _refused(response, headers, now)

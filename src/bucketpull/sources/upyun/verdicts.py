@@ -208,7 +208,7 @@ def close(ask: Asked, response: Response) -> Verdict:
     headers = dict(response.headers())
     version = version_of(headers)
     if response.failure is not None:
-        start = http.start_of(response, headers, ask.start)
+        start = http.start_of(response, headers)
         if response.failure is Reason.SIZE and not version and _must_be_as_listed(ask):
             detail = f"{response.detail}, without a version; {ask.wanted.size} bytes are listed"
             return Verdict(Reason.GARBAGE, detail, start=start)
