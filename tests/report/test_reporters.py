@@ -24,7 +24,7 @@ def test_one_line_an_interval_and_one_at_each_change_of_state(running):
     reporter = LineReporter(stream, Words())
 
     for tick in range(80):
-        running.at += 0.5
+        running.seconds += 0.5
         if tick == 30:
             running.state = "paused"
         reporter.show(running)
@@ -142,6 +142,17 @@ def test_a_line_says_for_how_long_an_endpoint_that_gave_nothing_is_waited_for(ru
     assert sum("waiting for a.jpg, 42 s of at most 10 min" in line for line in told) == 2
 
 
+@pytest.mark.parametrize("reporter", [LineReporter, lambda stream, _: EventReporter(stream)])
+def test_progress_is_told_on_after_the_machines_clock_was_set_back(running, reporter):
+    shown = reporter(stream := io.StringIO(), Words())
+    shown.show(running)
+
+    running.seconds, running.at = running.seconds + 11.0, running.at - 2 * 86400
+    shown.show(running)
+
+    assert len(stream.getvalue().splitlines()) == 2
+
+
 def test_a_complete_job_says_nothing_at_all(ended):
     ended.state = "complete"
     reporter = QuietReporter(stream := io.StringIO(), Words())
@@ -221,7 +232,7 @@ def test_progress_comes_once_an_interval(running):
     reporter = EventReporter(stream)
 
     for _ in range(20):
-        running.at += 0.5
+        running.seconds += 0.5
         reporter.show(running)
 
     assert len(events(stream)) == 10

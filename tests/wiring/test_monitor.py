@@ -54,9 +54,10 @@ class Watch:
     """A clock that stands until it is set."""
 
     seconds = 100.0
+    set_by = 0.0
 
     def now(self):
-        return self.seconds
+        return self.seconds + self.set_by
 
     def monotonic(self):
         return self.seconds
@@ -104,6 +105,16 @@ def test_what_machines_did_while_there_was_no_coordinator_is_no_speed_of_its_ses
     assert late[-1].estimate.high < 1.2 * late[-1].estimate.seconds
     stages = late[-1].stages
     assert stages["fetched"].objects == stages["settled"].objects == stages["booked"].objects
+
+
+def test_a_clock_that_is_set_changes_no_duration_of_the_session(coordinator):
+    watch = Watch()
+    monitor = Monitor(coordinator, watch, "photos", "upyun://photos", None, [])
+
+    watch.seconds += 60.0
+    watch.set_by = -2 * 86400.0
+
+    assert monitor.snapshot().seconds == 60.0
 
 
 def test_a_process_that_died_is_told_once_and_only_of_those_that_were_seen_alive():

@@ -247,7 +247,7 @@ class EndpointEvents:
         self._rests: dict[str, float] = {}
 
     def look(self, machines: Sequence[Pulse], now: float) -> Iterator[Told]:
-        """Return what is new, as level, event, endpoint and text; `now` is Unix seconds."""
+        """Return what is new, as level, event, endpoint and text; `now` is monotonic seconds."""
         worst = {name: _worst(name, machines) for name in self._specs}
         for name, status in worst.items():
             state, since = self._told.get(name, (State.UP, 0.0))
@@ -267,10 +267,10 @@ class EndpointEvents:
                 continue
             else:
                 where = f"{spread.words()}: " if spread.asking > 1 else ""
-                text = where + self._trouble(name, status, worst, now)
+                text = where + self._trouble(name, status, worst)
                 yield "warning", f"endpoint.{status.state}", name, text
-                since = since or now - status.state_seconds
-            self._told[name] = status.state, since if status.state is not State.UP else 0.0
+                since = now - status.state_seconds if state is State.UP else since
+            self._told[name] = status.state, since
             (self._everywhere.discard if spread.is_partial else self._everywhere.add)(name)
         yield from self._look_at_rests(machines, now)
         yield from self._look_at_addresses(machines, now)
@@ -285,7 +285,7 @@ class EndpointEvents:
             until, about = self._rests.get(name, 0.0), f"{name} rest"
             if seconds > _REST_TOLD_SECONDS and now + seconds > until + _REST_TOLD_SECONDS:
                 self._rests[name] = now + seconds
-                end = time.strftime("%H:%M:%S", time.localtime(now + seconds))
+                end = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
                 text = f"{self._title(name)} asks to be left alone until {end}: it is"
                 yield "warning", "endpoint.rest", about, text
             elif until and not seconds:
@@ -309,10 +309,8 @@ class EndpointEvents:
     def _title(self, name: str) -> str:
         return self._specs[name].title or name
 
-    def _trouble(
-        self, name: str, status: EndpointStatus, worst: Mapping[str, EndpointStatus | None], now: float
-    ) -> str:
-        since = time.strftime("%H:%M", time.localtime(now - status.state_seconds))
+    def _trouble(self, name: str, status: EndpointStatus, worst: Mapping[str, EndpointStatus | None]) -> str:
+        since = time.strftime("%H:%M", time.localtime(time.time() - status.state_seconds))
         why = f" ({status.detail})" if status.detail else ""
         answers = status.state is State.DOWN and status.detail.partition(":")[0] in _ERRORS
         words = "answers with nothing but errors since" if answers else _WORDS[status.state]

@@ -20,7 +20,7 @@ LINE_SECONDS = 10.0
 
 
 class Regular:
-    """Says when something is to be shown again: after so many seconds, and at each change of state."""
+    """Says when something is to be shown again: after so many seconds of the session, and at each change of state."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -29,9 +29,9 @@ class Regular:
 
     def are_due(self, snapshot: Snapshot) -> bool:
         """Tell whether it is time; then the next interval begins."""
-        if snapshot.at < self._due and snapshot.state == self._state:
+        if snapshot.seconds < self._due and snapshot.state == self._state:
             return False
-        self._due, self._state = snapshot.at + self._seconds, snapshot.state
+        self._due, self._state = snapshot.seconds + self._seconds, snapshot.state
         return True
 
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from bucketpull.domain.progress import ENDED, Snapshot
 from bucketpull.report.printable import printable
+from bucketpull.report.reporters import Regular
 from bucketpull.report.summary import progress_line
 from bucketpull.report.words import Words
 
@@ -21,16 +22,16 @@ class SystemdReporter:
     def __init__(self, words: Words) -> None:
         self._words = words
         self._notify = Notify()
-        self._due = 0.0
+        self._lines = Regular(STATUS_SECONDS)
         self._state = ""
 
     def show(self, snapshot: Snapshot) -> None:
         """Say that the job lives, and now and then where it stands; the first time that it has begun."""
         lines = ["WATCHDOG=1"] if self._state else ["READY=1"]
-        if snapshot.at >= self._due or snapshot.state != self._state:
+        if self._lines.are_due(snapshot):
             if snapshot.state in ENDED and self._state not in ENDED:
                 lines.append("STOPPING=1")
-            self._due, self._state = snapshot.at + STATUS_SECONDS, snapshot.state
+            self._state = snapshot.state
             lines.append(f"STATUS={progress_line(snapshot, self._words)}")
         self._notify.send(*lines)
 

@@ -113,7 +113,7 @@ def _attach(far: RabbitTransport, job: Job, journal: SqliteJournal) -> None:
     job.monitor.refusals_end = far.distrust.ending
     far.answering.answer = partial(_answer, job.api)
     broker_events = BrokerEvents(
-        lambda level, event, about, text: job.monitor.note(level, event, text, about), time.time
+        lambda level, event, about, text: job.monitor.note(level, event, text, about), time.monotonic
     )
     far.link.lost, far.link.reached = broker_events.lost, broker_events.reached
     job.monitor.unheard = broker_events.seconds
@@ -217,7 +217,9 @@ class _Worker:
             self._hello.machine, lambda: shell.latest.volumes if shell.latest else [], SystemClock()
         )
         inbox.answering.answer = ledgers.answer
-        broker_events = BrokerEvents(lambda level, _event, _about, text: self._say(level, text), time.time)
+        broker_events = BrokerEvents(
+            lambda level, _event, _about, text: self._say(level, text), time.monotonic
+        )
         inbox.link.lost, inbox.link.reached = broker_events.lost, broker_events.reached
         pool.start_all()
         await inbox.start()

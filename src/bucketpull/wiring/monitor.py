@@ -61,7 +61,7 @@ class Monitor:
         self._clock = clock
         self._known = known
         self._job, self._source, self._prices = job, source, prices
-        self._started = clock.now()
+        self._started, self._began_at = clock.now(), clock.monotonic()
         self._meter = SpeedMeter()
         self._stage_meter = StageMeter()
         self._before: dict[str, int] = {}
@@ -91,7 +91,9 @@ class Monitor:
             self.latest = self.snapshot()
             self._watch_volumes()
             self._watch_source()
-            for level, event, name, text in self._endpoints.look(self.latest.machines, self.latest.at):
+            for level, event, name, text in self._endpoints.look(
+                self.latest.machines, self._clock.monotonic()
+            ):
                 self.note(level, event, text, f"endpoint {name}")
             self._watch_machines()
             ended = self.refusals_end()
@@ -146,7 +148,7 @@ class Monitor:
             state=JobState.NO_BROKER if unheard else coordinator.state,
             at=self._clock.now(),
             started=self._started,
-            seconds=self._clock.now() - self._started,
+            seconds=now - self._began_at,
             listing_done=listing_done,
             counters=counters,
             outstanding=outstanding,
@@ -231,8 +233,8 @@ class Monitor:
 
     def _watch_machines(self) -> None:
         """Report which machines joined, left or are silent, and whether there is room; not at the end, when all leave."""
-        fleet, state, at = self._coordinator.fleet, self.latest.state, self.latest.at
-        if self.invitation and state == "waiting" and at - self._started > INVITE_SECONDS:
+        fleet, state, now = self._coordinator.fleet, self.latest.state, self._clock.monotonic()
+        if self.invitation and state == "waiting" and self.latest.seconds > INVITE_SECONDS:
             self.note("info", "job.waiting", self.invitation, "workers")
             self.invitation = ""
         if state in ENDED or state == JobState.FINISHING:
@@ -243,10 +245,10 @@ class Monitor:
         }
         volumes = {volume.state for volume in self.latest.volumes}
         events = [
-            *self._machine_events.look(machines, fleet.left, at),
+            *self._machine_events.look(machines, fleet.left, now),
             *self._process_events.look(self.latest.machines),
-            *self._room_events.look(state, volumes, at),
-            *self._wait_events.look(self.latest.waits_for, at),
+            *self._room_events.look(state, volumes, now),
+            *self._wait_events.look(self.latest.waits_for, now),
         ]
         for told in events:
             self._tell(told)

@@ -78,7 +78,7 @@ class Notifier:
 
     def note(self, level: str, event: str, text: str) -> None:
         """Tell of trouble, each kind once in a while."""
-        at = self._last.at if self._last else 0.0
+        at = self._last.seconds if self._last else 0.0
         if event in TROUBLE and at - self._told.get(event, -QUIET_SECONDS) >= QUIET_SECONDS:
             self._told[event] = at
             said = {"level": level, "event": event, "text": self._without_secrets(text)}
