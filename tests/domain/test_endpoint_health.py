@@ -141,7 +141,7 @@ def test_it_is_told_how_long_objects_wait_for_what_gave_nothing():
         board.look(1, {"list": listing} if listing else {}, now)
         return board.standings()["rest"].most_seconds
 
-    assert most(10.0) == UNPROVEN_SECONDS
+    assert most(10.0) == 0.0
     assert most(20.0, ill(seconds=10.0)) == 0.0
     assert most(30.0, well()) == UNPROVEN_SECONDS
     assert most(40.0, rest=well()) == 0.0

@@ -228,13 +228,15 @@ class EndpointHealth:
         if not most:
             return False
         self._has_waited |= now - self.standing.since >= most
-        return self._has_waited and (not listing.spec.sites or listing.is_well_since(self.standing.since))
+        return self._has_waited
 
     def most_seconds(self, listing: "EndpointHealth") -> float:
-        """Return for how long objects wait for it before they are held to be at fault, if the listing answers; 0 is without bound."""
-        if self.was_good or not self.is_missed or self.standing.state is not State.DOWN or not listing.is_up:
+        """Return for how long objects wait for it before they are held to be at fault; 0 is without bound, as where the listing does not answer either."""
+        if self.was_good or not self.is_missed or self.standing.state is not State.DOWN:
             return 0.0
-        return UNPROVEN_SECONDS if listing.spec.sites else UNLISTED_SECONDS
+        if not listing.spec.sites:
+            return UNLISTED_SECONDS
+        return UNPROVEN_SECONDS if listing.is_well_since(self.standing.since) else 0.0
 
     def is_well_since(self, moment: float) -> bool:
         """Tell whether it is up, and has succeeded since a moment."""
