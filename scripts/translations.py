@@ -93,8 +93,19 @@ def template(node: ast.expr) -> str | None:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
-        return "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        return "".join(
+            part.value if isinstance(part, ast.Constant) else _filled(part) for part in node.values
+        )
     return None
+
+
+def _filled(part: ast.expr) -> str:
+    """Return `{}` for what is filled in, with what it counts, in the plural."""
+    if isinstance(part, ast.FormattedValue) and isinstance(part.value, ast.Call):
+        call = part.value
+        if isinstance(call.func, ast.Name) and call.func.id == "counted":
+            return f"{{}} {ast.literal_eval(call.args[1])}"
+    return "{}"
 
 
 def templates(node: ast.expr) -> list[str]:

@@ -1,3 +1,4 @@
+import re
 import string
 
 import pytest
@@ -78,3 +79,27 @@ def test_what_to_do_about_a_running_job_is_not_to_have_it_tried_again():
     )
     assert remedies[Reason.CONNECT] == "check the network and the firewall"
     assert remedies[Reason.TIMEOUT] == "lower --concurrency if there are many"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1 object listed", "已列举 1 个对象"),
+        ("2,000 objects listed", "已列举 2,000 个对象"),
+        ("1 page is listed again, because entries of ledgers about their objects are damaged", None),
+    ],
+)
+def test_what_is_said_of_one_thing_is_found_in_the_catalogue(text, said):
+    found = Words("zh").message(text)
+
+    assert not re.search(r"\b(is|page|object)\b", found)
+    assert said is None or found == said
+
+
+def test_a_text_agrees_with_the_counts_that_are_filled_in():
+    words = Words()
+
+    assert words("spent", "1 kB", "1") == "1 kB received, 1 request, in all runs"
+    assert words("packs", "1", "1", "2") == "1 pack, 1; 2 of them open"
+    assert words("plan.counted", "x", "1") == "x: 1 object"
+    assert words("directories", "2") == "2 directories"

@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from bucketpull.cli import options
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ExitCode
-from bucketpull.report.figures import count, size
+from bucketpull.report.figures import size
 from bucketpull.report.printable import json_line
 from bucketpull.volumes import os_errors
 from bucketpull.volumes.live_objects import LiveObjects
@@ -63,9 +64,9 @@ def _show(settings: Settings, path: str, packs: list[Waste], wasted: list[Waste]
         for waste in wasted:
             share = waste.dead / waste.size
             inform(
-                f"{path}/packs/{waste.pack}.tar: {share:.0%} of {size(waste.size)} is dead, {count(waste.objects)} objects"
+                f"{path}/packs/{waste.pack}.tar: {share:.0%} of {size(waste.size)} is dead, {counted(waste.objects, 'objects')}"
             )
         if not wasted:
             tell(
-                f"volume {path}: of none of its {count(len(packs))} finished packs is more than a fifth dead"
+                f"volume {path}: of none of its {counted(len(packs), 'finished packs')} is more than a fifth dead"
             )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
 
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import Part, key_of
 from bucketpull.journal.database import exists
@@ -112,7 +113,7 @@ def _show(settings: Settings, forecast: _Forecast, excluded: int, failed: int) -
         }
         say(json_line(counts))
     elif not settings.quiet:
-        inform(f"would store {count(forecast.objects)} objects, {size(forecast.bytes)}")
+        inform(f"would store {counted(forecast.objects, 'objects')}, {size(forecast.bytes)}")
         inform(f"  skipped   {count(forecast.skipped)}, {size(forecast.skipped_bytes)}: in place already")
         inform(f"  excluded  {count(excluded)}")
         inform(f"  listed    {count(listed)}")

@@ -13,12 +13,12 @@ import msgspec
 
 from bucketpull.cli import options
 from bucketpull.domain.batching import groups
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.domain.keys import urls_of
 from bucketpull.domain.model import VolumeState, key_of, show
 from bucketpull.journal.job_settings import OPTION
 from bucketpull.journal.volume_numbers import KnownVolume
-from bucketpull.report.figures import count
 from bucketpull.report.list_forms import FORMS, Columns, Form, NginxMap, csv_rows, spreadsheet_safe
 from bucketpull.report.list_output import StreamOutput, open_output
 from bucketpull.report.own_file import replacing
@@ -93,7 +93,7 @@ def export(
     for text in missing:
         tell(f"volume {text}; its objects are missing here")
     if not settings.quiet and file != "-":
-        tell(f"{count(rows)} objects in {file}")
+        tell(f"{counted(rows, 'objects')} in {file}")
     return ExitCode.INCOMPLETE if missing or left_out else ExitCode.COMPLETE
 
 
@@ -288,7 +288,7 @@ def _write_list(name: str, file: str, base: str, stored: Iterable[list[Held]]) -
         output.finish()
     if left_out:
         shown = ", ".join(show(key) for key in left_out[:3])
-        tell(f"{count(len(left_out))} keys have no place in this form and are left out, such as {shown}")
+        tell(f"{counted(len(left_out), 'keys have')} no place in this form and are left out, such as {shown}")
         if name == NGINX:
             tell(
                 "nginx reads no packs, takes keys that differ in upper and lower case alone for one, and no key with `$`, control characters or "

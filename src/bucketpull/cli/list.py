@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.counting import counted
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.keys import urls_of
@@ -237,7 +238,7 @@ def _shower(settings: Settings) -> Callable[[ListingWalk, int], None]:
             due = now + _SHOW_SECONDS
             open_ones = len(walk.frontier())
             tell(
-                f"{count(objects)} objects, {count(walk.pages)} pages in {now - began:.0f} s, {count(open_ones)} to list"
+                f"{counted(objects, 'objects')}, {counted(walk.pages, 'pages')} in {now - began:.0f} s, {count(open_ones)} to list"
             )
 
     return show_progress
@@ -250,7 +251,9 @@ def _told(inventory: _Inventory, walk: ListingWalk, settings: Settings) -> ExitC
         tell(f"not listed: {show(failure.directory) or '/'}: {failure.reason}: {failure.detail}")
     if state.left_out:
         shown = ", ".join(show(key) for key in inventory.shown)
-        tell(f"{count(state.left_out)} keys have no place in this form and are left out, such as {shown}")
+        tell(
+            f"{counted(state.left_out, 'keys have')} no place in this form and are left out, such as {shown}"
+        )
     if not settings.quiet:
-        tell(f"{count(state.objects)} objects listed")
+        tell(f"{counted(state.objects, 'objects')} listed")
     return ExitCode.INCOMPLETE if failed or state.left_out else ExitCode.COMPLETE

@@ -13,6 +13,7 @@ import msgspec
 
 from bucketpull.cli import options
 from bucketpull.domain.bandwidth_schedule import parse_bandwidth
+from bucketpull.domain.counting import counted
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, SourceSilent, VolumeError
 from bucketpull.domain.exchange import Response, Wanted
@@ -107,10 +108,12 @@ def _run(settings: Settings, pages: int) -> ExitCode:
         measured = measure(client, fetcher, sample.parts, settings.fixed_concurrency()) if needed else None
     if needed is None and sample.lost:
         raise SourceSilent(
-            f"plan: {sample.lost} folders could not be listed: {patience.trouble}; run it again"
+            f"plan: {counted(sample.lost, 'folders')} could not be listed: {patience.trouble}; run it again"
         )
     if needed is None:
-        raise ConfigError(f"plan: no object in {len(sample.pages)} pages of the listing; increase --sample")
+        raise ConfigError(
+            f"plan: no object in {counted(len(sample.pages), 'pages')} of the listing; increase --sample"
+        )
     if measured is not None and abs(measured.share - 1.0) > _AS_LISTED:
         needed = _styled(needed, measured.share)
     by = next(iter(client.fetching.values()))

@@ -10,6 +10,7 @@ import click
 
 from bucketpull.cli import options
 from bucketpull.domain.batching import groups
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import (
     BucketpullError,
     ConfigError,
@@ -193,7 +194,7 @@ class _Pruning:
                 "and folders that are not listed, are kept"
             )
         if len(odd) > _SHOWN:
-            tell(f"and so it is in {count(len(odd) - _SHOWN)} more folders")
+            tell(f"and so it is in {counted(len(odd) - _SHOWN, 'more folders')}")
 
     def _conclude(self, comparison: Comparison, gone: int, volumes: Sequence[DiskVolume]) -> ExitCode:
         brakes = gone > self._most.of(comparison.held)
@@ -255,15 +256,15 @@ class _Pruning:
     def _tell(self, comparison: Comparison, gone: int) -> None:
         if gone > self._most.of(comparison.held):
             tell(
-                f"{count(gone)} of {count(comparison.held)} objects are gone at the source, more than --max-delete "
+                f"{count(gone)} of {counted(comparison.held, 'objects')} are gone at the source, more than --max-delete "
                 f"{self._most.text} allows: nothing is removed; look at them, then raise it"
             )
         elif not self._settings.quiet:
-            held, room = count(comparison.held), size(self._freed)
+            held, room = comparison.held, size(self._freed)
             if self._delete:
-                tell(f"{count(self._objects)} of {held} objects, {room}: removed")
+                tell(f"{count(self._objects)} of {counted(held, 'objects')}, {room}: removed")
             else:
-                tell(f"{count(gone)} of {held} objects, {room}: would be removed; give --delete")
+                tell(f"{count(gone)} of {counted(held, 'objects')}, {room}: would be removed; give --delete")
             if comparison.copies:
                 tell(
                     f"{count(comparison.copies)} of them are older copies of objects that another volume has as listed"
@@ -309,7 +310,7 @@ class _Left:
 def _is_complete(walk: ListingWalk) -> bool:
     """Tell whether everything could be listed; what could not be was told."""
     if walk.vanished:
-        tell(f"{count(walk.vanished)} folders went while they were listed")
+        tell(f"{counted(walk.vanished, 'folders')} went while they were listed")
     if walk.unlisted or walk.vanished:
         tell("the listing is not complete, so nothing is removed; run it again")
     return not (walk.unlisted or walk.vanished)

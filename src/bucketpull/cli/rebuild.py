@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from bucketpull.cli import options
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.record import Record
@@ -18,7 +19,6 @@ from bucketpull.journal.database import LOCK, MARKER, Lock, check_ours
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import FILE
 from bucketpull.journal.volume_numbers import KnownVolume
-from bucketpull.report.figures import count
 from bucketpull.report.printable import json_line
 from bucketpull.trusted_path import make_private_folder
 from bucketpull.volumes.identity import Owner
@@ -80,7 +80,9 @@ def _rebuild(settings: Settings) -> ExitCode:
     if settings.json:
         say_on(json_line({"journal": str(folder), "objects": objects, "damaged": len(damaged)}))
     elif not settings.quiet:
-        inform(f"journal {folder}: knows {count(objects)} ledger entries on {len(readers)} volumes now")
+        inform(
+            f"journal {folder}: knows {counted(objects, 'ledger entries')} on {counted(len(readers), 'volumes')} now"
+        )
         inform("run `bucketpull sync` to list the bucket and fetch what is missing")
     return ExitCode.INCOMPLETE if damaged else ExitCode.COMPLETE
 

@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from bucketpull.cli import options
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ExitCode, Reason
-from bucketpull.report.figures import count
 from bucketpull.report.printable import json_line
 from bucketpull.wiring.coordinator_client import client_if_running
 from bucketpull.wiring.journals import journal_to_write
@@ -35,6 +35,6 @@ def retry(reason: str | None, match: str | None, **flags: Any) -> int:  # noqa: 
     if settings.json:
         say_on(json_line({"retried": number}))
     elif not settings.quiet:
-        text = "1 failure is work again" if number == 1 else f"{count(number)} failures are work again"
+        text = f"{counted(number, 'failures are')} work again"
         inform(f"{text}; run the job's command again to do it" if number and client is None else text)
     return ExitCode.COMPLETE

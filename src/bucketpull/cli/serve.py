@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from bucketpull.cli import options
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.report.own_file import append
 from bucketpull.web.guard import is_loopback
@@ -160,12 +161,7 @@ async def _serve(
             f"{host}:{port}: not listened on: {error.strerror}; give another address or port"
         ) from error
     if not settings.quiet:
-        volume_count = len(volumes.paths)
-        tell(
-            f"serving 1 volume at http://{host}:{port}/"
-            if volume_count == 1
-            else f"serving {volume_count} volumes at http://{host}:{port}/"
-        )
+        tell(f"serving {counted(len(volumes.paths), 'volumes')} at http://{host}:{port}/")
     await stop.wait()
     await server.close()
     if runner is not None:

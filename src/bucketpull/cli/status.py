@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.model import show
 from bucketpull.domain.progress import Snapshot
@@ -124,6 +125,5 @@ def _balance_line(balance: Balance) -> str:
         balance.vanished,
         balance.outstanding,
     )
-    pages = "1 page" if balance.unlisted == 1 else f"{balance.unlisted} pages"
-    unlisted = f"  {pages} not listed" if balance.unlisted else ""
+    unlisted = f"  {counted(balance.unlisted, 'pages')} not listed" if balance.unlisted else ""
     return name + "".join(f"{number:>9}" for number in numbers) + unlisted

@@ -10,11 +10,12 @@ import click
 import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode, Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.model import Part, key_of, show
 from bucketpull.domain.record import Block, Record, Written
 from bucketpull.reading.volume_set import ReadableVolume
-from bucketpull.report.figures import count, size
+from bucketpull.report.figures import size
 from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.files.stream import StreamFile
@@ -65,7 +66,7 @@ def _unpack(settings: Settings, source: str, dest: str) -> ExitCode:
                 files.close()
             warning = volume.status().warning
     if not settings.quiet:
-        tell(f"{count(unpacking.objects)} objects, {size(unpacking.bytes)}, stored below {dest}")
+        tell(f"{counted(unpacking.objects, 'objects')}, {size(unpacking.bytes)}, stored below {dest}")
         if warning:
             tell(f"volume {dest}: {warning}")
     return ExitCode.INCOMPLETE if unpacking.failed else ExitCode.COMPLETE

@@ -11,6 +11,7 @@ import msgspec
 
 from bucketpull.cli import options
 from bucketpull.domain.batching import objects_in
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.domain.model import Part, VolumeState
 from bucketpull.journal.journal_reader import JournalReader
@@ -126,7 +127,7 @@ class _News:
     def look(self, objects: int, looked_at: int) -> None:
         if time.monotonic() > self._next and not self._is_quiet:
             self._next = time.monotonic() + _NEWS_SECONDS
-            tell(f"volume {self._where}: {count(objects)} objects, {size(looked_at)} so far")
+            tell(f"volume {self._where}: {counted(objects, 'objects')}, {size(looked_at)} so far")
 
 
 def _print_finding(settings: Settings, found: dict[str, object], where: str) -> None:
@@ -164,7 +165,7 @@ def _print_end(
     if looked.unhashed_objects:
         unknown = count(looked.unhashed_objects)
         right = f"nothing wrong was found; {unknown} have no MD5 in the ledger, only their size was compared"
-    held = f"{count(looked.objects)} objects, {size(looked.bytes)}{sums}"
+    held = f"{counted(looked.objects, 'objects')}, {size(looked.bytes)}{sums}"
     tell(f"volume {volume}: {held}: {wrong or right}")
 
 
@@ -176,7 +177,7 @@ def _print_waste(settings: Settings, reader: VolumeReader, verification: Verific
     if much:
         dead = size(sum(waste.dead for waste in much))
         tell(
-            f"volume {reader.path}: {dead} of {count(len(much))} packs is dead; `bucketpull compact {reader.path}` frees it"
+            f"volume {reader.path}: {dead} of {counted(len(much), 'packs')} is dead; `bucketpull compact {reader.path}` frees it"
         )
 
 
@@ -306,10 +307,12 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
         fetched = wanted - gone - left_over - max(0, books.failed - before.failed)
         if not settings.quiet:
             tell(
-                f"volume {reader.path}: {count(fetched)} of {count(wanted)} objects were fetched again; the sums above are those of the whole job"
+                f"volume {reader.path}: {count(fetched)} of {counted(wanted, 'objects')} were fetched again; the sums above are those of the whole job"
             )
     if gone:
-        tell(f"volume {reader.path}: {count(gone)} objects are not at the source any more, and stay missing")
+        tell(
+            f"volume {reader.path}: {counted(gone, 'objects are')} not at the source any more, and stay missing"
+        )
         # They are in the ledger, so they are in the totals; `prune` takes them out of both. What has failed is counted when it comes.
         if code is ExitCode.COMPLETE:
             count_known(reader.path, reader.id)
@@ -342,7 +345,7 @@ def _rewrite(settings: Settings, reader: VolumeReader, damaged: Collection[str])
                 is_right = False
                 tell(f"volume {reader.path}: pack {waste.pack} was not written anew: {error}")
     if wanted and not settings.quiet:
-        tell(f"volume {reader.path}: {count(len(wanted))} damaged packs were written anew")
+        tell(f"volume {reader.path}: {counted(len(wanted), 'damaged packs were')} written anew")
     return is_right
 
 

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.progress import Snapshot
@@ -173,7 +174,7 @@ def _lose(journal: SqliteJournal, identity: str) -> str:
     volume = _known(journal, identity, by_path=False)
     pages = journal.lose(volume.id)
     again = "; run `bucketpull sync` again to fetch what it held" if pages else ""
-    return f"volume {identity} is given up; {pages:,} pages are listed again{again}"
+    return f"volume {identity} is given up; {counted(pages, 'pages are')} listed again{again}"
 
 
 def _known(journal: SqliteJournal, name: str, *, by_path: bool = True) -> KnownVolume:

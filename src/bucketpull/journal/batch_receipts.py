@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from bucketpull.domain.batching import cut, decode_parts, spans_of
+from bucketpull.domain.counting import counted
 from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt
@@ -212,7 +213,7 @@ def _tally(counts: dict[PageKey, int], parts: Sequence[Part | _Names], sign: int
 
 def given_up(draft: BatchDraft, receipt: BatchReceipt, attempts: int) -> list[Failure]:
     """Return the failures of objects that the retry policy gives up."""
-    reason, detail = usual_reason(receipt.retries), f"given up after {attempts} passes"
+    reason, detail = usual_reason(receipt.retries), f"given up after {counted(attempts, 'passes')}"
     parts = decode_parts(draft.body)
     return [each for part in parts for each in part.failures(reason, attempts, detail)]
 

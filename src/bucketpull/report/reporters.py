@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO, cast
 
+from bucketpull.domain.counting import counted
 from bucketpull.domain.progress import Snapshot
 from bucketpull.ports import Reporter
 from bucketpull.report.document import exit_code_of, exit_words_of, snapshot_dict, summary_dict
@@ -68,7 +69,7 @@ class LineReporter:
 
 def missed_text(number: int) -> str:
     """Say how many lines were dropped."""
-    return f"{number} lines were dropped: nobody read them in time, or the disk was full"
+    return f"{counted(number, 'lines were')} dropped: nobody read them in time, or the disk was full"
 
 
 def missed_lines(number: int) -> str:

@@ -13,9 +13,11 @@ from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Final
 
+from bucketpull.domain.counting import one
 from bucketpull.report import figures
 
 DOMAIN: Final = "bucketpull"
+_COUNTED: Final = re.compile(r"^(?: [A-Za-z]+){1,5}")  # what a count is of, with its verb
 _HEAD: Final = "<5I"  # of a .mo file: magic, revision, number of texts, where the tables of English and translated texts are
 _ENTRY: Final = "<2I"  # length and place of one text
 
@@ -77,9 +79,7 @@ TEXTS: dict[str, str] = {
     "duplicates": "listed twice",
     "outstanding": "outstanding",
     "directories": "{} directories",
-    "directories.1": "{} directory",
     "pages": "{} pages",
-    "pages.1": "{} page",
     "comma": ", ",
     "semicolon": "; ",
     "objects": "objects",
@@ -87,7 +87,6 @@ TEXTS: dict[str, str] = {
     "volume": "volume",
     "volumes": "volumes",
     "packs": "{} packs, {}; {} of them open",
-    "packs.1": "{} pack, {}; {} of them open",
     "fetched": "fetched",
     "stages": "stages",
     "stage.listed": "listed",
@@ -201,21 +200,32 @@ class Words:
         self._catalogue = catalogue(language)
 
     def __call__(self, key: str, *values: object) -> str:
-        """Return a text with its values filled in, the first a count in digits where one thing is said otherwise than several (`KEY.1`).
+        """Return a text with its values filled in, in English with what follows the value `1` in the singular.
 
         A key without a text is its own text.
         """
-        one = f"{key}.1"
-        if values[:1] == ("1",) and one in TEXTS:
-            key = one
         text = TEXTS.get(key)
         if text is None:
             return key.rpartition(".")[2]
+        if self.language == "en" and "1" in values:
+            text = _agreeing(text, values)
         return self._catalogue.pgettext(key, text).format(*values)
 
     def message(self, text: str, *contexts: str) -> str:
         """Return what an error or a note says, in this language; for `contexts` see `translated`."""
         return translated(text, self.language, *contexts)
+
+
+def _agreeing(text: str, values: tuple[object, ...]) -> str:
+    first, *pieces = text.split("{}")
+    told = zip(values, pieces, strict=True)
+    return first + "".join(
+        "{}" + (_COUNTED.sub(_singular, after) if value == "1" else after) for value, after in told
+    )
+
+
+def _singular(things: re.Match[str]) -> str:
+    return one(things[0])
 
 
 def language_of(environ: Mapping[str, str]) -> str:
@@ -251,8 +261,19 @@ def patterns(language: str, *contexts: str) -> list[tuple[re.Pattern[str], str]]
 
 
 def pattern(text: str) -> re.Pattern[str]:
-    """Return what a text with `{}` fits."""
-    return re.compile(re.escape(text).replace(r"\{\}", "(.*?)"), re.DOTALL)
+    """Return what a text with `{}` fits, and the same of one thing."""
+    first, *pieces = text.split("{}")
+    found = [re.escape(first)]
+    for piece in pieces:
+        things = _COUNTED.match(piece)
+        end = things.end() if things else 0
+        words = "".join(map(_one_or_several, piece[:end].split(" ")[1:]))
+        found.append(f"(.*?){words}{re.escape(piece[end:])}")
+    return re.compile("".join(found), re.DOTALL)
+
+
+def _one_or_several(word: str) -> str:
+    return rf"\ {word}" if one(word) == word else rf"\ (?:{word}|{one(word)})"
 
 
 def _entries(compiled: bytes) -> Iterator[tuple[str, str, str, str]]:

@@ -20,6 +20,7 @@ from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError
 from bucketpull.transport.amqp_stream import MOST_BODY_BYTES
 from bucketpull.transport.job_key import Key
@@ -252,8 +253,7 @@ class RejectionLog:
         if now - self._told_at.get(kind, now - TOLD_SECONDS) >= TOLD_SECONDS:
             self._told_at[kind] = now
             count = self._untold.pop(kind)
-            what = "a message at the broker was" if count == 1 else f"{count:,} messages at the broker were"
-            self.told(f"{what} not believed: {why}{claims}")
+            self.told(f"{counted(count, 'messages at the broker were')} not believed: {why}{claims}")
 
     def ending(self) -> str:
         """Return, once, that none has been dropped for a while, and how many were in all; "" where there is nothing to tell."""

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from bucketpull.domain.batching import ids_of
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.keys import LONGEST_NAME, LONGEST_PATH
 from bucketpull.domain.memo import Memo
@@ -101,7 +102,7 @@ class ForeignFiles:
         """Say what was put aside, and what keeps folders from their place; "" where nothing is."""
         kept = self._kept.count()
         said = [
-            f"had {kept} files of others where objects belong: kept as NAME.kept, see .bucketpull/kept.txt"
+            f"had {counted(kept, 'files')} of others where objects belong: kept as NAME.kept, see .bucketpull/kept.txt"
             if kept
             else "",
             f"has a file or link of others where the folder {show(self._obstacle)} belongs: its objects lie beside it, in %~NAME%~d"

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.selection import EVERYTHING
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.report.figures import count
 from bucketpull.volumes.ledger import Damage
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.reader import VolumeReader
@@ -75,7 +75,7 @@ def heal(settings: Settings, ledgers: Sequence[DamagedLedger]) -> Healed:
         count_known(each.path, each.volume)
     if pages and not settings.quiet:
         tell(
-            f"{count(pages)} pages are listed again, because entries of ledgers about their objects are damaged"
+            f"{counted(pages, 'pages are')} listed again, because entries of ledgers about their objects are damaged"
         )
     code = run_sync(_as_whole(settings, paths)) if pages and is_done_here else ExitCode.COMPLETE
     with journal_to_read(settings) as reader:

@@ -18,6 +18,7 @@ import msgspec
 from bucketpull import __version__
 from bucketpull.agent.shell import AgentShell
 from bucketpull.coordinator.shell import CoordinatorShell
+from bucketpull.domain.counting import counted
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.parameters import AgentParameters, CoordinatorParameters
@@ -339,11 +340,11 @@ def short_books(objects: int, lost: int) -> str:
     """Say that ledgers hold so many objects less than the books count; `lost` of them are not merely counted twice."""
     if not lost:
         return (
-            f"the ledgers of the volumes hold {objects} objects less than the books count, where what is listed on two pages counts twice; "
+            f"the ledgers of the volumes hold {counted(objects, 'objects')} less than the books count, where what is listed on two pages counts twice; "
             "the next run compares every page with the ledgers"
         )
     return (
-        f"the ledgers of the volumes hold {objects} objects less than the books count; run the same command again: it compares every "
+        f"the ledgers of the volumes hold {counted(objects, 'objects')} less than the books count; run the same command again: it compares every "
         "page with the ledgers, and fetches what is missing; if it says so again, `bucketpull verify VOLUME... --repair` puts the totals right"
     )
 

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ExitCode, VolumeSick
 from bucketpull.journal.volume_numbers import KnownVolume
-from bucketpull.report.figures import count
 from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.processes import ForkedPool
 from bucketpull.volumes.volume import DiskVolume
@@ -106,7 +106,7 @@ def _of_new(
     """Say of new disks that stored objects are not moved to them: a full disk stays full."""
     ids = {each.id for each in known}
     others = ", ".join(each.path or each.id for each in known)
-    there = f"is new to this job: {count(stored)} objects are on {others} already and stay there"
+    there = f"is new to this job: {counted(stored, 'objects')} are on {others} already and stay there"
     return [
         ("volume.new", f"volume {volume.path} {there}, so only what is not stored yet comes here")
         for volume in volumes

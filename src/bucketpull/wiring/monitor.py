@@ -8,6 +8,7 @@ import msgspec
 
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.domain.budget import NO_PRICES, Prices
+from bucketpull.domain.counting import counted
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Pulse
@@ -270,7 +271,7 @@ class Monitor:
                 "warning",
                 "source.silent",
                 f"nothing has come for {duration(silence.seconds)}: {meaning} "
-                f"({silence.reason}, {silence.times} times; asked: {self._asked}); {remedy}",
+                f"({silence.reason}, {counted(silence.times, 'times')}; asked: {self._asked}); {remedy}",
                 "source",
             )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, SourceRefused
 from bucketpull.domain.progress import Snapshot
 from bucketpull.ports import Reporter
@@ -113,7 +114,7 @@ class Notifier:
             self.log.close()
             if self.log.lost:
                 tell(
-                    f"--log-file {self._settings.log_file}: {self.log.lost} lines could not be written: {self.log.reason}; free some space there"
+                    f"--log-file {self._settings.log_file}: {counted(self.log.lost, 'lines')} could not be written: {self.log.reason}; free some space there"
                 )
 
     def _variables(self) -> dict[str, str]:

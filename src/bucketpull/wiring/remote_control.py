@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from bucketpull.coordinator.shell import CoordinatorShell
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
 from bucketpull.domain.messages import Limits
 from bucketpull.domain.model import VolumeState, VolumeStatus
@@ -120,9 +121,7 @@ class JobControl(JournalPanel):
         chosen = None if reason is None else Reason(reason)
         number = await self._shell.change(self._journal.retry, chosen, pattern)
         if number:
-            text = f"{figures.count(number)} failures are work again, asked for by {client}"
-            if number == 1:
-                text = f"1 failure is work again, asked for by {client}"
+            text = f"{counted(number, 'failures are')} work again, asked for by {client}"
             self._monitor.note("info", "failures.retried", text)
         return number
 
@@ -177,9 +176,7 @@ class JobControl(JournalPanel):
         if volume in self._coordinator.fleet.volumes:
             await self._until(volume, VolumeState.LOST, wanted=True)
         self._monitor.note("warning", "volume.given-up", f"volume {volume} was given up by {client}")
-        if pages == 1:
-            return f"volume {volume} is given up; 1 page is listed again for what it held"
-        return f"volume {volume} is given up; {pages:,} pages are listed again for what it held"
+        return f"volume {volume} is given up; {counted(pages, 'pages are')} listed again for what it held"
 
     async def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of `Limits`
         limits = msgspec.structs.replace(self._coordinator.limits, **changes)

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from bucketpull.domain.counting import counted
 from bucketpull.domain.endpoints import OUTAGE, EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason, Remedy, SourceRefused, SourceSilent
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
@@ -16,7 +17,7 @@ from bucketpull.domain.retry import REMEDIES
 from bucketpull.downloader.walk import ListingWalk
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Fetcher, Source
-from bucketpull.report.figures import count, duration
+from bucketpull.report.figures import duration
 from bucketpull.report.reasons import explain
 from bucketpull.sources.registry import credentials_of
 from bucketpull.wiring.output import tell
@@ -263,7 +264,7 @@ def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -
             turn(walk, patience)
             if time.monotonic() >= due and not settings.quiet:
                 due = time.monotonic() + _NEWS_SECONDS
-                tell(f"{count(objects)} objects, {count(walk.pages)} pages listed so far")
+                tell(f"{counted(objects, 'objects')}, {counted(walk.pages, 'pages')} listed so far")
                 _tell_resting(walk)
     for failure in walk.failures[:_SHOWN]:
         tell(f"not listed: {show(failure.directory) or '/'}: {failure.reason}: {failure.detail}")
@@ -275,5 +276,5 @@ def _tell_resting(walk: ListingWalk) -> None:
     if walk.resting is None:
         return
     pages, position, reason = walk.resting
-    others = f" (and {count(pages - 1)} pages more)" if pages > 1 else ""
+    others = f" (and {counted(pages - 1, 'pages')} more)" if pages > 1 else ""
     tell(f"{show(position.directory) or '/'}{others}: {reason}: tried again until it is given up")

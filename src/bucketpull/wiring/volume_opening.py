@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Timer
 from typing import Final
 
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError, VolumeSick
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.values import parse_reserve
@@ -20,7 +21,6 @@ from bucketpull.journal.job_settings import REMEMBERED
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
-from bucketpull.report.figures import count
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.beneath import VOLUME_MARK
@@ -374,7 +374,7 @@ def _refuse(path: str, owner: Owner | None, journal: str, objects: int) -> None:
         return
     source = name_of(owner)
     raise ConfigError(
-        f"volume {path}: has {count(objects)} objects of the job of {source} with journal {owner.journal}; name another folder (one "
+        f"volume {path}: has {counted(objects, 'objects')} of the job of {source} with journal {owner.journal}; name another folder (one "
         f"disk may have several), pull from {source} with that job's --job or --state (and --include for a part), or make a journal of "
         "the volume for this job: `bucketpull rebuild`"
     )

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import BucketpullError, VolumeError
 from bucketpull.domain.values import parse_reserve
 from bucketpull.report.figures import count, size
@@ -74,7 +75,7 @@ class MountPoint(msgspec.Struct):
 def check_files() -> Check:
     """Look at the hard limit of open files, to which every command raises its own; transfers stay below it."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    found = f"{count(limit)} open files a process"
+    found = f"{counted(limit, 'open files')} a process"
     remedy = "as root: `ulimit -Hn 65536`, or LimitNOFILE=65536 for a service: fewer make fewer transfers"
     if limit < _FEW_FILES:
         return failed("open files", found, remedy)
@@ -143,7 +144,7 @@ def _check_identity(path: str, seen: dict[str, str]) -> Iterator[Check]:
         yield passed(path, "no volume yet; `sync` makes it one")
         return
     user = reader.user()
-    held = f"volume {reader.id} with {count(reader.ledger.objects)} objects"
+    held = f"volume {reader.id} with {counted(reader.ledger.objects, 'objects')}"
     reader.close()
     other = seen.setdefault(reader.id, path)
     if other != path:

@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from bucketpull.cli.doctor.machine import Check, CheckResult, failed, passed, warned
+from bucketpull.domain.counting import counted
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.domain.exchange import Response, Wanted
@@ -146,11 +147,11 @@ class SourceChecks:
                     )
                     yield failed(shown(spec), f"{key}: its bytes are not those of the origin", remedy)
                     return
-        number = count(len(objects))
+        number = len(objects)
         found = (
-            f"{number} objects of {title} are byte for byte those of the origin"
+            f"{counted(number, 'objects come')} from {title}, byte for byte as from the origin"
             if compared
-            else f"{number} objects of {title} come"
+            else f"{counted(number, 'objects come')} from {title}"
         )
         yield passed(shown(spec), found)
 
@@ -287,7 +288,7 @@ def _check_list(client: SourceClient, page: Page) -> Iterator[Check]:
             meaning, remedy = explain(verdict.reason)
             yield failed("list", f"{key}: {meaning} ({verdict.detail})", remedy)
             return
-    yield passed("list", f"its first {count(len(found))} objects come")
+    yield passed("list", f"its first {counted(len(found), 'objects come')}")
 
 
 def _check_order(client: SourceClient, first: Page) -> Iterator[Check]:

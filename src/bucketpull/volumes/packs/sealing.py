@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from bucketpull.domain.counting import counted
 from bucketpull.domain.record import Sealed
 from bucketpull.volumes import beneath
 from bucketpull.volumes.beneath import OwnDirectory, closing_fd
@@ -186,7 +187,7 @@ def _main(directory: str, *packs: str) -> None:
         if damaged:
             _tell(
                 NOT
-                + f"pack {pack} is damaged in {damaged} places; run `bucketpull verify --hash --repair`".encode()
+                + f"pack {pack} is damaged in {counted(damaged, 'places')}; run `bucketpull verify --hash --repair`".encode()
             )
         _tell(msgspec.json.encode(sealed))
 

@@ -159,8 +159,14 @@ export function language() {
   return index ? "zh" : "en";
 }
 
+/** Return the singular of a regular noun. */
+function one(things) {
+  return things.replace(/([a-z][^s])s$/, "$1");
+}
+
 export function t(key, ...values) {
   const texts = TEXTS[key];
   const text = texts ? texts[index] : key.split(".").pop();
-  return text.replace(/\{(\d)\}/g, (_, number) => values[number]);
+  return text.replace(/\{(\d)\}( [a-z]+)?/g, (_, number, things = "") =>
+    `${values[number]}${String(values[number]) === "1" ? one(things) : things}`);
 }

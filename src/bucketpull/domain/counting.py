@@ -1,0 +1,21 @@
+"""Counts in words: `1 object`, `1,234 objects`."""
+
+import re
+from typing import Final
+
+_ONE: Final = {"are": "is", "were": "was", "have": "has", "come": "comes"}
+_PLURAL: Final = re.compile(r"(?<=[a-z]{2})(?:ies|(?<!s)s|(?<=ss)es)$", re.IGNORECASE)
+
+
+def counted(number: int, things: str) -> str:
+    """Write a number and what it counts, which is given in the plural, with its verb where it has one: `1 file was`, `2,000 files were`."""
+    return f"{number:,} {one(things) if number == 1 else things}"
+
+
+def one(things: str) -> str:
+    """Return the singular of regular nouns, and of the verbs that follow them."""
+    return " ".join(_ONE.get(word) or _PLURAL.sub(_singular, word) for word in things.split(" "))
+
+
+def _singular(end: re.Match[str]) -> str:
+    return "y" if end[0].lower() == "ies" else ""
