@@ -228,7 +228,7 @@ class Machine:
             elif way == "fail":
                 batch.fail(leaf, index, Reason.REJECTED, 1)
             else:
-                batch.defer(leaf, index)
+                batch.defer(leaf, index, 4)
         self.tell_if(process, batch, number % 5 == 0)
 
     def tell_if(self, process, batch, in_part):

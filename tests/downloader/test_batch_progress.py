@@ -52,7 +52,7 @@ def test_odd_sizes_paths_and_sums_keep_to_their_objects_when_others_fail():
     batch.store(leaf, 1, 20, None)
     batch.store(leaf, 2, 3, b"odd/path")
     leaf.note_md5(2, b"m" * 16)
-    batch.defer(leaf, 3)
+    batch.defer(leaf, 3, 4)
     outcome = batch.outcome()
 
     (record,) = records(outcome)
@@ -108,7 +108,7 @@ def test_each_object_is_in_one_place(plan):
             elif mark == "f":
                 batch.fail(leaf, index, Reason.REJECTED, 1)
             elif mark == "d":
-                batch.defer(leaf, index)
+                batch.defer(leaf, index, 4)
             else:
                 batch.displace(leaf, index, Reason.VOLUME_FULL, "")
     outcome = batch.outcome()

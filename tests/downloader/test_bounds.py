@@ -6,7 +6,7 @@ from tests.downloader.rig import Rig, names_of
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.parameters import Bounds
-from bucketpull.domain.retry import BOUNDS, LAST_PASS, Scope, next_page_try, next_try
+from bucketpull.domain.retry import BOUNDS, LAST_PASS, PASSES, Scope, most_tries, next_page_try, next_try
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer
 
@@ -90,6 +90,22 @@ def test_an_object_that_gets_a_reason_for_ever_ends_alone(reason, routes, stream
     assert job.failed[0].attempts <= 4 * 8 * len(routes)
     assert rig.clock.seconds < MOST_SECONDS
     assert rig.fatals == []
+
+
+@pytest.mark.parametrize("routes", [("edge", "origin"), ("origin",)])
+@pytest.mark.parametrize("reason", [Reason.TRUNCATED, Reason.SERVER_ERROR])
+def test_the_requests_of_all_passes_are_counted(reason, routes):
+    def answer(request):
+        return Answer(failure=reason) if request.url.endswith("n007") else Answer(body=BODY)
+
+    rig = Rig(answer, routes=routes)
+    rig.mount()
+    job = Job(rig)
+    job.pull([part_of(b"d", dict.fromkeys(names(OTHERS), len(BODY)))])
+
+    assert [failure.attempts for failure in job.failed] == [
+        most_tries(reason) * (len(PASSES) + 1) * len(routes)
+    ]
 
 
 @pytest.mark.parametrize("streamed", [1, 1 << 20])

@@ -65,10 +65,14 @@ class Objects(Value):
 
 
 class Part(Objects):
-    """Objects as they were listed. `versions` and `urls` are as in `exchange.Wanted`, or empty where no object has one."""
+    """Objects as they were listed. `versions` and `urls` are as in `exchange.Wanted`, or empty where no object has one.
+
+    `tried` counts the requests for each in earlier passes; it is empty before the second one.
+    """
 
     versions: list[Text] = []
     urls: list[Text] = []
+    tried: list[Count] = []
 
     def rows(self) -> Iterator[tuple[bytes, int, int, str, str]]:
         """Give name, size, mtime, version and URL of each object."""
@@ -100,6 +104,7 @@ class Part(Objects):
             self.mtimes[start:end],
             self.versions[start:end],
             self.urls[start:end],
+            self.tried[start:end],
         )
 
     def take(self, indexes: Sequence[int]) -> "Part":
@@ -112,6 +117,7 @@ class Part(Objects):
             [self.mtimes[index] for index in indexes],
             [self.versions[index] for index in indexes] if self.versions else [],
             [self.urls[index] for index in indexes] if self.urls else [],
+            [self.tried[index] for index in indexes] if self.tried else [],
         )
 
 
@@ -120,7 +126,7 @@ class Position(Value):
 
     `until` ends a range of a directory that is listed in parallel (the source's own marker, "" is the end).
     `digest` is that of the page as it was last listed and settled, b"" if never: an equal page yields no work.
-    `passes` says in how many passes this position has failed.
+    `passes` says in how many passes this position has failed, `tried` how many requests they took.
     """
 
     directory: bytes
@@ -128,6 +134,7 @@ class Position(Value):
     until: Text = ""
     digest: bytes = b""
     passes: Int = 0
+    tried: Count = 0
 
 
 class Page(Value):

@@ -166,18 +166,21 @@ class BatchProgress:
     def fail(
         self, leaf: PartProgress, index: int, reason: Reason, attempts: int, status: int = 0, detail: str = ""
     ) -> None:
-        """End an object: it cannot be had, for good."""
+        """End an object: it cannot be had, for good, after so many requests in this pass."""
         part = leaf.part
         leaf.marks[index] = FAILED
         self.left -= 1
         listed = (part.directory, part.names[index], part.sizes[index], part.mtimes[index], part.cursor)
         version, url = part.versions[index] if part.versions else "", part.urls[index] if part.urls else ""
-        detail = detail[:DETAIL_CHARACTERS]
+        detail, attempts = detail[:DETAIL_CHARACTERS], attempts + (part.tried[index] if part.tried else 0)
         self.failures.append(Failure(*listed, reason, attempts, status, detail, version, url))
 
-    def defer(self, leaf: PartProgress, index: int) -> None:
+    def defer(self, leaf: PartProgress, index: int, attempts: int) -> None:
         """End an object for this pass: it failed too often for reasons that may pass."""
         leaf.marks[index] = DEFERRED
+        part = leaf.part
+        part.tried = part.tried or [0] * len(part.names)
+        part.tried[index] += attempts
         self.left -= 1
 
     def displace(self, leaf: PartProgress, index: int, trouble: Reason, detail: str) -> None:

@@ -111,7 +111,7 @@ class Remedies:
             self._doubted(transfer, verdict)
             return
         assert verdict.reason is not None
-        transfer.tries = max(0, transfer.tries - 1)
+        transfer.tries, transfer.asked = max(0, transfer.tries - 1), transfer.asked - 1
         self._retried(transfer, verdict.reason)
         self._routing.choose(transfer)
         self.line_up(transfer)
@@ -161,7 +161,7 @@ class Remedies:
 
     def _defer(self, transfer: Transfer) -> None:
         self.let_go(transfer, keep=True)
-        transfer.batch.defer(transfer.leaf, transfer.index)
+        transfer.batch.defer(transfer.leaf, transfer.index, transfer.asked)
         self._volumes.report(transfer.batch)
 
     def hostless(self, transfer: Transfer, reason: Reason, detail: str) -> None:

@@ -255,6 +255,7 @@ class Scan:
         """End this pass of a position: it becomes new work, one pass older, with the receipt of its survey."""
         self._retried(wanted, error.reason)
         wanted.position.passes += 1
+        wanted.position.tried += wanted.tries
         wanted.progress.receipt.positions.append(wanted.position)
         self._end_one(wanted.progress)
 
@@ -315,7 +316,7 @@ class Scan:
         """Add the failure of a page, or of something on it, to its receipt."""
         position = wanted.position
         self._meter.failures[error.reason] += 1
-        place, attempts = (position.directory, b"", 0, 0, position.cursor), position.passes + wanted.tries
+        place, attempts = (position.directory, b"", 0, 0, position.cursor), position.tried + wanted.tries
         failure = Failure(*place, error.reason, attempts, status, error.detail[:300])
         wanted.progress.receipt.failures.append(failure)
 

@@ -20,8 +20,8 @@ _NO_TARGET = Target("", "", Limiter())
 class Transfer(Wanted, gc=False, eq=False):
     """One object that was taken from its assignment and has not ended.
 
-    `at` is the index of its endpoint in `routes`, `least` that of the first which has not denied it; `tries` counts requests there, `asked` all of them. `held` is what it counts in
-    the memory's bound, `stored` the size of what came. `doubt` is why the last answer was not believed, `earlier` the body of one
+    `at` is the index of its endpoint in `routes`, `least` that of the first which has not denied it; `tries` counts requests there, `asked` all
+    of this pass, neither those for which the endpoint is to blame. `held` is what it counts in the memory's bound, `stored` the size of what came. `doubt` is why the last answer was not believed, `earlier` the body of one
     that was whole. `unsure` is what was doubted in an answer that is believed all the same. `accepts` are the contents, by MD5,
     that a large object may have, with what is doubted then; None is any. `is_large` says that it is streamed although it is listed as
     smaller than what is. `claim` is the MD5 of a file of others that lies in its place,

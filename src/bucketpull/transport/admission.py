@@ -155,10 +155,8 @@ def _objects_of(draft: BatchDraft) -> int:
 
 def _is_table(part: Part) -> bool:
     count = len(part.names)
-    return {len(part.sizes), len(part.mtimes)} == {count} and {len(part.versions), len(part.urls)} <= {
-        0,
-        count,
-    }
+    optional = {len(part.versions), len(part.urls), len(part.tried)}
+    return {len(part.sizes), len(part.mtimes)} == {count} and optional <= {0, count}
 
 
 def works_of(message: FromWorker) -> Sequence[int]:
