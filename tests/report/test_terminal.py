@@ -11,12 +11,13 @@ import threading
 import time
 import tty
 
+import msgspec
 import pyte
 import pytest
 from rich.console import Console
 
 from bucketpull.domain.model import VolumeState
-from bucketpull.domain.progress import Note, StageProgress
+from bucketpull.domain.progress import JobState, Note, StageProgress
 from bucketpull.report.reporters import EventReporter, LineReporter, QuietReporter, open_reporter
 from bucketpull.report.terminal import TerminalReporter, display
 from bucketpull.report.words import Words
@@ -240,6 +241,21 @@ def test_the_display_names_the_object_that_everything_waits_for(terminal, runnin
     running.machines[0].still_seconds = 42.0
 
     assert "waiting for logs/2024/big.bin, 42 s" in "\n".join(shown(terminal, running))
+
+
+def test_nothing_that_says_why_or_how_much_is_cut_in_80_columns(running):
+    waiting, away = running.machines[0], JobState.NO_BROKER
+    waiting.waiting_for, waiting.still_seconds = "photos/2024/06/" + "a-long-name/" * 6 + "IMG_1.jpg", 42.0
+    running.volumes[0].path = "/mnt/" + "a-long-mount-point/" * 5 + "disk1"
+
+    told = screen_of(running)
+    unheard = screen_of(msgspec.structs.replace(running, state=away, unheard_seconds=125.0))
+
+    assert "waiting for photos/2024/06/" in told
+    assert "/IMG_1.jpg, 42 s" in told
+    assert "/disk1" in told
+    assert told.count("75.0 MB/s") == len(running.volumes)
+    assert "while the broker cannot be reached, for 2 min 5 s now" in unheard
 
 
 def screen_of(running):

@@ -9,10 +9,11 @@ from bucketpull.domain.progress import ENDED, STANDING, Estimate, JobState, Rate
 from bucketpull.report import figures
 from bucketpull.report.document import endpoints_of, exit_code_of, exit_words_of, waited_for
 from bucketpull.report.events import state_of
-from bucketpull.report.printable import columns, label, table
+from bucketpull.report.printable import columns, fitted, label, printable, table
 from bucketpull.report.words import Words
 
 _NO_BREAK: Final = "\xa0"
+_KEY_COLUMNS = 48
 WIDEST = 139  # columns; a Chinese character takes two, and a time before the line 20
 
 
@@ -152,10 +153,11 @@ def _volumes(snapshot: Snapshot, words: Words) -> list[str]:
 
 
 def waiting_text(snapshot: Snapshot, words: Words) -> str:
-    """Say which object is waited for, for how long, and for how long at most; "" where objects end."""
+    """Say which object is waited for, its key shortened, for how long, and for how long at most; "" where objects end."""
     key, *seconds = waited_for(snapshot)
     if not key:
         return ""
+    key = fitted(printable(key), _KEY_COLUMNS)
     still, most = (figures.duration(each, words.language) for each in seconds)
     return words("waiting_for.most", key, still, most) if seconds[1] else words("waiting_for", key, still)
 

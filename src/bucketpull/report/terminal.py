@@ -33,7 +33,7 @@ from bucketpull.domain.progress import JobState, Note, Snapshot
 from bucketpull.report import figures
 from bucketpull.report.document import endpoints_of, lists_only
 from bucketpull.report.events import state_of
-from bucketpull.report.printable import printable
+from bucketpull.report.printable import columns, fitted, printable
 from bucketpull.report.summary import (
     by_reason,
     limit_text,
@@ -61,6 +61,7 @@ _STATES = {
 }
 _VOLUMES = {VolumeState.OPEN: "green", VolumeState.SICK: "bold red", VolumeState.LOST: "bold red"}
 _COLUMNS, _LINES = 80, 25  # of a terminal that does not say
+_BESIDE_NAME, _LEAST_NAME = 48, 32  # columns of a volume's numbers, and of its name
 _LEVELS = {"warning": "yellow", "error": "bold red"}
 
 
@@ -149,7 +150,7 @@ class Bar:
 
 def display(snapshot: Snapshot, words: Words, width: int, height: int) -> RenderableType:
     """Lay the job out for a terminal of so many columns and lines."""
-    head = [_title(snapshot, words), _overall(snapshot), _when(snapshot, words), Text()]
+    head = [_title(snapshot, words), _overall(snapshot), _when(snapshot, words, width), Text()]
     facts, notes = _facts(snapshot, words), _notes(snapshot, words)
     distributed = len(snapshot.machines) > 1
     wide = width >= WIDE
@@ -158,7 +159,8 @@ def display(snapshot: Snapshot, words: Words, width: int, height: int) -> Render
     tables: list[RenderableType] = []
     if snapshot.volumes:
         share = room if not distributed else max(3, room // 2)
-        tables.append(_volumes(snapshot.volumes, words, share, distributed))
+        name = _LEAST_NAME if wide else max(_LEAST_NAME, width - _BESIDE_NAME)
+        tables.append(_volumes(snapshot.volumes, words, share, name, distributed))
     if distributed:
         tables.append(
             _machines(
@@ -208,11 +210,12 @@ def _overall(snapshot: Snapshot) -> RenderableType:
     return row
 
 
-def _when(snapshot: Snapshot, words: Words) -> RenderableType:
+def _when(snapshot: Snapshot, words: Words, width: int) -> RenderableType:
     estimate = snapshot.estimate
     done = figures.size(estimate.share * estimate.total_bytes)
     amount = words("of", done, figures.size(estimate.total_bytes)) if estimate.total_bytes else ""
-    return _ends(Text(time_left(snapshot, words)), Text(amount, "dim"))
+    left = time_left(snapshot, words)
+    return _ends(Text(left), Text(amount if columns(left + amount) < width else "", "dim"))
 
 
 def _facts(snapshot: Snapshot, words: Words) -> Table:
@@ -232,7 +235,7 @@ def _facts(snapshot: Snapshot, words: Words) -> Table:
     facts.add_row(words("listing"), f"{listed}  {words('directories', figures.count(books.directories))}")
     waiting = waiting_text(snapshot, words)
     if waiting:
-        facts.add_row("", _text(waiting, "yellow", no_wrap=True, overflow="ellipsis"))
+        facts.add_row("", _text(waiting, "yellow"))
     if snapshot.cost is not None:
         spent = words("spent", figures.size(snapshot.spent.bytes), figures.count(snapshot.spent.requests))
         facts.add_row(
@@ -308,7 +311,7 @@ def _books(snapshot: Snapshot, words: Words) -> Text:
     return text
 
 
-def _volumes(volumes: list[VolumeStatus], words: Words, lines: int, distributed: bool) -> Table:
+def _volumes(volumes: list[VolumeStatus], words: Words, lines: int, width: int, distributed: bool) -> Table:
     table = _table(words("volume"), "", words("free"), words("objects"), words("speed"))
     shown = _shortened(len(volumes), lines)
     for volume in volumes[:shown]:
@@ -316,7 +319,9 @@ def _volumes(volumes: list[VolumeStatus], words: Words, lines: int, distributed:
         name = f"{volume.machine}:{volume.path}" if distributed else volume.path
         sick = volume.state is not VolumeState.OPEN
         table.add_row(
-            _text(name, "bold" if not sick else _VOLUMES.get(volume.state, "yellow")),
+            _text(
+                fitted(printable(name), width), "bold" if not sick else _VOLUMES.get(volume.state, "yellow")
+            ),
             Text(words("volume." + volume.state), _VOLUMES.get(volume.state, "yellow"))
             if sick
             else Bar(used, "cyan" if used < 0.95 else "yellow", 10),
