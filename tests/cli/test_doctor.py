@@ -113,7 +113,7 @@ def test_objects_that_a_job_would_have_by_rest_are_not_asked_of_the_cdn(user, bu
 
     checks = user.json("doctor", "upyun://photos")
 
-    assert next(check["found"] for check in checks if check["name"] == "CDN").startswith("1 objects")
+    assert next(check["found"] for check in checks if check["name"] == "CDN").startswith("1 object ")
 
 
 def test_where_a_job_would_have_all_objects_by_rest_one_is_fetched_so(user, bucket, tmp_path):

@@ -72,7 +72,7 @@ def test_unpack_makes_a_volume_of_files_and_goes_on(pulled):
     assert (pulled.folder / "files" / KEY).read_bytes() == content(KEY, 1100, 0)
     count = len(list((pulled.folder / "files").glob("*/*.jpg")))
     (pulled.folder / "files" / KEY).unlink()
-    assert "1 objects" in pulled.run("unpack", "disk1", "files").stderr
+    assert "1 object, " in pulled.run("unpack", "disk1", "files").stderr
     assert len(list((pulled.folder / "files").glob("*/*.jpg"))) == count
     pulled.run("verify", "files", "--hash")
 
@@ -85,7 +85,7 @@ def test_unpack_keeps_other_files_that_lie_where_objects_belong_and_says_so(pull
 
     told = pulled.run("unpack", "disk1", "files").stderr
 
-    assert "had 1 files of others where objects belong: kept as NAME.kept" in told
+    assert "had 1 file of others where objects belong: kept as NAME.kept" in told
     assert theirs.with_name(f"{theirs.name}.kept").read_bytes() == b"somebody else's"
     assert theirs.read_bytes() == content(KEY, 1100, 0)
     assert not again.with_name(f"{again.name}.kept").exists(), "as long and as old as the object"

@@ -92,7 +92,7 @@ def test_repair_fetches_exactly_what_is_wrong_and_leaves_strangers(user, pulled)
 def test_a_repair_with_nothing_left_ends_with_0(user, pulled):
     (user.folder / "disk1/2024/img-01.jpg").unlink()
 
-    assert "1 of 1 objects were fetched again" in user.run("verify", "disk1", "--repair").stderr
+    assert "1 of 1 object was fetched again" in user.run("verify", "disk1", "--repair").stderr
     user.run("verify", "disk1", "--repair")
 
     assert user.json("status")[0]["counters"]["stored"] == 100

@@ -77,7 +77,7 @@ def test_one_object_that_is_lost_from_a_ledger_is_told_and_fetched_by_the_next_r
 
     with running(job) as process:
         errors = ended(process, expect=3)
-    assert "hold 1 objects less than the books count" in errors
+    assert "hold 1 object less than the books count" in errors
     assert "run the same command again" in errors.splitlines()[-1]
     assert "bucketpull retry" not in errors
 

@@ -151,7 +151,7 @@ def test_a_file_of_ours_that_was_edited_is_kept_when_its_object_changes(make_job
     _, errors = process.communicate(timeout=60)
 
     assert process.returncode == 0, errors
-    assert "had 1 files of others where objects belong" in errors
+    assert "had 1 file of others where objects belong" in errors
     assert Path(f"{path}.kept").read_bytes() == b"edited by hand"
     assert not Path(job.volumes[0], changed.key + ".kept").exists()
     assert job.summary()["stored"] == 2

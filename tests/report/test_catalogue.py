@@ -23,7 +23,8 @@ def in_catalogue(*contexts):
 
 
 def test_every_text_of_the_catalogue_is_said_somewhere():
-    code = "".join(path.read_text() for path in translations.SOURCE.rglob("*.py"))
+    written = "".join(path.read_text() for path in translations.SOURCE.rglob("*.py"))
+    code = re.sub(r"\{counted\([^{}]*, '([a-z ]+)'\)\}", r"{} \1", written)
     texts = in_catalogue("message", "check")
     pieces = {piece.strip() for text in texts for piece in text.split("{}") if len(piece.strip()) > 12}
 
@@ -75,7 +76,7 @@ def test_what_verify_finds_is_said_in_chinese(text):
 
 def test_what_unpack_says_is_said_in_chinese():
     damaged = "volume d: a.jpg in pack 012345-0-000000 is damaged; `bucketpull verify d --hash --repair` fetches it again"
-    kept = "had 1 files of others where objects belong: kept as NAME.kept, see .bucketpull/kept.txt"
+    kept = "had 1 file of others where objects belong: kept as NAME.kept, see .bucketpull/kept.txt"
     theirs = ".bucketpull belongs to user 65534; run as that user, or look at what is in it and give it to this one with chown -R"
 
     assert translated(damaged, "zh").startswith("磁盘 d：包 012345-0-000000 中的 a.jpg 已损坏")

@@ -34,7 +34,7 @@ def test_lines_that_could_not_be_written_are_counted_and_told_when_some_can(tmp_
 
     lines = (tmp_path / "log").read_text()
     assert "info: kept" in lines
-    assert "warning: 1 lines were dropped" in lines
+    assert "warning: 1 line was dropped" in lines
 
 
 def record(text: str) -> logging.LogRecord:

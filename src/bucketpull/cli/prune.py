@@ -256,7 +256,7 @@ class _Pruning:
     def _tell(self, comparison: Comparison, gone: int) -> None:
         if gone > self._most.of(comparison.held):
             tell(
-                f"{count(gone)} of {counted(comparison.held, 'objects')} are gone at the source, more than --max-delete "
+                f"{count(gone)} of {counted(comparison.held, 'objects are')} gone at the source, more than --max-delete "
                 f"{self._most.text} allows: nothing is removed; look at them, then raise it"
             )
         elif not self._settings.quiet:

@@ -307,7 +307,7 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
         fetched = wanted - gone - left_over - max(0, books.failed - before.failed)
         if not settings.quiet:
             tell(
-                f"volume {reader.path}: {count(fetched)} of {counted(wanted, 'objects')} were fetched again; the sums above are those of the whole job"
+                f"volume {reader.path}: {count(fetched)} of {counted(wanted, 'objects were')} fetched again; the sums above are those of the whole job"
             )
     if gone:
         tell(

@@ -253,7 +253,10 @@ class RejectionLog:
         if now - self._told_at.get(kind, now - TOLD_SECONDS) >= TOLD_SECONDS:
             self._told_at[kind] = now
             count = self._untold.pop(kind)
-            self.told(f"{counted(count, 'messages at the broker were')} not believed: {why}{claims}")
+            what = (
+                "a message at the broker was" if count == 1 else counted(count, "messages at the broker were")
+            )
+            self.told(f"{what} not believed: {why}{claims}")
 
     def ending(self) -> str:
         """Return, once, that none has been dropped for a while, and how many were in all; "" where there is nothing to tell."""
