@@ -245,6 +245,15 @@ def test_stop_lets_the_local_worker_hand_back_and_leave(start):
     assert harness.coordinator.state == "interrupted"
 
 
+def test_a_local_worker_that_has_not_said_a_word_yet_is_told_to_stop_too(start):
+    """The job ended, and then waited for it for fifty seconds."""
+    harness = start(local_machines=frozenset({"m1"}))
+    harness.also(harness.coordinator.stop())
+    assert has_stop(harness.controls("m1"))
+    harness.hear()
+    assert harness.has_ended
+
+
 def test_stop_waits_no_longer_than_it_is_told(start):
     harness = start(local_machines=frozenset({"m1"}), stop_seconds=3.0)
     harness.hear(pulse())

@@ -123,7 +123,7 @@ class Coordinator:
         if self._stop_at is None:
             self._stop_at = self.at.monotonic + self._parameters.stop_seconds
             self.state = JobState.INTERRUPTED
-            yield from self._dismiss(self._local())
+            yield from self._dismiss(set(self._parameters.local_machines))  # one may not have said a word yet
 
     def set_limits(self, limits: Limits) -> Routine[None]:
         """Change the limits of the whole job; each worker gets its share."""
