@@ -11,8 +11,8 @@ from tests.transport.conftest import KEY, SECONDS, VERSION, Job, pulse, receipt,
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Control, Goodbye, Limits, Poison, Pulse
+from bucketpull.transport import amqp, mailbox, rabbitmq
 from bucketpull.transport import inbox as inbox_module
-from bucketpull.transport import rabbitmq
 from bucketpull.transport.amqp import unreachable
 from bucketpull.transport.envelope import Session
 from bucketpull.transport.inbox import RabbitInbox
@@ -264,6 +264,33 @@ def test_no_broker_at_all_is_told_within_seconds(monkeypatch):
         assert "the broker at 127.0.0.1:1 cannot be reached: Connection refused; check --broker" in str(
             told.value
         )
+
+    run(scenario)
+
+
+def test_a_link_ends_though_the_client_raises_an_error_in_place_of_its_cancellation(monkeypatch):
+    monkeypatch.setattr(mailbox, "CANCELLED_AGAIN_SECONDS", 0.05)
+
+    async def scenario():
+        tries = asyncio.Queue()
+
+        async def connected(_url):
+            tries.put_nowait(None)
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if not swallowed:
+                    swallowed.append(True)
+                    raise ConnectionError("the server closed the connection") from None
+                raise
+
+        swallowed = []
+        monkeypatch.setattr(amqp, "connected", connected)
+        link = amqp.Link("amqp://guest:guest@127.0.0.1/", {}, {}, {})
+        link.start()
+        await tries.get()
+        await asyncio.wait_for(link.close(), SECONDS)
+        assert swallowed
 
     run(scenario)
 

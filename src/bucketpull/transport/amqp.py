@@ -30,7 +30,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport.amqp_stream import FilteredTransport
-from bucketpull.transport.mailbox import Mailbox
+from bucketpull.transport.mailbox import Mailbox, end_tasks
 
 HEARTBEAT_SECONDS: Final = 10
 # What a broker's URL may ask for, as the client documents it.
@@ -128,8 +128,7 @@ class Link:
     async def close(self) -> None:
         """Disconnect; messages that are not acknowledged are delivered again to the next consumer."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     async def run(self) -> None:
         """Connect, and reconnect, until cancelled."""

@@ -1,9 +1,11 @@
 """What background tasks have found, for those who wait for it. They learn it, too, when such a task ends, which it never should."""
 
 import asyncio
+from collections.abc import Collection
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+CANCELLED_AGAIN_SECONDS = 5.0  # closing two connections in order takes up to 4
 
 
 class Mailbox(Generic[T]):
@@ -47,3 +49,17 @@ class Mailbox(Generic[T]):
         if not task.cancelled():
             error = task.exception() or RuntimeError(f"task {task.get_name()} ended")
             self._found.put_nowait(error)
+
+
+async def end_tasks(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks until all have ended, whatever they end with.
+
+    Once may not do: where a cancellation meets the end of a connection, the client raises an error of its own in its place, and a
+    task that tries again after errors goes on.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCELLED_AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -21,7 +21,7 @@ from bucketpull.transport.admission import MOST_FALSE_CLAIMS, Admission, claims_
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refused, unreachable
 from bucketpull.transport.envelope import Direction, Header, Rejected, RejectionLog, Session
 from bucketpull.transport.job_key import COORDINATOR, JobKey
-from bucketpull.transport.mailbox import Mailbox
+from bucketpull.transport.mailbox import Mailbox, end_tasks
 from bucketpull.transport.queues import QueueNames, QueueType
 from bucketpull.transport.remote_query import Answering, taken
 from bucketpull.transport.wire import Echo, Greeting, Query, SealedWork, encode
@@ -171,9 +171,7 @@ class RabbitTransport:
         """See `ports.Transport`: waits a few seconds for the last messages to be sent."""
         if self._tasks:
             await asyncio.wait({asyncio.ensure_future(self._outbox.join())}, timeout=CLOSE_SECONDS)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self.answering.close()
         await self.link.close()
 

@@ -12,6 +12,7 @@ from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport import wire
 from bucketpull.transport.amqp import REFUSED, Link, connected, login_refused, unreachable, with_heartbeat
 from bucketpull.transport.envelope import Direction, Header, Rejected, Sealer, Session
+from bucketpull.transport.mailbox import end_tasks
 from bucketpull.transport.queues import QueueNames
 from bucketpull.transport.wire import Query, QueryAnswer, encode
 
@@ -174,10 +175,7 @@ class Answering:
 
     async def close(self) -> None:
         """Stop answering."""
-        telling = list(self._telling)
-        for task in telling:
-            task.cancel()
-        await asyncio.gather(*telling, return_exceptions=True)
+        await end_tasks(list(self._telling))
 
     def _told(self, telling: asyncio.Task[None]) -> None:
         self._telling.discard(telling)

@@ -36,6 +36,7 @@ from bucketpull.report.nonblocking_stream import flush_all
 from bucketpull.report.own_file import replacing
 from bucketpull.report.reporters import open_reporter
 from bucketpull.sources.source_settings import SourceSettings
+from bucketpull.transport.mailbox import end_tasks
 from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.volumes.volume import DiskVolume
 from bucketpull.web import control_socket
@@ -323,10 +324,7 @@ class Job:
             await booking
             await asyncio.wait({working}, timeout=_LEAVE_SECONDS)
         finally:
-            tasks = (booking, working, watching, timing, recording)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks((booking, working, watching, timing, recording))
             await shell.close()
         self.coordinator.conclude()
         if self.coordinator.missing:
