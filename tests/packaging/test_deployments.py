@@ -86,6 +86,13 @@ def test_the_image_is_built_from_the_checkout_and_runs_as_an_ordinary_user():
         assert (EXAMPLES / "compose" / service["build"]["context"]).resolve() == EXAMPLES.parent
 
 
+def test_the_health_check_of_a_coordinator_asks_for_the_page_that_it_serves():
+    coordinate = yaml.safe_load((EXAMPLES / "compose/compose.yaml").read_text())["services"]["coordinate"]
+    address = coordinate["command"].split(" --dashboard ")[1]
+
+    assert f"http://{address}/" in coordinate["healthcheck"]["test"][-1]
+
+
 UNITS = sorted((EXAMPLES / "systemd").glob("*.service"))
 MOST_EXPOSED = 30  # tenths, of the 10.0 of a unit without any bounds
 
