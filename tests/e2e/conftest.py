@@ -15,6 +15,16 @@ import pytest
 from upyun_simulator import Simulator, content
 
 COMMAND = (sys.executable, "-m", "bucketpull")
+COORDINATOR_STEPS = (
+    "claimed",
+    "received",
+    "committed",
+    "acknowledged",
+    "intended",
+    "synced",
+    "appended",
+    "settled",
+)
 DEADLINE_SECONDS = 120
 
 

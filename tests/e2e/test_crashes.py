@@ -8,17 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.e2e.conftest import COORDINATOR_STEPS
 
-COORDINATOR_STEPS = (
-    "claimed",
-    "received",
-    "committed",
-    "acknowledged",
-    "intended",
-    "synced",
-    "appended",
-    "settled",
-)
 WRITER_STEPS = ("opened", "written", "closed", "renamed")
 OBJECTS = 3000
 

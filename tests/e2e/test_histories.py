@@ -14,21 +14,11 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from tests.chaos.draws import children
-from tests.e2e.conftest import COMMAND
+from tests.e2e.conftest import COMMAND, COORDINATOR_STEPS
 
 import bucketpull
 
-STEPS = (
-    "claimed",
-    "received",
-    "committed",
-    "acknowledged",
-    "intended",
-    "synced",
-    "appended",
-    "settled",
-    "removal_noted",
-)
+STEPS = (*COORDINATOR_STEPS, "removal_noted")
 BUDGET_SPENT = 6
 EDITED = b"edited"
 
