@@ -49,6 +49,19 @@ def test_cat_of_what_is_not_there_writes_nothing_and_ends_with_3(pulled):
     assert bytes_of(pulled, "cat", "../disk1/.bucketpull/ledger", "disk1", expect=3) == b""
 
 
+def test_cat_of_what_a_pack_has_no_longer_to_its_end_ends_with_3(user, service):
+    user.knows(service).run(*SYNC, "--pack", "--processes", "1")
+    [pack] = (user.folder / "disk1/packs").glob("*.tar")
+    with open(pack, "r+b") as file:
+        file.truncate(1024)
+    key = pack.read_bytes()[:100].rstrip(b"\0").decode()
+
+    data, told = outputs_of(user, "cat", key, "disk1", expect=3)
+
+    assert content(key, 1100, 0)[:512].startswith(data)
+    assert "the file ends within the object" in told
+
+
 def test_cat_of_an_object_that_two_disks_have_writes_the_newer_version_and_names_the_other(user, bucket):
     service = bucket("2024=flat:2,size=900")
     user.knows(service).run(*SYNC)

@@ -44,6 +44,8 @@ def _write(settings: Settings, key: str) -> ExitCode:
     with Bucket(paths) as bucket:
         try:
             file = _open(bucket, os.fsencode(key))
+            while piece := file.read(_PIECE_BYTES):
+                sys.stdout.buffer.write(piece)
         except KeyError:
             tell(
                 f"{key}: is on none of {', '.join(paths)}; `bucketpull where` says whether the job has it elsewhere"
@@ -52,8 +54,6 @@ def _write(settings: Settings, key: str) -> ExitCode:
         except OSError as error:
             tell(f"{key}: not read: {error.strerror or error}; `bucketpull verify` says what else is missing")
             return ExitCode.INCOMPLETE
-    while piece := file.read(_PIECE_BYTES):
-        sys.stdout.buffer.write(piece)
     sys.stdout.buffer.flush()
     return ExitCode.COMPLETE
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.selection import text_of
-from bucketpull.reading.volume_set import Found, OpenFile, ReadableVolume
+from bucketpull.reading.volume_set import Found, ReadableVolume
 
 _REFRESH_SECONDS: Final = 1.0
 _BUFFER_BYTES: Final = 1 << 16
@@ -59,12 +59,12 @@ class Bucket:
         found = self._found(key)
         wanted = max(0, found.size - start)
         wanted = wanted if length is None else min(length, wanted)
-        return os.pread(found.file.fd, wanted, found.offset + start)
+        return found.read(start, wanted)
 
     def open(self, key: Key) -> io.BufferedReader:
         """Return an object as a file to read, which can be sought. Raises as `read`."""
         found = self._found(key)
-        return io.BufferedReader(_Stretch(found.file, found.offset, found.size), _BUFFER_BYTES)
+        return io.BufferedReader(_Stretch(found), _BUFFER_BYTES)
 
     def stat(self, key: Key) -> Stat:
         """Return what is known of an object. Raises as `read`."""
@@ -177,10 +177,8 @@ def _opened(paths: Sequence[str]) -> list[ReadableVolume]:
 class _Stretch(io.RawIOBase):
     """A stretch of an open file, as a file."""
 
-    def __init__(self, file: OpenFile, offset: int, size: int) -> None:
-        self._file = file
-        self._offset = offset
-        self._size = size
+    def __init__(self, found: Found) -> None:
+        self._found = found
         self._at = 0
 
     def readable(self) -> bool:
@@ -193,7 +191,7 @@ class _Stretch(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._found.size}[whence]
         if base + offset < 0:
             msg = f"negative position {base + offset}"
             raise ValueError(msg)
@@ -201,8 +199,11 @@ class _Stretch(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
-        view = memoryview(buffer)[: max(0, self._size - self._at)]
-        count = os.preadv(self._file.fd, [view], self._offset + self._at) if view else 0
+        found = self._found
+        view = memoryview(buffer)[: max(0, found.size - self._at)]
+        count = os.preadv(found.file.fd, [view], found.offset + self._at) if view else 0
+        if view and not count:
+            raise found.ended()
         self._at += count
         return count
 

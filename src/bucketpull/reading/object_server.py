@@ -5,9 +5,7 @@ threads. Behind it is nothing but the index: a key is never taken for a path.
 """
 
 import asyncio
-import errno
 import logging
-import os
 import secrets
 import socket
 import time
@@ -307,10 +305,7 @@ class ObjectServer:
         try:
             return read_now(found.file.fd, end - start, found.offset + start)
         except BlockingIOError:
-            data = await self._in_thread(os.pread, found.file.fd, end - start, found.offset + start)
-        if len(data) != end - start:
-            raise OSError(errno.EIO, "the file ends before the object")
-        return data
+            return await self._in_thread(found.read, start, end - start)
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)

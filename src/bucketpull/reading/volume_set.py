@@ -18,7 +18,7 @@ from bucketpull.volumes.key_index import NOWHERE, ODD, IndexEntry, KeyIndex, Rea
 from bucketpull.volumes.ledger import Damage, Kind
 from bucketpull.volumes.packs import folder as pack_folder
 from bucketpull.volumes.packs import tar
-from bucketpull.volumes.reader import open_reader
+from bucketpull.volumes.reader import open_reader, read_stretch
 from bucketpull.volumes.syscalls import is_in_memory
 
 _INDEX: Final = "keys"
@@ -37,6 +37,17 @@ class Found(NamedTuple):
     mtime: int
     etag: str
     path: bytes
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return `length` bytes of the object from byte `start` on. Raises OSError where its file ends before."""
+        data = read_stretch(self.file.fd, self.offset + start, length)
+        if len(data) != length:
+            raise self.ended()
+        return data
+
+    def ended(self) -> OSError:
+        """Return the error that says that its file, such as a pack that was cut off, ends before it does."""
+        return OSError(errno.EIO, "the file ends within the object", os.fsdecode(self.path))
 
 
 class OpenFile:
@@ -153,9 +164,9 @@ class ReadableVolume:
         if place is None:
             return None
         if place.pack:
-            return self._member(key, place)[tar.BLOCK :]
+            return self._body(key, place)
         found = self._as_file(key, place)
-        return os.pread(found.file.fd, found.size, 0)
+        return found.read(0, found.size)
 
     def _in_pack(self, key: bytes, place: IndexEntry, read: Read) -> Found:
         file = self._pack(place.pack)
@@ -164,13 +175,17 @@ class ReadableVolume:
         path = pack_folder.path_of(place.pack).encode()
         return Found(file, place.offset, place.length, mtime, f"{place.pack}-{place.offset:x}", path)
 
-    def _member(self, key: bytes, place: IndexEntry) -> bytes:
-        """Return the header of a member, and its body."""
+    def _body(self, key: bytes, place: IndexEntry) -> bytes:
+        """Return the body of a member, whose header is read with it."""
         file = self._pack(place.pack)  # held while it is read: others may let go of it meanwhile
-        data = os.pread(file.fd, tar.BLOCK + place.length, place.offset - tar.BLOCK)
+        data = read_stretch(file.fd, place.offset - tar.BLOCK, tar.BLOCK + place.length)
         if len(data) != tar.BLOCK + place.length:
-            raise OSError(5, f"the pack ends within the object at byte {place.offset}", place.pack)
-        return _checked(data, key, place)
+            raise OSError(
+                errno.EIO,
+                f"the file ends within the object at byte {place.offset}",
+                pack_folder.path_of(place.pack),
+            )
+        return _checked(data, key, place)[tar.BLOCK :]
 
     def _as_file(self, key: bytes, place: IndexEntry) -> Found:
         path = self._odd_path(key, place) if place.length == ODD else self._reader.identity.path_of(b"", key)

@@ -69,9 +69,9 @@ class Bodies:
         wanted = max(0, location.length - start)
         wanted = wanted if length is None else min(wanted, length)
         if location.pack:
-            return _read(self.pack(location.pack), location.offset + start, wanted)
+            return read_stretch(self.pack(location.pack), location.offset + start, wanted)
         with closing_fd(self._tree.open_file(location.path)) as fd:
-            return _read(fd, start, wanted)
+            return read_stretch(fd, start, wanted)
 
     def pack(self, name: str) -> int:
         """Return the descriptor of a pack, which stays ours. Raises OSError where it cannot be opened."""
@@ -88,7 +88,8 @@ class Bodies:
             os.close(self._packs.popitem()[1])
 
 
-def _read(fd: int, at: int, length: int) -> bytes:
+def read_stretch(fd: int, at: int, length: int) -> bytes:
+    """Return `length` bytes of a file, fewer where it ends before. One call to the system gives 2 GiB at most."""
     data = os.pread(fd, length, at)
     if len(data) == length:
         return data
