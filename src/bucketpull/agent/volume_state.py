@@ -34,15 +34,12 @@ class VolumeListener(Protocol):
 
     def sickened(self, volume: "ManagedVolume") -> None:
         """It has failed: what was asked of it will not be answered."""
-        ...
 
     def left(self, volume: "ManagedVolume") -> None:
         """It is sick, and everybody is to close it, so that it can be unmounted and repaired."""
-        ...
 
     def returned(self, volume: "ManagedVolume") -> None:
         """It was reopened, and is used again."""
-        ...
 
 
 class ManagedVolume:

@@ -111,7 +111,6 @@ class Random(Protocol):
 
     def random(self) -> float:
         """Return a number from 0 to 1."""
-        ...
 
 
 def most_tries(reason: Reason) -> int:

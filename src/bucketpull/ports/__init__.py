@@ -34,15 +34,12 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Unix seconds."""
-        ...
 
     def monotonic(self) -> float:
         """Seconds that never go back."""
-        ...
 
     def today(self) -> str:
         """Today's date in the machine's time zone, as 2026-05-01."""
-        ...
 
 
 class Reporter(Protocol):
@@ -50,12 +47,9 @@ class Reporter(Protocol):
 
     def show(self, snapshot: Snapshot) -> None:
         """Show where the job stands."""
-        ...
 
     def note(self, level: str, event: str, text: str) -> None:
         """Tell one event, such as a sick disk."""
-        ...
 
     def close(self, snapshot: Snapshot) -> None:
         """Show the end."""
-        ...

@@ -24,27 +24,21 @@ class Fetcher(Protocol):
         (False), nothing more is read for this transfer until the same bytes are offered again, shortly after; that is no stall. The
         sink, or `begun`, may raise to end the transfer; the response's failure is then `interrupted`.
         """
-        ...
 
     def watch(self, fd: int, readable: Callable[[], None]) -> None:
         """Call back whenever a file descriptor is readable."""
-        ...
 
     def unwatch(self, fd: int) -> None:
         """Stop watching a file descriptor; call it before the descriptor is closed."""
-        ...
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call back once, after so many seconds."""
-        ...
 
     def limit_bandwidth(self, bytes_per_second: float | None) -> None:
         """Cap what all transfers together receive."""
-        ...
 
     def run_once(self, timeout_seconds: float) -> None:
         """Wait for something to happen, at most so long, and call back."""
-        ...
 
     def waits(self, site: str, address: str = "") -> tuple[float, int]:
         """Return for how many seconds nothing has come from a site ("" is any), and how many requests wait for it.
@@ -52,21 +46,16 @@ class Fetcher(Protocol):
         That is since the youngest of its transfers began, if none of them has had any answer; else 0. With an address only what was
         sent to that one counts.
         """
-        ...
 
     def abandon(self, site: str, reason: Reason, detail: str, address: str = "") -> None:
         """End all transfers to a site that have had no answer; their callbacks are told so."""
-        ...
 
     def resolve(self, site: str, found: Callable[[list[str]], None]) -> None:
         """Find out the addresses of a site's name, and call back: with none if there is no name, no answer, or a proxy between."""
-        ...
 
     @property
     def in_flight(self) -> int:
         """Transfers started and not done."""
-        ...
 
     def close(self) -> None:
         """Abandon all transfers; no callback is made."""
-        ...

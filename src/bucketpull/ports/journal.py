@@ -31,7 +31,6 @@ class Journal(Protocol):
         `selection` stands for what is wanted of the source. Outstanding work of a run that wanted something else is abandoned: the new
         run finds what is missing. None goes on with any.
         """
-        ...
 
     def claim(
         self,
@@ -53,19 +52,15 @@ class Journal(Protocol):
         Work with candidates goes only to the machine that has their volumes, or to any machine if that is not known, or if that one
         has been none of those that claim work, or of the `takers` which would take some, for five minutes.
         """
-        ...
 
     def spending(self) -> Spending:
         """Return what the job has used in all its runs."""
-        ...
 
     def note_spending(self, spent: Spending) -> None:
         """Note what the job has used in all its runs."""
-        ...
 
     def reclaim(self, works: Sequence[int], machine: str) -> list[Work]:
         """Take those of some batches that are with nobody, and mark them sent to the machine that had begun them."""
-        ...
 
     def commit(self, receipts: Sequence[FromWorker], now: float) -> list[int]:
         """Book receipts and handbacks, their new work and the counters, in one transaction.
@@ -74,34 +69,27 @@ class Journal(Protocol):
             The ids of receipts that were dropped, because their work was booked before.
 
         """
-        ...
 
     def sent(self) -> list[SentWork]:
         """Return the work that was claimed and not booked."""
-        ...
 
     def release(self, works: Sequence[int]) -> None:
         """Make sent work ready again."""
-        ...
 
     def holders(self, works: Sequence[int]) -> dict[int, str]:
         """Return which of these are outstanding, and the machine that each was sent to ("" where it is with none)."""
-        ...
 
     def note_poison(self, details: Sequence[str]) -> None:
         """Record messages that nobody understands as failures, by their description; the same one counts once."""
-        ...
 
     def see_volumes(self, volumes: Sequence[VolumeStatus]) -> None:
         """Note where volumes are and how: work with candidates goes to the machine that has them."""
-        ...
 
     def find_cut(self, volumes: Sequence[VolumeStatus]) -> list[str]:
         """Return the volumes, by id, whose ledgers end before a block that was booked: they were put back from older copies.
 
         What lay in those blocks counts no more. Their pages are compared when they are listed, and listed again if they were in this run.
         """
-        ...
 
     def doubt_all(self) -> int:
         """Have the next run compare every page with what lies on volumes; return how many objects this run may have counted twice.
@@ -109,44 +97,33 @@ class Journal(Protocol):
         Those are the objects of pages whose names overlap with others' of their directory: a bucket that changes while it is
         listed, and not in the order of names, may name an object on two of them.
         """
-        ...
 
     def counted_on(self) -> dict[str, str]:
         """Return the volumes, those given up left out, with the path at which each was seen last ("" if no machine told of it)."""
-        ...
 
     def machines(self) -> set[str]:
         """Return the machines that have volumes of the job, those given up left out."""
-        ...
 
     def former(self, volumes: Sequence[str], limit: int) -> list[Former]:
         """Return some copies on volumes that count no more, at most so many a volume: they are to be removed there."""
-        ...
 
     def forget_former(self, ids: Sequence[int]) -> None:
         """Forget copies that were removed."""
-        ...
 
     def counters(self) -> Counters:
         """Return the books of the present run."""
-        ...
 
     def outstanding(self) -> Outstanding:
         """Return what is left to do."""
-        ...
 
     def check_room(self) -> None:
         """Make sure that the journal can go on growing. Raises JournalError where its own disk is nearly full."""
-        ...
 
     def holding(self, spans: Sequence[Span]) -> set[Extent] | None:
         """Return all ledger blocks that may hold objects of some pieces of pages; None where it does not know one of the pages."""
-        ...
 
     def where(self, directory: bytes, name: bytes) -> list[Extent]:
         """Return the ledger blocks in which an object may lie, newest first."""
-        ...
 
     def close(self) -> None:
         """Close the journal."""
-        ...

@@ -19,7 +19,6 @@ class Volume(Protocol):
 
     def status(self) -> VolumeStatus:
         """Measure free space and return the state. Raises VolumeSick where the volume no longer answers, or is another one."""
-        ...
 
     def probe(self) -> None:
         """Write a little and remove it, to see whether a disk that was full takes files again.
@@ -29,7 +28,6 @@ class Volume(Protocol):
             VolumeSick: It fails.
 
         """
-        ...
 
     def intend(self, journal: str, work: int, body: bytes = b"") -> None:
         """Note that a batch is about to be written here, so that after a crash it comes back here.
@@ -37,11 +35,9 @@ class Volume(Protocol):
         `body`, its encoded `list[Part]`, says which files to remove if it goes elsewhere instead; "" where some of them may
         have been here before.
         """
-        ...
 
     def pending(self, journal: str) -> list[tuple[int, list[int]]]:
         """Return the batches that are noted: work id, and the offsets of its ledger blocks, none where it was only intended."""
-        ...
 
     def recover(self, journal: str, work: int, parts: Sequence[Part]) -> list[Record]:
         """Return the objects of a batch intended here whose files lie under their final names with the listed size and date, with their MD5s.
@@ -51,11 +47,9 @@ class Volume(Protocol):
 
         Raises VolumeSick where the disk refuses.
         """
-        ...
 
     def inspect(self, parts: Sequence[Part], adopts: str) -> Inspection:
         """Find files of others that are these objects, or may be: of the listed length, with the listed MD5 or (`adopts` is "date") date."""
-        ...
 
     def clear(self, parts: Sequence[Part], older: Sequence[int] = ()) -> None:
         """Put aside what lies at the paths of objects that are about to be stored and is not ours, or was changed since we stored it.
@@ -64,7 +58,6 @@ class Volume(Protocol):
 
         Raises VolumeError where something cannot be put aside.
         """
-        ...
 
     def settle(self, blocks: Sequence[Block]) -> list[Extent]:
         """Make all files written so far durable, then append the blocks to the ledger, durably, and say where.
@@ -74,11 +67,9 @@ class Volume(Protocol):
             VolumeSick: The disk refused; nothing may be called stored.
 
         """
-        ...
 
     def forget(self, journal: str, work: int) -> None:
         """Note that a batch is booked: it will not come again."""
-        ...
 
     def conclude(self, journal: str, conclusions: Sequence[Conclusion]) -> None:
         """Remove what does not count of batches that have ended, and forget them; only while nothing is being written here.
@@ -88,7 +79,6 @@ class Volume(Protocol):
 
         Raises VolumeError where the disk refuses; then nothing is forgotten.
         """
-        ...
 
     def remove(self, journal: str, copies: Sequence[Former]) -> None:
         """Remove files that were replaced by copies on other volumes, if they are still what their blocks say. May be called again.
@@ -98,15 +88,12 @@ class Volume(Protocol):
             VolumeSick: The disk refused.
 
         """
-        ...
 
     def read(self, offset: int) -> list[Record]:
         """Return the objects of one ledger block. Raises LedgerError where there is no whole block at that offset."""
-        ...
 
     def close(self) -> None:
         """Close the volume."""
-        ...
 
 
 class Stream(Protocol):
@@ -123,15 +110,12 @@ class Stream(Protocol):
 
     def note(self, etag: str, changed: str) -> None:
         """Note, before the first byte, of which version those that come are; without a strong ETag ("") they are of no use later."""
-        ...
 
     def append(self, chunk: bytes) -> None:
         """Add bytes at the end."""
-        ...
 
     def restart(self) -> None:
         """Begin again at byte 0."""
-        ...
 
     def publish(self, length: int, accepts: Collection[bytes] | None, token: object, mtime: int = -1) -> None:
         """Give the object its name if it has this length (bytes) and one of these MD5s (None: any). The outcome comes by `outcomes`.
@@ -139,11 +123,9 @@ class Stream(Protocol):
         Its reason is `truncated`, `size` or `checksum` where the content is not as said; unless any was accepted, it tells the MD5.
         `mtime` (Unix seconds, -1 for none) is the object's where the stream was opened without one.
         """
-        ...
 
     def close(self, keep: bool) -> None:
         """Close without publishing; what is there is kept for a later attempt, or removed."""
-        ...
 
 
 class Writer(Protocol):
@@ -156,7 +138,6 @@ class Writer(Protocol):
 
         The chunks stay the writer's until then.
         """
-        ...
 
     def stream(self, directory: bytes, name: bytes, size: int, mtime: int, hashed: bool = False) -> Stream:
         """Begin, or go on with, a large object of that listed version; `hashed` keeps up an MD5 on the way.
@@ -166,34 +147,26 @@ class Writer(Protocol):
             VolumeSick: The disk refused.
 
         """
-        ...
 
     def set_aside(self, directory: bytes, name: bytes) -> bool:
         """Give another name to a file of somebody else's at an object's path; False if that cannot be."""
-        ...
 
     def flush(self) -> None:
         """Write what was kept back so that several objects are written at once; to be called soon after a `put` without outcome."""
-        ...
 
     def outcomes(self) -> list[Written]:
         """Take what was done since the last call, in order."""
-        ...
 
     @property
     def queued_bytes(self) -> int:
         """Bytes handed over and not yet written."""
-        ...
 
     @property
     def wake_fd(self) -> int:
         """A file descriptor that is readable while there are outcomes."""
-        ...
 
     def leave(self) -> None:
         """Leave a sick volume for which nothing is on its way, without waiting for the disk."""
-        ...
 
     def close(self) -> None:
         """Finish what was handed over, then stop."""
-        ...

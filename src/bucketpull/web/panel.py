@@ -39,23 +39,18 @@ class JobView(Protocol):
 
     def snapshot(self) -> Snapshot:
         """Return where the job stands. Called every two seconds, and for each viewer."""
-        ...
 
     async def failures(self, limit: int, reason: str | None, pattern: str | None) -> Sequence[Failure]:
         """Return at most so many failures, of one reason or (None) of all, and with keys like a pattern, in key order."""
-        ...
 
     async def directories(self, prefix: bytes, limit: int) -> Sequence[DirectoryState]:
         """Return at most so many directories directly below a directory (b"" is the root), by name."""
-        ...
 
     async def books(self) -> JobRecord:
         """Return what the journal says of the job itself."""
-        ...
 
     async def where(self, directory: bytes, name: bytes) -> Sequence[Extent]:
         """Return the ledger blocks that may hold an object, the newest first."""
-        ...
 
 
 class Panel(JobView, Protocol):
@@ -66,32 +61,24 @@ class Panel(JobView, Protocol):
 
     async def pause(self, client: str) -> str:
         """Start no more transfers."""
-        ...
 
     async def resume(self, client: str) -> str:
         """Go on after a pause."""
-        ...
 
     async def stop(self, client: str) -> str:
         """End the job's programs on this machine in order; the same command goes on later."""
-        ...
 
     async def set_limits(self, limits: NewLimits, client: str) -> str:
         """Change the limits of the whole job."""
-        ...
 
     async def retry(self, reason: str | None, pattern: str | None, client: str) -> int:
         """Make failures of one reason, or (None) of all, and with keys like a pattern, work again; return how many objects."""
-        ...
 
     async def add_volume(self, path: str, client: str) -> str:
         """Use a volume more, by its absolute path on the coordinator's machine."""
-        ...
 
     async def drain_volume(self, volume: str, client: str) -> str:
         """Put nothing more on a volume, named by id or path."""
-        ...
 
     async def lose_volume(self, volume: str, client: str) -> str:
         """Give up a volume, named by id: nothing on it counts."""
-        ...
