@@ -31,10 +31,10 @@ from bucketpull.domain.model import (
     VolumeStatus,
 )
 from bucketpull.domain.progress import DirectoryState, Note, Rates, Snapshot, StageProgress
+from bucketpull.journal.journal_reader import JobRecord
 from bucketpull.web.api import Api
 from bucketpull.web.dashboard import Dashboard
 from bucketpull.web.history import History
-from bucketpull.web.panel import JobRecord
 
 TB = 10**12
 OBJECT = 33_000

@@ -7,9 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.web.conftest import ScriptedPanel
 
-from bucketpull.web.api import Api
+from bucketpull.web.api import Api, request_of
 from bucketpull.web.history import History
-from bucketpull.web.request import request_of
 
 PATHS = ["/api/job", "/api/snapshot", "/api/points", "/api/failures", "/api/failed", "/api/directories", "/api/pause",
          "/api/resume", "/api/limits", "/api/retry", "/api/volumes/add", "/api/volumes/drain", "/api/volumes/lost", "/api/none"]  # fmt: skip

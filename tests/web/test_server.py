@@ -9,8 +9,8 @@ import time
 
 import pytest
 
+from bucketpull.web.api import ApiResponse
 from bucketpull.web.http_connection import MOST_BODY_BYTES
-from bucketpull.web.request import ApiResponse
 from bucketpull.web.server import Server
 
 DEADLINE_SECONDS = 20

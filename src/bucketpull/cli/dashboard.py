@@ -10,9 +10,8 @@ import click
 from bucketpull.cli import options
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode
 from bucketpull.domain.progress import Snapshot
-from bucketpull.web.api import Api, failed
+from bucketpull.web.api import Api, ApiRequest, ApiResponse, failed
 from bucketpull.web.history import load_history
-from bucketpull.web.request import ApiRequest, ApiResponse
 from bucketpull.wiring.coordinator_client import local_client
 from bucketpull.wiring.dashboard_access import dashboard_at
 from bucketpull.wiring.job_status import job_status
@@ -63,7 +62,7 @@ def dashboard(arguments: tuple[str, ...], address: str | None, **flags: Any) -> 
 
 
 class JobAtRest(JournalPanel):
-    """See `web.panel.JobView`: what the journal says of a job that does not run."""
+    """See `web.api.JobView`: what the journal says of a job that does not run."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

@@ -17,7 +17,7 @@ import msgspec
 from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.values import check_text
-from bucketpull.web.panel import JobView
+from bucketpull.web.api import JobView
 from bucketpull.web.server import Answer
 from bucketpull.wiring.configuration import resolve
 from bucketpull.wiring.dashboard_access import address_of, view_opener

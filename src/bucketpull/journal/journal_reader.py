@@ -37,6 +37,14 @@ class RunNote(msgspec.Struct):
     summary: str
 
 
+class JobRecord(msgspec.Struct):
+    """What the journal says of the job itself: with what it was begun, without secrets, and all volumes that it has ever had."""
+
+    version: str
+    configuration: dict[str, str]
+    volumes: list[KnownVolume]
+
+
 class JournalReader:
     """A journal opened to read. Made by `JournalReader.open(folder)`; each call sees the last transaction."""
 

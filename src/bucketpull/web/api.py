@@ -8,7 +8,7 @@ the job was given, if any |
 | `GET /api/points?since=UNIX` | fine points of the charts; `coarse=1`: those of the whole session |
 | `GET /api/failures?limit=N&reason=R&match=PATTERN&language=zh` | failures with the last answer, what it means, what to do |
 | `GET /api/failed?limit=N&reason=R&match=PATTERN` | the `Failure`s, whole |
-| `GET /api/books` | the `Books`: version, configuration, all volumes that are known |
+| `GET /api/books` | the `JobRecord`: version, configuration, all volumes that are known |
 | `GET /api/where?directory=HEX&name=HEX` | the `Extent`s that may hold an object |
 | `GET /api/directories?prefix=HEX` | directories below one; keys are bytes, hence hexadecimal |
 | `POST /api/pause`, `/api/resume` | start nothing more; go on |
@@ -20,28 +20,137 @@ the job was given, if any |
 A change is answered with `{"text": ...}`, what cannot be with `{"error": ..., "exit": CODE}`.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
 from bucketpull.domain.budget import Prices
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, Reason
-from bucketpull.domain.model import Failure, key_of, show
-from bucketpull.domain.progress import DirectoryState
+from bucketpull.domain.model import Extent, Failure, key_of, show
+from bucketpull.domain.progress import DirectoryState, Snapshot
+from bucketpull.domain.values import Concurrency, Rate, Speed
+from bucketpull.journal.journal_reader import JobRecord
 from bucketpull.report.document import snapshot_dict
 from bucketpull.report.reasons import explain
 from bucketpull.report.words import Words
 from bucketpull.web.history import History
-from bucketpull.web.panel import JobView, NewLimits, Panel
-from bucketpull.web.request import ApiRequest, ApiResponse
 
 PRICES = ("price_per_gb", "price_per_10k")
 MOST_FAILURES = 1_000
 MOST_FAILED = 10_000  # whole ones: in one message of the broker
 MOST_DIRECTORIES = 500
 _encoder = msgspec.json.Encoder()
+
+
+class Headers(dict[str, str]):
+    """Headers by name, however it is written."""
+
+    def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as of any mapping
+        """Return a header, or else the default."""
+        return super().get(name.lower(), default)
+
+
+class ApiRequest(NamedTuple):
+    """One request. `path` is decoded; `client` names who asks, for people."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Headers
+    body: bytes
+    client: str
+
+
+class ApiResponse(NamedTuple):
+    """What is answered."""
+
+    status: int
+    body: bytes
+    kind: str = "application/json; charset=utf-8"
+    headers: Mapping[str, str] = {}
+
+
+def request_of(
+    method: str, target: str, body: bytes, client: str, headers: Headers | None = None
+) -> ApiRequest:
+    """Make a request of its target, which is a path and a query as sent."""
+    path, _, query = target.partition("?")
+    values = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+    return ApiRequest(method, unquote(path), dict(values), headers or Headers(), body, client)
+
+
+# --- what it needs of a job
+
+
+class NewLimits(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What is to change of a job's limits. What is left out stays; null is no cap, and for `concurrency` automatic.
+
+    `bandwidth` is as on the command line: a size, "off", or a schedule by time of day; `bytes_per_second` is a number.
+    """
+
+    concurrency: Concurrency | msgspec.UnsetType | None = msgspec.UNSET
+    requests_per_second: Rate | msgspec.UnsetType | None = msgspec.UNSET
+    bytes_per_second: Speed | msgspec.UnsetType | None = msgspec.UNSET
+    bandwidth: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class JobView(Protocol):
+    """A job to look at. Called from the event loop; what must wait for a disk is a coroutine.
+
+    All but `snapshot` raise `BucketpullError` where something cannot be done.
+    """
+
+    def snapshot(self) -> Snapshot:
+        """Return where the job stands. Called every two seconds, and for each viewer."""
+
+    async def failures(self, limit: int, reason: str | None, pattern: str | None) -> Sequence[Failure]:
+        """Return at most so many failures, of one reason or (None) of all, and with keys like a pattern, in key order."""
+
+    async def directories(self, prefix: bytes, limit: int) -> Sequence[DirectoryState]:
+        """Return at most so many directories directly below a directory (b"" is the root), by name."""
+
+    async def books(self) -> JobRecord:
+        """Return what the journal says of the job itself."""
+
+    async def where(self, directory: bytes, name: bytes) -> Sequence[Extent]:
+        """Return the ledger blocks that may hold an object, the newest first."""
+
+
+class Panel(JobView, Protocol):
+    """A running job, to look at and to steer.
+
+    `client` names who asks, for the events that tell of it. Changes return a sentence for whoever asked.
+    """
+
+    async def pause(self, client: str) -> str:
+        """Start no more transfers."""
+
+    async def resume(self, client: str) -> str:
+        """Go on after a pause."""
+
+    async def stop(self, client: str) -> str:
+        """End the job's programs on this machine in order; the same command goes on later."""
+
+    async def set_limits(self, limits: NewLimits, client: str) -> str:
+        """Change the limits of the whole job."""
+
+    async def retry(self, reason: str | None, pattern: str | None, client: str) -> int:
+        """Make failures of one reason, or (None) of all, and with keys like a pattern, work again; return how many objects."""
+
+    async def add_volume(self, path: str, client: str) -> str:
+        """Use a volume more, by its absolute path on the coordinator's machine."""
+
+    async def drain_volume(self, volume: str, client: str) -> str:
+        """Put nothing more on a volume, named by id or path."""
+
+    async def lose_volume(self, volume: str, client: str) -> str:
+        """Give up a volume, named by id: nothing on it counts."""
+
+
+# --- what it answers
 
 
 class Retry(msgspec.Struct, forbid_unknown_fields=True):

@@ -13,9 +13,16 @@ from importlib.resources import files
 
 from bucketpull.domain.progress import Snapshot
 from bucketpull.extras import adding
-from bucketpull.web.api import failed, in_words, json_response, volume_body, volume_in
+from bucketpull.web.api import (
+    ApiRequest,
+    ApiResponse,
+    failed,
+    in_words,
+    json_response,
+    volume_body,
+    volume_in,
+)
 from bucketpull.web.guard import HEADERS, Guard, is_loopback
-from bucketpull.web.request import ApiRequest, ApiResponse
 from bucketpull.web.server import Answer, Server
 
 DEFAULT_PORT = 8377

@@ -5,12 +5,13 @@ from typing import Final
 
 import h11
 
-from bucketpull.web.request import PIECE_BYTES, ApiRequest, ApiResponse, Headers, request_of
+from bucketpull.web.api import ApiRequest, ApiResponse, Headers, request_of
 
 IDLE_SECONDS: Final = 75.0
 WRITE_SECONDS: Final = 30.0
 MOST_HEADER_BYTES: Final = 16_384
 MOST_BODY_BYTES: Final = 10_000
+_PIECE_BYTES: Final = 16_384
 
 
 class HttpConnection:
@@ -44,7 +45,7 @@ class HttpConnection:
     async def _request(self) -> ApiRequest | None:
         if not self._connection.trailing_data[0]:
             async with asyncio.timeout(IDLE_SECONDS):
-                self._connection.receive_data(await self._reader.read(PIECE_BYTES))
+                self._connection.receive_data(await self._reader.read(_PIECE_BYTES))
         async with asyncio.timeout(self._request_seconds):
             event = await self._next_event()
             if not isinstance(event, h11.Request):
@@ -57,7 +58,7 @@ class HttpConnection:
 
     async def _next_event(self) -> object:
         while (event := self._connection.next_event()) is h11.NEED_DATA:
-            self._connection.receive_data(await self._reader.read(PIECE_BYTES))
+            self._connection.receive_data(await self._reader.read(_PIECE_BYTES))
         return event
 
     async def _body(self) -> bytes:

@@ -12,13 +12,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from bucketpull.web.request import PIECE_BYTES, ApiRequest, ApiResponse
+from bucketpull.web.api import ApiRequest, ApiResponse
 
 REQUEST_SECONDS: Final = 10.0  # from the first byte of a request to its end
 CLOSE_SECONDS: Final = 1.0
 ACCEPT_SECONDS: Final = 0.5  # after an error
 TOLD_SECONDS: Final = 60.0  # between two reports of errors of ours: repeated bad requests must not fill a log
 MOST_CONNECTIONS: Final = 64
+_BUFFERED_BYTES: Final = 16_384  # of what was received and not read yet
 
 
 Answer = Callable[[ApiRequest], Awaitable[ApiResponse]]
@@ -121,7 +122,7 @@ class Server:
 
     async def _streams(self, connection: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(PIECE_BYTES)
+        reader = asyncio.StreamReader(_BUFFERED_BYTES)
         protocol = asyncio.StreamReaderProtocol(reader)
         bounds = {"ssl_handshake_timeout": REQUEST_SECONDS, "ssl_shutdown_timeout": CLOSE_SECONDS}
         transport, _ = await loop.connect_accepted_socket(

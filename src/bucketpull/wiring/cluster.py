@@ -28,8 +28,7 @@ from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.transport.rabbitmq import RabbitTransport
 from bucketpull.transport.remote_query import check_alone
 from bucketpull.transport.wire import Query, QueryAnswer
-from bucketpull.web.api import Api, failed
-from bucketpull.web.request import request_of
+from bucketpull.web.api import Api, failed, request_of
 from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.job import (
     Job,

@@ -14,7 +14,7 @@ from bucketpull.wiring.settings import Settings
 if TYPE_CHECKING:
     import ssl
 
-    from bucketpull.web.panel import JobView
+    from bucketpull.web.api import JobView
     from bucketpull.web.server import Answer
     from bucketpull.wiring.job import View, ViewOpener
 

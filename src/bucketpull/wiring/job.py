@@ -40,9 +40,8 @@ from bucketpull.transport.mailbox import end_tasks
 from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.volumes.volume import DiskVolume
 from bucketpull.web import control_socket
-from bucketpull.web.api import Api
+from bucketpull.web.api import Api, JobView
 from bucketpull.web.history import load_history, record_history
-from bucketpull.web.panel import JobView
 from bucketpull.web.server import Answer, Server
 from bucketpull.wiring.descriptors import check_limit
 from bucketpull.wiring.downloader_process import process_main

@@ -15,10 +15,9 @@ from bucketpull.domain.model import Extent, Failure
 from bucketpull.domain.progress import DirectoryState
 from bucketpull.journal.database import check_ours, exists
 from bucketpull.journal.job_settings import OPTION
-from bucketpull.journal.journal_reader import JournalReader
+from bucketpull.journal.journal_reader import JobRecord, JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.volumes.identity import identify
-from bucketpull.web.panel import JobRecord
 from bucketpull.wiring.file_checks import refuse_foreign_link
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings, jobs_folder
@@ -134,7 +133,7 @@ def _has_journal(folder: Path) -> bool:
 
 
 class JournalPanel:
-    """What is shown of the journal: a part of `web.panel.JobView`, of a job that runs or not.
+    """What is shown of the journal: a part of `web.api.JobView`, of a job that runs or not.
 
     It is read by another connection than the coordinator's, which is not held up.
     """

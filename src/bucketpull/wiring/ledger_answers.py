@@ -25,8 +25,7 @@ from bucketpull.ports import Clock
 from bucketpull.reading import ledger_contents
 from bucketpull.transport.wire import Query, QueryAnswer
 from bucketpull.volumes.verification import Verification
-from bucketpull.web.api import failed
-from bucketpull.web.request import request_of
+from bucketpull.web.api import failed, request_of
 
 WAIT_SECONDS: Final = 4.0  # for a page; less than anybody waits for an answer
 IDLE_SECONDS: Final = 120.0

@@ -13,12 +13,12 @@ from bucketpull.domain.decoding import json_decoder, msgpack_decoder
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError
 from bucketpull.domain.model import Extent
 from bucketpull.domain.progress import Snapshot
-from bucketpull.journal.journal_reader import JournalReader
+from bucketpull.journal.journal_reader import JobRecord, JournalReader
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.reading import ledger_contents
 from bucketpull.reading.ledger_contents import FaultsPage, ObjectsPage, Place
 from bucketpull.transport.job_key import MachineKey
-from bucketpull.web.panel import JobRecord
+from bucketpull.wiring.coordinator_client import asker, broker_client
 from bucketpull.wiring.job_key_file import worker_key
 from bucketpull.wiring.journals import journal_to_read
 from bucketpull.wiring.settings import Settings
@@ -87,8 +87,6 @@ class RemoteLedgers:
     """
 
     def __init__(self, settings: Settings) -> None:
-        from bucketpull.wiring.coordinator_client import asker, broker_client  # loads h11
-
         key = worker_key(settings)
         if isinstance(key, MachineKey):
             raise ConfigError(

@@ -14,7 +14,7 @@ from bucketpull.domain.progress import Snapshot
 from bucketpull.domain.steering import Steering
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report import figures
-from bucketpull.web.panel import NewLimits
+from bucketpull.web.api import NewLimits
 from bucketpull.wiring.journals import JournalPanel
 from bucketpull.wiring.limits import Bandwidth, limit_options, limits_now
 from bucketpull.wiring.monitor import Monitor
@@ -27,7 +27,7 @@ _KEPT: Final = frozenset({VolumeState.DRAINING, VolumeState.LOST})
 
 
 class JobControl(JournalPanel):
-    """See `web.panel.Panel`. `machine` is the one of this process, "" if it has no volumes."""
+    """See `web.api.Panel`. `machine` is the one of this process, "" if it has no volumes."""
 
     def __init__(
         self,
