@@ -13,9 +13,8 @@ from bucketpull.domain.errors import ConfigError, ExitCode, JournalError, Transp
 from bucketpull.domain.progress import Snapshot
 from bucketpull.web import control_socket
 from bucketpull.web.api import failed, json_response
-from bucketpull.web.client import Refused
 from bucketpull.web.server import Server
-from bucketpull.wiring.coordinator_client import client_of, local_client
+from bucketpull.wiring.coordinator_client import Refused, client_of, local_client
 from bucketpull.wiring.settings import Settings
 
 

@@ -2,13 +2,18 @@
 
 import asyncio
 import secrets
+import socket
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import quote
+
+import msgspec
 
 from bucketpull import __version__
-from bucketpull.domain.errors import ConfigError, JournalError
+from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, JournalError, TransportError
 from bucketpull.web import control_socket
-from bucketpull.web.client import Answer, Client, ask_by
 from bucketpull.wiring.journals import existing_folder
 from bucketpull.wiring.output import inform
 from bucketpull.wiring.settings import Settings
@@ -17,6 +22,66 @@ if TYPE_CHECKING:
     from bucketpull.transport.remote_query import Asker
 
 _ANSWER_SECONDS: Final = 60.0  # giving up a volume goes through all pages of the journal
+
+T = TypeVar("T")
+
+
+class Refused(BucketpullError):
+    """A running coordinator could not do what it was asked for."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.exit_code = ExitCode(code)
+
+
+class _Error(msgspec.Struct):
+    error: str
+    exit: int = int(ExitCode.USAGE)
+
+
+Answer = tuple[int, bytes]
+"""An HTTP status and a body."""
+Ask = Callable[[str, str, bytes], Answer]
+"""Sends a method, a target and a body to the coordinator of a job."""
+
+
+class Client:
+    """Asks the coordinator of a job, by whatever way."""
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+
+    def get(self, path: str, kind: type[T], **query: object) -> T:
+        """Read something, as a type.
+
+        Raises:
+            Refused: It cannot be had.
+            TransportError: The coordinator is of another version.
+
+        """
+        given = {name: value for name, value in query.items() if value is not None}
+        text = "&".join(
+            f"{name}={quote(str(value).encode('utf-8', 'surrogateescape'))}" for name, value in given.items()
+        )
+        return _read(self.ask("GET", f"{path}?{text}" if text else path, b""), kind)
+
+    def post(self, path: str, body: object = None) -> dict[str, object]:
+        """Change something; return what was answered. Raises as `get`."""
+        sent = b"" if body is None else msgspec.json.encode(body)
+        return _read(self.ask("POST", path, sent), dict[str, object])
+
+
+def _read(answer: Answer, kind: type[T]) -> T:
+    status, body = answer
+    try:
+        if status >= 400:
+            error = msgspec.json.decode(body, type=_Error)
+            raise Refused(error.error, error.exit)
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise TransportError(
+            f"the job's coordinator is of another version ({error}); install the same here"
+        ) from error
 
 
 def local_client(folder: Path, seconds: float = _ANSWER_SECONDS) -> Client | None:
@@ -32,7 +97,7 @@ def local_client(folder: Path, seconds: float = _ANSWER_SECONDS) -> Client | Non
             connection = control_socket.connect(folder, seconds)
             if connection is None:
                 raise _silent(folder, "it has just ended")
-            return ask_by(connection, method, target, body)
+            return _ask_over(connection, method, target, body)
         except OSError as error:
             raise _silent(folder, error) from error
 
@@ -46,12 +111,26 @@ def local_client(folder: Path, seconds: float = _ANSWER_SECONDS) -> Client | Non
     return Client(ask)
 
 
+def _ask_over(connection: socket.socket, method: str, target: str, body: bytes) -> Answer:
+    """Send one request over a connection; close it. Raises OSError where it breaks, nothing comes in time, or the answer is no HTTP."""
+    from http.client import HTTPConnection, HTTPException  # a job does not ask
+
+    with closing(HTTPConnection("bucketpull")) as client:
+        client.sock = connection
+        try:
+            client.request(method, target, body, {"Connection": "close"})
+            response = client.getresponse()
+            return response.status, response.read()
+        except HTTPException as error:
+            raise ConnectionError(str(error)) from error
+
+
 def broker_client(settings: Settings) -> Client:
     """Return the way to the coordinator of `--job` through the broker. Raises ConfigError where broker, job or key are not known."""
     found = asker(settings)
 
     def ask(method: str, target: str, body: bytes) -> Answer:
-        return Answer(*asyncio.run(found.ask(method, target, body)))
+        return asyncio.run(found.ask(method, target, body))
 
     return Client(ask)
 
