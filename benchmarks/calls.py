@@ -17,10 +17,20 @@ from types import FrameType
 import msgspec
 
 import bucketpull
-from bucketpull.domain.messages import Frames, ScanReceipt, frame
+from bucketpull.domain.messages import (
+    Assignment,
+    Frames,
+    FromProcess,
+    Mount,
+    Outcome,
+    ScanReceipt,
+    Stop,
+    Survey,
+    ToProcess,
+    frame,
+)
 from bucketpull.domain.model import Position
 from bucketpull.domain.parameters import DownloaderParameters
-from bucketpull.domain.record import Assignment, FromProcess, Mount, Outcome, Stop, Survey, ToProcess
 from bucketpull.downloader.process import Process
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.fetch.options import FetchOptions

@@ -15,20 +15,21 @@ from bucketpull.domain import keys
 from bucketpull.domain.batching import cut
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.exchange import NUMBERS, Request, Response
-from bucketpull.domain.messages import BatchReceipt, Frames, ScanReceipt, frame
-from bucketpull.domain.model import Extent, Part, Position, WorkKind
-from bucketpull.domain.pacing import Limiter
-from bucketpull.domain.parameters import Bounds
-from bucketpull.domain.record import (
+from bucketpull.domain.messages import (
     Assignment,
-    Block,
+    BatchReceipt,
+    Frames,
     FromProcess,
     Mount,
     Outcome,
-    Record,
+    ScanReceipt,
     ToProcess,
-    Written,
+    frame,
 )
+from bucketpull.domain.model import Extent, Part, Position, WorkKind
+from bucketpull.domain.pacing import Limiter
+from bucketpull.domain.parameters import Bounds
+from bucketpull.domain.record import Block, Record, Written
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.page_sinks import record_of

@@ -10,31 +10,28 @@ from bucketpull.agent.clearing import AT_ONCE
 from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import JournalError, MachineShort, Reason, VolumeError, VolumeFull
 from bucketpull.domain.messages import (
+    Assignment,
     BatchReceipt,
     BatchVerdict,
     Control,
+    Died,
     Fatal,
     Handback,
     Limits,
+    Mount,
+    Outcome,
     Pulse,
     Removed,
     ScanReceipt,
-)
-from bucketpull.domain.model import Extent, Former, Part, Span, VolumeState, Work, WorkKind
-from bucketpull.domain.parameters import AgentParameters
-from bucketpull.domain.record import (
-    Assignment,
-    Block,
-    Died,
-    Mount,
-    Outcome,
-    Record,
     Stop,
     Survey,
     Tick,
     Tune,
     Unmount,
 )
+from bucketpull.domain.model import Extent, Former, Part, Span, VolumeState, Work, WorkKind
+from bucketpull.domain.parameters import AgentParameters
+from bucketpull.domain.record import Block, Record
 from bucketpull.testing.memory_volume import MemoryVolume
 from bucketpull.transport import wire
 

@@ -2,10 +2,9 @@ import msgspec
 import pytest
 
 from bucketpull.agent.scheduler import BATCHES_MOST, HELD_MOST, Load, Scheduler, limited_by
-from bucketpull.domain.messages import Limits
+from bucketpull.domain.messages import Limits, Tick
 from bucketpull.domain.model import EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.parameters import AgentParameters
-from bucketpull.domain.record import Tick
 from bucketpull.transport.inbox import PREFETCH
 
 

@@ -11,10 +11,22 @@ from bucketpull.agent.actions import Call, Kill, Open, Say, Start, Tell, Verb
 from bucketpull.agent.agent import Agent
 from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import Reason, VolumeError
-from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Control, Handback, Limits, Pulse
+from bucketpull.domain.messages import (
+    Assignment,
+    BatchReceipt,
+    BatchVerdict,
+    Control,
+    Died,
+    Handback,
+    Limits,
+    Mount,
+    Pulse,
+    Stop,
+    Unmount,
+)
 from bucketpull.domain.model import Extent, Part, Work, WorkKind
 from bucketpull.domain.parameters import AgentParameters
-from bucketpull.domain.record import Assignment, Died, Mount, Record, Stop, Unmount
+from bucketpull.domain.record import Record
 from bucketpull.downloader.batch_progress import BatchProgress
 from bucketpull.testing.memory_volume import MemoryVolume
 

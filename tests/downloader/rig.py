@@ -8,12 +8,12 @@ import msgspec
 from bucketpull.domain.endpoint_judge import EndpointJudge
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
-from bucketpull.domain.messages import ScanReceipt
+from bucketpull.domain.messages import Assignment, Mount, Outcome, ScanReceipt, Survey
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.parameters import Bounds
-from bucketpull.domain.record import Assignment, Mount, Outcome, Record, Survey
+from bucketpull.domain.record import Record
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.page_sinks import JobPages

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.batching import REPORT_SECONDS
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.record import Assignment, Record
+from bucketpull.domain.messages import Assignment
+from bucketpull.domain.record import Record
 from bucketpull.downloader.batch_progress import BatchProgress
 from bucketpull.testing.memory import part_of
 

@@ -5,8 +5,9 @@ import hashlib
 import pytest
 from tests.downloader.rig import Rig, encode, records_of
 
+from bucketpull.domain.messages import Assignment
 from bucketpull.domain.parameters import Bounds
-from bucketpull.domain.record import Assignment, Claim
+from bucketpull.domain.record import Claim
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer
 

@@ -10,10 +10,19 @@ import pytest
 
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.messages import Frames, ScanReceipt, frame
+from bucketpull.domain.messages import (
+    Assignment,
+    Frames,
+    FromProcess,
+    Mount,
+    Outcome,
+    ScanReceipt,
+    Stop,
+    Survey,
+    frame,
+)
 from bucketpull.domain.model import Position
 from bucketpull.domain.parameters import Bounds, DownloaderParameters
-from bucketpull.domain.record import Assignment, FromProcess, Mount, Outcome, Stop, Survey
 from bucketpull.downloader.process import Process
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.fetch.options import FetchOptions

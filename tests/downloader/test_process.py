@@ -8,21 +8,24 @@ import pytest
 
 from bucketpull.domain.endpoints import Pace, State
 from bucketpull.domain.errors import Reason, VolumeSick
-from bucketpull.domain.messages import Frames, Limits, ScanReceipt, frame
-from bucketpull.domain.model import Page, Position
-from bucketpull.domain.parameters import DownloaderParameters
-from bucketpull.domain.record import (
+from bucketpull.domain.messages import (
     Assignment,
+    Frames,
     FromProcess,
     Judged,
+    Limits,
     Mount,
     Outcome,
     Paces,
+    ScanReceipt,
     Stop,
     Survey,
     Tick,
     Tune,
+    frame,
 )
+from bucketpull.domain.model import Page, Position
+from bucketpull.domain.parameters import DownloaderParameters
 from bucketpull.downloader.process import Process
 from bucketpull.testing.memory import MemorySource, MemoryWriter, part_of
 from bucketpull.testing.virtual import Answer, VirtualClock, VirtualFetcher

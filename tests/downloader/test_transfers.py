@@ -11,8 +11,8 @@ from tests.downloader.rig import Rig, names_of, records_of
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Verdict
+from bucketpull.domain.messages import Unmount
 from bucketpull.domain.parameters import Bounds
-from bucketpull.domain.record import Unmount
 from bucketpull.domain.retry import PASSES
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer

@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.messages import Fatal, Frames, frame
-from bucketpull.domain.record import Died, Stop, ToProcess, Unmount
+from bucketpull.domain.messages import Died, Fatal, Frames, Stop, ToProcess, Unmount, frame
 from bucketpull.transport import processes
 from bucketpull.transport.processes import ForkedPool, ForkServer
 

@@ -7,9 +7,10 @@ from multiprocessing.connection import wait
 
 import msgspec
 
+from bucketpull.domain.messages import Assignment
 from bucketpull.domain.model import Part
 from bucketpull.domain.packing import Packing
-from bucketpull.domain.record import Assignment, Block
+from bucketpull.domain.record import Block
 from bucketpull.downloader.batch_progress import BatchProgress
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.packs.writer import open_pack_writer

@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 
 from bucketpull.domain.errors import VolumeError
-from bucketpull.domain.messages import FromWorker
-from bucketpull.domain.record import ToProcess
+from bucketpull.domain.messages import FromWorker, ToProcess
 
 
 class Tell(msgspec.Struct, frozen=True):

@@ -18,9 +18,9 @@ from bucketpull.domain.batching import (
     split,
 )
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.messages import BatchReceipt
+from bucketpull.domain.messages import BatchReceipt, Outcome
 from bucketpull.domain.model import BatchDraft, Extent, Failure, Former, Part, Work, add_counts
-from bucketpull.domain.record import Claim, Outcome, Record
+from bucketpull.domain.record import Claim, Record
 
 
 class ActiveBatch:

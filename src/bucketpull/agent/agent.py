@@ -23,27 +23,25 @@ from bucketpull.domain.messages import (
     BatchReceipt,
     Begun,
     Control,
+    Died,
     Fatal,
+    FromProcess,
     FromWorker,
     Handback,
+    Mount,
+    Outcome,
     Pulse,
     Removed,
     ScanReceipt,
-)
-from bucketpull.domain.model import VolumeState, VolumeStatus, Work, WorkKind
-from bucketpull.domain.pace_sharing import PaceSharing
-from bucketpull.domain.parameters import AgentParameters
-from bucketpull.domain.record import (
-    Died,
-    FromProcess,
-    Mount,
-    Outcome,
     Stop,
     Survey,
     Tick,
     ToProcess,
     Unmount,
 )
+from bucketpull.domain.model import VolumeState, VolumeStatus, Work, WorkKind
+from bucketpull.domain.pace_sharing import PaceSharing
+from bucketpull.domain.parameters import AgentParameters
 
 PULSE_SECONDS = 0.5
 ANSWER_SECONDS = 0.25

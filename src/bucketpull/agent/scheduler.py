@@ -12,11 +12,10 @@ from bucketpull.domain import batching
 from bucketpull.domain.batching import MAX_OBJECTS, UNKNOWN_BYTES, expected_bytes, objects_in
 from bucketpull.domain.endpoints import Standing, State
 from bucketpull.domain.errors import VolumeError
-from bucketpull.domain.messages import Limits, Pulse
+from bucketpull.domain.messages import Limits, Pulse, Tick, Tune
 from bucketpull.domain.model import EndpointStatus, Part, summed_counts
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.placement import split
-from bucketpull.domain.record import Tick, Tune
 
 # A process should have work for a few seconds in store, so that neither a slow commit nor a slow answer leaves it idle.
 STOCK_SECONDS = 3.0

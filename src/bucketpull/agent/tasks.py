@@ -22,10 +22,10 @@ from bucketpull.agent.active_batch import (
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.volume_state import STATE_OF_TROUBLE, ManagedVolume
 from bucketpull.domain.errors import MachineShort, VolumeError, VolumeFull
-from bucketpull.domain.messages import Begun
+from bucketpull.domain.messages import Assignment, Begun, Outcome, ToProcess
 from bucketpull.domain.model import Extent, Part
 from bucketpull.domain.parameters import AgentParameters
-from bucketpull.domain.record import Assignment, Block, Claim, Outcome, Record, ToProcess
+from bucketpull.domain.record import Block, Claim, Record
 
 FULL_SECONDS = 5.0  # for so long no work is asked for after something fitted nowhere
 DEATHS = 6  # so many processes may a single object cost

@@ -7,7 +7,7 @@ import msgspec
 from bucketpull.domain.endpoint_health import EndpointHealth
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, Standing, State, Symptoms
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.record import Judged
+from bucketpull.domain.messages import Judged
 
 TOLD_SECONDS = 1.0  # a shorter wait is over before the other processes are told of it
 

@@ -1,4 +1,4 @@
-"""The messages between workers and the coordinator: results and pulses in one direction, work and orders in the other.
+"""The messages between workers and the coordinator, and those between an agent and its processes: results one way, work and orders the other.
 
 What they are made of is in `model`; how they travel is decided by the transport (`transport.wire`). In a byte stream between
 processes each follows its length, four bytes, little-endian (`frame`, `Frames`).
@@ -9,6 +9,7 @@ import struct
 import msgspec
 
 from bucketpull.domain.decoding import Count, Float, Int, Text
+from bucketpull.domain.endpoints import Pace, State, Symptoms
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import (
     BatchDraft,
@@ -18,6 +19,7 @@ from bucketpull.domain.model import (
     Failure,
     Former,
     PageRecord,
+    Part,
     Position,
     Span,
     Value,
@@ -25,6 +27,7 @@ from bucketpull.domain.model import (
     add_counts,
 )
 from bucketpull.domain.packing import Packing
+from bucketpull.domain.record import Claim
 
 
 class ScanReceipt(Value, tag="scan"):
@@ -255,6 +258,140 @@ class Refusal(Value, tag="refusal"):
     """Why a worker cannot take part."""
 
     reason: Text
+
+
+# --- between an agent and its processes
+
+
+class Mount(Value, tag="mount"):
+    """A volume made known to a process: it opens `path` and finds `id` there, or reports the volume sick."""
+
+    id: str
+    path: str
+    durability: str
+    verify: str
+
+
+class Unmount(Value, tag="unmount"):
+    """A sick volume that a process lets go of: what was not begun for it goes back.
+
+    Told again when nothing is on its way there any more: then it is closed.
+    """
+
+    id: str
+
+
+class Assignment(Value, tag="assignment"):
+    """A batch, or the part of one that goes to one volume, for one process. `id` is the worker's own.
+
+    `claims` are files that lie there and may be some of the objects.
+    """
+
+    id: int
+    volume: str
+    passes: int
+    parts: bytes  # encoded list[Part]
+    claims: list[Claim] = []
+
+
+class Survey(Value, tag="survey"):
+    """A scan for one process: the work's id and its encoded `list[Position]`."""
+
+    work: int
+    positions: bytes
+
+
+class Outcome(Value, tag="outcome"):
+    """What became of an assignment since its last outcome; every object is in exactly one field of one outcome.
+
+    `rest` are the objects that have not ended; an outcome without any is the last.
+    `records` is the encoded `list[Record]` of the stored objects (b"" for none). `deferred` have met passing trouble and
+    are to be tried again later; `unplaced` could not be written to this volume, because of `trouble`. `doubts` counts, by
+    reason, what is stored although something about the answer was doubted. `claimed` of the stored, `claimed_bytes` long and not
+    in `stored_bytes`, are files that lay there before and are taken over. `is_recovered` says that all of it was written by a
+    process that ended before it could tell.
+    """
+
+    id: int
+    stored: int = 0
+    stored_bytes: int = 0
+    records: bytes = b""
+    failures: list[Failure] = []
+    deferred: list[Part] = []
+    unplaced: list[Part] = []
+    trouble: Reason | None = None
+    detail: str = ""
+    retries: dict[str, int] = {}
+    rest: list[Part] = []
+    doubts: dict[str, int] = {}
+    claimed: int = 0
+    claimed_bytes: int = 0
+    is_recovered: bool = False
+
+
+class Tick(Value, tag="tick"):
+    """A process's counters since its start, sent twice a second. `unstarted` objects wait for a transfer slot.
+
+    `queued` are bytes waiting for each volume's writer, `written` bytes written to it since the start. `waiting_for` names an
+    object in hand when no object has ended for `still_seconds`, at least ten. `cpu_seconds` is what the process has computed. `is_capped` tells that the cap on
+    bandwidth keeps it from beginning more. `wasted` are bytes that were received and thrown away, by reason.
+    """
+
+    objects: int
+    bytes: int
+    unstarted: int
+    endpoints: dict[str, EndpointStatus]
+    queued: dict[str, int]
+    written: dict[str, int]
+    retries: dict[str, int]
+    failures: dict[str, int]
+    waiting_for: str = ""
+    still_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    is_capped: bool = False
+    symptoms: dict[str, Symptoms] = {}
+    wasted: dict[str, int] = {}
+
+
+class Stop(Value, tag="stop"):
+    """Order to end: hand back what is not started, finish or abandon the rest within `seconds`, then leave."""
+
+    seconds: float
+
+
+class Tune(Value, tag="tune"):
+    """The share of the limits that a process may use."""
+
+    limits: Limits
+
+
+class Judged(Value, tag="judged"):
+    """A machine's judgement of its endpoints, by name: the states of those not up, and for how many seconds some are to be left alone.
+
+    `tries` are for this process to try, to see whether they are back. For what fails at those that are `cleared` the object is at fault:
+    the service answers, though nothing ever came from them.
+    """
+
+    states: dict[str, State] = {}
+    rests: dict[str, float] = {}
+    tries: list[str] = []
+    cleared: list[str] = []
+
+
+class Paces(Value, tag="paces"):
+    """How fast a process is to ask endpoints that refuse more than a number, by endpoint and address."""
+
+    paces: dict[str, dict[str, Pace]]
+
+
+class Died(Value, tag="died"):
+    """A process ended unasked, with this exit status (negative: a signal); what it held is to be given again."""
+
+    status: int
+
+
+ToProcess = Mount | Unmount | Assignment | Survey | Tune | Judged | Paces | Stop
+FromProcess = Outcome | ScanReceipt | Tick | Fatal | Died
 
 
 _LENGTH = struct.Struct("<I")

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from bucketpull.domain.ceiling import Ceiling, Round
 from bucketpull.domain.endpoints import Counted, Pace, Symptoms
-from bucketpull.domain.record import Paces
+from bucketpull.domain.messages import Paces
 from bucketpull.domain.retry_comparison import RetryComparison
 
 ASKING_SECONDS = 5.0  # since its last answer; at a low pace nothing may be under way

@@ -12,8 +12,9 @@ import msgspec
 
 from bucketpull.domain.batching import REPORT_SECONDS, decode_parts
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.messages import Assignment, Outcome
 from bucketpull.domain.model import Failure, Part, key_of
-from bucketpull.domain.record import Assignment, Outcome, Record
+from bucketpull.domain.record import Record
 
 OPEN, STORED, FAILED, DEFERRED, UNPLACED, REPORTED = range(6)
 DETAIL_CHARACTERS = 300

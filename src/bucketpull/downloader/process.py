@@ -14,11 +14,10 @@ import msgspec
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.messages import Fatal, Frames, frame
-from bucketpull.domain.pacing import Limiter, TokenBucket
-from bucketpull.domain.parameters import DownloaderParameters
-from bucketpull.domain.record import (
+from bucketpull.domain.messages import (
     Assignment,
+    Fatal,
+    Frames,
     FromProcess,
     Judged,
     Mount,
@@ -29,7 +28,10 @@ from bucketpull.domain.record import (
     ToProcess,
     Tune,
     Unmount,
+    frame,
 )
+from bucketpull.domain.pacing import Limiter, TokenBucket
+from bucketpull.domain.parameters import DownloaderParameters
 from bucketpull.domain.retry import Random
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter

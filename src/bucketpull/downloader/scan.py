@@ -14,9 +14,8 @@ from bucketpull.domain.batching import decode_positions
 from bucketpull.domain.endpoints import OUTAGE
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.exchange import Response, Verdict
-from bucketpull.domain.messages import ScanReceipt
+from bucketpull.domain.messages import ScanReceipt, Survey
 from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, add_counts, key_of, show
-from bucketpull.domain.record import Survey
 from bucketpull.domain.retry import (
     REMEDIES,
     Random,

@@ -11,8 +11,8 @@ import msgspec
 
 from bucketpull.domain.errors import AnswerError, Reason, VolumeError
 from bucketpull.domain.exchange import Request
+from bucketpull.domain.messages import Assignment, Mount, Outcome, Unmount
 from bucketpull.domain.parameters import Bounds
-from bucketpull.domain.record import Assignment, Mount, Outcome, Unmount
 from bucketpull.domain.retry import Random, next_try
 from bucketpull.downloader.answers import Answers
 from bucketpull.downloader.batch_progress import BatchProgress, Item

@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Callable
 
 from bucketpull.domain.errors import Reason, VolumeError
+from bucketpull.domain.messages import Assignment, Mount, Outcome
 from bucketpull.domain.model import show
-from bucketpull.domain.record import Assignment, Mount, Outcome
 from bucketpull.downloader.batch_progress import BatchProgress, Item
 from bucketpull.ports import Writer
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from bucketpull.domain.endpoints import State, Symptoms
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.record import Judged, Paces
+from bucketpull.domain.messages import Judged, Paces
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.scan import Scan

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from bucketpull.domain.messages import Control, FromWorker
+from bucketpull.domain.messages import Control, FromProcess, FromWorker, ToProcess
 from bucketpull.domain.model import Work
-from bucketpull.domain.record import FromProcess, ToProcess
 
 
 class Transport(Protocol):

@@ -16,8 +16,7 @@ from contextlib import suppress
 import msgspec
 
 from bucketpull.domain.errors import TransportError
-from bucketpull.domain.messages import Frames, frame
-from bucketpull.domain.record import Died, FromProcess, ToProcess
+from bucketpull.domain.messages import Died, Frames, FromProcess, ToProcess, frame
 from bucketpull.transport.mailbox import Mailbox
 
 READ_BYTES = 1 << 20

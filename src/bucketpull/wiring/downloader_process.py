@@ -12,9 +12,9 @@ from typing import Final
 
 import msgspec
 
+from bucketpull.domain.messages import Mount
 from bucketpull.domain.packing import Packing
 from bucketpull.domain.parameters import Bounds, DownloaderParameters
-from bucketpull.domain.record import Mount
 from bucketpull.domain.selection import Selection
 from bucketpull.downloader.process import Process
 from bucketpull.fetch.loop import FetchLoop
