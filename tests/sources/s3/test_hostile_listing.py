@@ -11,7 +11,7 @@ from tests.downloader.rig import Rig
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Position
 from bucketpull.domain.retry import LAST_PASS, next_page_try
-from bucketpull.sources import trail
+from bucketpull.sources import cycle_detection
 from bucketpull.sources.registry import settings_of
 from bucketpull.testing.virtual import Answer
 
@@ -123,7 +123,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("mode", HOSTILE, ids=lambda mode: mode.__name__)
 def test_a_listing_without_end_ends_with_its_word(mode, monkeypatch):
-    monkeypatch.setattr(trail, "MOST_EMPTY", 200)
+    monkeypatch.setattr(cycle_detection, "MOST_EMPTY", 200)
     rig, _, failures = listed(mode(count()))
 
     assert rig.fatals == []

@@ -11,7 +11,7 @@ from listing_world import SITE, ListingWorld, answer, header_of, source
 
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Position, key_of
-from bucketpull.sources import trail
+from bucketpull.sources import cycle_detection
 from bucketpull.sources.upyun.listing import read_listing
 from bucketpull.sources.upyun.stages import ask_for
 from upyun_simulator.cursor import END, RowKeys, Sealed
@@ -226,7 +226,7 @@ def test_the_cursor_is_in_the_body_or_in_the_header(where):
 
 
 def test_pages_without_an_entry_that_lead_on_and_on_are_followed_only_so_far(monkeypatch):
-    monkeypatch.setattr(trail, "MOST_EMPTY", 20)
+    monkeypatch.setattr(cycle_detection, "MOST_EMPTY", 20)
     position = Position(b"d")
     for number in range(20):
         (position,) = _read({"files": [], "iter": f"c{number}="}, position).following

@@ -10,7 +10,7 @@ from listing_world import ListingWorld, answer, source
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Position
-from bucketpull.sources.trail import Trail
+from bucketpull.sources.cycle_detection import Trail
 from upyun_simulator.cursor import END
 
 

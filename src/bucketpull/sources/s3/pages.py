@@ -29,9 +29,9 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.key_ranges import DEEPEST, cut_again, first_ranges
 from bucketpull.domain.keys import quoted
 from bucketpull.domain.model import Page, Part, Position
+from bucketpull.sources.cycle_detection import Trail
 from bucketpull.sources.s3.listing import PAGE_KEYS, Listing
 from bucketpull.sources.s3.name_bound import Search, search_from
-from bucketpull.sources.trail import Trail
 
 _TAG = "!"
 _SEARCH_AFTER = 8  # pages: the search for the far end costs a dozen short requests

@@ -12,7 +12,7 @@ from zlib import crc32
 
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Page, Position, show
-from bucketpull.sources.trail import Trail
+from bucketpull.sources.cycle_detection import Trail
 from bucketpull.sources.upyun import parallel_listing
 from bucketpull.sources.upyun.listing import Listing
 from bucketpull.sources.upyun.stages import (

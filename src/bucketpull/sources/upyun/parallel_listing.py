@@ -30,7 +30,7 @@ import msgspec
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.key_ranges import DEEPEST, cut_again, first_ranges
 from bucketpull.domain.model import Page, Part, Position
-from bucketpull.sources.trail import Trail
+from bucketpull.sources.cycle_detection import Trail
 from bucketpull.sources.upyun.stages import (
     FILE,
     FOLDER,
