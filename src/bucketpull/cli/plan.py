@@ -14,10 +14,7 @@ import msgspec
 from bucketpull.cli import options
 from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.counting import counted
-from bucketpull.domain.endpoints import EndpointSpec
-from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, SourceSilent, VolumeError
-from bucketpull.domain.exchange import Response, Wanted
-from bucketpull.domain.forecast import (
+from bucketpull.domain.demand import (
     Demand,
     Fit,
     FreeSpace,
@@ -30,6 +27,9 @@ from bucketpull.domain.forecast import (
     rounded,
     seconds,
 )
+from bucketpull.domain.endpoints import EndpointSpec
+from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, SourceSilent, VolumeError
+from bucketpull.domain.exchange import Response, Wanted
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.packing import Packing
 from bucketpull.domain.values import parse_reserve

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from bucketpull.domain.forecast import WARN_SHARE, Demand, Fit, FreeSpace, Guess, Packed, is_better_packed
+from bucketpull.domain.demand import WARN_SHARE, Demand, Fit, FreeSpace, Guess, Packed, is_better_packed
 from bucketpull.report.figures import count, duration, money, percent, short, size, speed
 from bucketpull.report.printable import label, table
 from bucketpull.report.words import Words

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.budget import Prices
-from bucketpull.domain.forecast import (
+from bucketpull.domain.demand import (
     FreeSpace,
     SampledPage,
     cost,
