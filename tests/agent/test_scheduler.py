@@ -113,16 +113,60 @@ def test_a_process_that_is_gone_waits_for_nothing(scheduler):
     assert pulse_of(scheduler).deaths == 1
 
 
-def test_what_a_process_had_used_when_it_was_killed_counts_though_it_told_nobody(scheduler):
-    for at, objects in ((1.0, 0), (1.5, 50)):
-        cdn = EndpointStatus(9, 9.0, objects, 0, 1.0, received=objects * 1000)
-        scheduler.tick(1, msgspec.structs.replace(tick(objects=objects), endpoints={"cdn": cdn}), at)
+def use(scheduler, at, objects, *, arriving=0):
+    received = objects * 1000 + arriving
+    cdn = EndpointStatus(9, 9.0, objects, 0, 1.0, is_origin=False, received=received)
+    told = tick(objects=objects)
+    scheduler.tick(1, msgspec.structs.replace(told, endpoints={"cdn": cdn}, arriving=arriving), at)
+
+
+def used(scheduler):
+    cdn = pulse_of(scheduler).endpoints["cdn"]
+    assert not cdn.is_origin
+    assert not cdn.in_flight
+    return cdn.requests, cdn.received
+
+
+def test_what_a_process_had_used_when_it_was_killed_counts_once_though_it_told_nobody(scheduler):
+    use(scheduler, 1.0, 0)
+    use(scheduler, 1.5, 50)
 
     scheduler.forget(1, 1.7)
 
-    used = pulse_of(scheduler).endpoints["cdn"]
-    assert (used.requests, used.received, used.in_flight) == (50 + 20 + 9, 70_000, 0)
+    # Those in flight at its last word were among its requests.
+    assert used(scheduler) == (50 + 20, 70_000)
     assert pulse_of(scheduler).objects == 50
+
+
+def test_what_a_killed_process_had_not_finished_was_received_for_nothing(scheduler):
+    use(scheduler, 1.0, 0)
+    use(scheduler, 1.5, 0, arriving=4000)
+
+    scheduler.forget(1, 1.75)
+
+    assert used(scheduler) == (0, 6000)
+    assert pulse_of(scheduler).wasted == {"interrupted": 4000}
+
+
+def test_processes_that_are_killed_before_they_told_a_speed_count_by_that_of_the_one_before(scheduler):
+    use(scheduler, 1.0, 0)
+    use(scheduler, 1.5, 50)
+    scheduler.forget(1, 1.5)
+    scheduler.tick(1, tick(), 2.0)
+
+    scheduler.forget(1, 2.2)
+
+    assert used(scheduler) == (70, 70_000)
+
+
+def test_a_process_that_is_killed_before_its_first_word_had_used_nothing(scheduler):
+    use(scheduler, 1.0, 0)
+    use(scheduler, 1.5, 50)
+    scheduler.forget(1, 1.5)
+
+    scheduler.forget(1, 9.0)
+
+    assert used(scheduler) == (50, 50_000)
 
 
 @pytest.mark.parametrize(("cpu", "limit"), [([0.5, 1.0], ""), ([0.2, 1.8], "cpu")])

@@ -166,6 +166,17 @@ def test_counters_are_told_twice_a_second(agents):
     assert (last.endpoints["edge"].requests, last.endpoints["edge"].in_flight) == (3, 0)
 
 
+def test_bytes_of_what_is_in_transfer_are_told_as_received(agents):
+    agent = agents(answer=lambda request: Answer(body=b"x", seconds=30.0))
+    agent.say(MOUNT, assignment(3))
+    agent.process.turn_until(lambda: agent.fetcher.in_flight == 3)
+    agent.fetcher.arriving = 500
+    agent.process.turn_until(lambda: agent.clock.seconds > 2)
+    last = of(Tick, agent.hear())[-1]
+
+    assert (last.arriving, last.endpoints["edge"].received) == (500, 500)
+
+
 def test_a_volume_that_cannot_be_opened_gives_its_assignments_back(agents):
     agent = agents()
     agent.sick = True

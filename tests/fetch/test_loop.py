@@ -340,6 +340,16 @@ def test_one_that_stalls_holds_up_no_other(fetching):
         assert fetch.loop.in_flight == 1
 
 
+def test_what_has_come_of_a_body_is_told_while_it_is_in_transfer(fetch):
+    ended = []
+    with origin(first(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabcd", lambda peer: peer.hold())) as site:
+        fetch.submit(site.url(), ended.append)
+        fetch.until(lambda: fetch.loop.arriving)
+        assert fetch.loop.arriving == 4
+    fetch.until(lambda: ended)
+    assert fetch.loop.arriving == 0
+
+
 # --- bounds
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from operator import sub
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,7 +12,7 @@ from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain import batching
 from bucketpull.domain.batching import MAX_OBJECTS, UNKNOWN_BYTES, expected_bytes, objects_in
 from bucketpull.domain.endpoints import Standing, State
-from bucketpull.domain.errors import VolumeError
+from bucketpull.domain.errors import Reason, VolumeError
 from bucketpull.domain.messages import Limits, Pulse, Tick, Tune
 from bucketpull.domain.model import EndpointStatus, Part, summed_counts
 from bucketpull.domain.parameters import AgentParameters
@@ -52,6 +53,14 @@ class Load(msgspec.Struct, frozen=True):
     cpu: Sequence[float] = ()
 
 
+class Use(NamedTuple):
+    """What a process uses of an endpoint in a second: requests, and bytes that come."""
+
+    requests: float = 0.0
+    size: float = 0.0
+    is_origin: bool = True
+
+
 class Scheduler:
     """Counters and choices of one worker. The counters of processes that ended are kept."""
 
@@ -74,14 +83,15 @@ class Scheduler:
         self._dead_ticks: list[Tick] = []
         self._deaths = 0
         self._speed = [0.0] * processes
-        self._speed_from = [(0.0, 0)] * processes
+        self._use = [dict[str, Use]()] * processes
+        self._compared: list[tuple[float, Tick | None]] = [(0.0, None)] * processes
         self._tick_at = [0.0] * processes
         self._awake_at = 0.0
         self._batch = float(MAX_OBJECTS)  # until batches came: many small directories make smaller ones
 
     def tick(self, process: int, tick: Tick, now: float) -> None:
         """Note a process's counters."""
-        self._measure(process, tick.objects, now)
+        self._measure(process, tick, now)
         self._ticks[process] = tick
         self._tick_at[process] = now
         self.unstarted[process] = tick.unstarted
@@ -90,13 +100,14 @@ class Scheduler:
         for name, written in tick.written.items():
             self.volumes[name].wrote(process, written, now)
 
-    def _measure(self, process: int, objects: int, now: float) -> None:
+    def _measure(self, process: int, tick: Tick, now: float) -> None:
         """Measure speed over at least `SPEED_SECONDS`: after a delay several ticks arrive together."""
-        since, before = self._speed_from[process]
-        if self._ticks[process] is None or now - since >= SPEED_SECONDS:
-            if self._ticks[process] is not None:
-                self._speed[process] = (objects - before) / (now - since)
-            self._speed_from[process] = now, objects
+        since, before = self._compared[process]
+        if before is None or now - since >= SPEED_SECONDS:
+            if before is not None:
+                self._speed[process] = (tick.objects - before.objects) / (now - since)
+                self._use[process] = _use_between(before.endpoints, tick.endpoints, now - since)
+            self._compared[process] = now, tick
 
     def hung(self, seconds: float, now: float, *, stopping: bool) -> list[ManagedVolume]:
         """Return the volumes that have not answered for so long, if there are others that do; sooner when stopping."""
@@ -164,25 +175,30 @@ class Scheduler:
         last = self._ticks[process]
         if last is not None:
             last.waiting_for, last.still_seconds = "", 0.0
-            untold = self._speed[process] * min(now - self._tick_at[process], UNTOLD_SECONDS)
-            more = 1 + untold / max(1, last.objects)
-            last.endpoints = {
-                endpoint: EndpointStatus(
-                    in_flight=0,
-                    level=0,
-                    requests=round(s.requests * more) + s.in_flight,
-                    throttled=s.throttled,
-                    seconds=s.seconds,
-                    is_origin=s.is_origin,
-                    received=round(s.received * more),
-                )
-                for endpoint, s in last.endpoints.items()
-            }
+            last.endpoints = self._used(process, last, min(now - self._tick_at[process], UNTOLD_SECONDS))
+            last.wasted = summed_counts(
+                [last.wasted, {Reason.INTERRUPTED: last.arriving} if last.arriving else {}]
+            )
             self._dead_ticks.append(last)
-        self._ticks[process] = None
+        self._ticks[process], self._compared[process] = None, (now, None)
         self.unstarted[process] = 0
         for volume in self.volumes.values():
             volume.queued.pop(process, None)
+
+    def _used(self, process: int, last: Tick, seconds: float) -> dict[str, EndpointStatus]:
+        """Return what a process that is gone had used so many seconds after its last tick, at its speed; where it had none yet, at that of the one before."""
+        found: dict[str, EndpointStatus] = {}
+        for name in last.endpoints.keys() | self._use[process].keys():
+            use = self._use[process].get(name, Use())
+            told = last.endpoints.get(name) or EndpointStatus(0, 0.0, 0, 0, 0.0, use.is_origin)
+            found[name] = msgspec.structs.replace(
+                told,
+                in_flight=0,
+                level=0.0,
+                requests=told.requests + round(use.requests * seconds),
+                received=told.received + round(use.size * seconds),
+            )
+        return found
 
     def least_busy(self) -> int:
         """Return the process with the fewest objects waiting."""
@@ -329,6 +345,18 @@ def _endpoints_of_all(ticks: Sequence[Tick]) -> dict[str, EndpointStatus]:
         for name, endpoint in tick.endpoints.items():
             total.setdefault(name, EndpointStatus(0, 0.0, 0, 0, 0.0, endpoint.is_origin)).add(endpoint)
     return total
+
+
+def _use_between(
+    before: Mapping[str, EndpointStatus], now: Mapping[str, EndpointStatus], seconds: float
+) -> dict[str, Use]:
+    used: dict[str, Use] = {}
+    for name, status in now.items():
+        requests, size = status.requests, status.received
+        if name in before:
+            requests, size = requests - before[name].requests, max(0, size - before[name].received)
+        used[name] = Use(requests / seconds, size / seconds, status.is_origin)
+    return used
 
 
 def limited_by(

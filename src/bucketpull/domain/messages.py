@@ -334,7 +334,8 @@ class Tick(Value, tag="tick"):
 
     `queued` are bytes waiting for each volume's writer, `written` bytes written to it since the start. `waiting_for` names an
     object in hand when no object has ended for `still_seconds`, at least ten. `cpu_seconds` is what the process has computed. `is_capped` tells that the cap on
-    bandwidth keeps it from beginning more. `wasted` are bytes that were received and thrown away, by reason.
+    bandwidth keeps it from beginning more. `wasted` are bytes that were received and thrown away, by reason; `arriving` are those of
+    transfers that are not done, which the endpoints count as received.
     """
 
     objects: int
@@ -351,6 +352,7 @@ class Tick(Value, tag="tick"):
     is_capped: bool = False
     symptoms: dict[str, Symptoms] = {}
     wasted: dict[str, int] = {}
+    arriving: int = 0
 
 
 class Stop(Value, tag="stop"):

@@ -391,7 +391,7 @@ class EndpointStatus(Value):
     throttled: Count
     seconds: Float  # sum of the durations of finished requests
     is_origin: bool = True
-    received: int = 0  # bytes, those of failed transfers too
+    received: int = 0  # bytes, those of failed transfers too, and of those that are not done
     state: State = State.UP
     state_seconds: Float = 0.0
     detail: Text = ""

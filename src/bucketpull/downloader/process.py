@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -192,6 +193,9 @@ class Process:
         endpoints: list[Endpoint[Any]] = [self._list, *self._objects.values()]
         statuses = {endpoint.name: endpoint.status() for endpoint in endpoints}
         used = {name: status for name, status in statuses.items() if status.requests}
+        arriving = self._fetcher.arriving
+        if arriving and used:
+            max(used.values(), key=attrgetter("in_flight")).received += arriving
         self._channel.send(
             Tick(
                 objects=self._meter.objects,
@@ -203,6 +207,7 @@ class Process:
                 retries=self._meter.retries,
                 failures=self._meter.failures,
                 wasted=self._meter.wasted,
+                arriving=arriving,
                 waiting_for=volumes.waited_for() if still > STILL_SECONDS else "",
                 still_seconds=still if still > STILL_SECONDS else 0.0,
                 cpu_seconds=time.process_time(),

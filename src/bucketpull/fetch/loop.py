@@ -72,6 +72,11 @@ class FetchLoop:
         """See `ports.Fetcher`."""
         return len(self._busy) + self.direct.waiting
 
+    @property
+    def arriving(self) -> int:
+        """See `ports.Fetcher`."""
+        return sum(transfer.got() for transfer in self._busy)
+
     def submit(
         self, request: Request, done: Done, sink: Sink | None = None, begun: Begun | None = None
     ) -> None:

@@ -57,5 +57,9 @@ class Fetcher(Protocol):
     def in_flight(self) -> int:
         """Transfers started and not done."""
 
+    @property
+    def arriving(self) -> int:
+        """How many bytes of bodies have come of transfers that are not done."""
+
     def close(self) -> None:
         """Abandon all transfers; no callback is made."""

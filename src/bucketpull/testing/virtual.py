@@ -58,6 +58,7 @@ class VirtualFetcher:
         self._watched: dict[int, Callable[[], None]] = {}
         self._closed = False
         self.in_flight = 0
+        self.arriving = 0
         self.most = 0
         self.requests: list[Request] = []
         self._flying: dict[int, tuple[Request, float, Callable[[Response], None]]] = {}
