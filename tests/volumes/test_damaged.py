@@ -6,11 +6,12 @@ from contextlib import closing
 
 import msgspec
 import pytest
-from tests.volumes.filling import Filler
+from tests.volumes.filling import JOURNAL, Filler
 
+from bucketpull.domain.batching import encode_parts
 from bucketpull.domain.errors import LedgerError
-from bucketpull.domain.model import VolumeState
-from bucketpull.domain.record import Record
+from bucketpull.domain.model import Former, Part, VolumeState
+from bucketpull.domain.record import Conclusion, Record
 from bucketpull.reading.volume_set import ReadableVolume
 from bucketpull.volumes import ledger
 from bucketpull.volumes.ledger import Entry, Kind, Ledger
@@ -101,11 +102,14 @@ def with_damaged_beginning(path):
     with Filler(path) as filler:
         for name in (b"a", b"b", b"c"):
             filler.store({(b"", name): b"body"})
-    ledger = path / ".bucketpull/ledger"
-    data = bytearray(ledger.read_bytes())
-    data[60] ^= 1
-    ledger.write_bytes(data)
+    damage(path, 0)
     return open_volume(str(path))
+
+
+def damage(path, offset):
+    with open(path / ".bucketpull/ledger", "r+b") as file:
+        file.seek(offset + 60)
+        file.write(b"\xff")
 
 
 def test_a_ledger_that_is_damaged_before_its_end_is_told_of_while_the_volume_is_used(tmp_path):
@@ -138,3 +142,58 @@ def test_a_sector_of_a_ledger_that_cannot_be_read_is_told_of_and_costs_no_more(t
         monkeypatch.setattr(volume._ledger, "salvage", unreadable)
         assert "cannot be read from byte 0 on (Input/output error)" in volume.status().warning
         assert volume.status().state is VolumeState.OPEN
+
+
+X = Part(b"", "", [b"x"], [4], [1_600_000_000])
+
+
+def files(path):
+    return sorted(each.name for each in path.iterdir() if each.is_file())
+
+
+def test_what_may_be_told_of_in_a_damaged_entry_stays_when_a_batch_is_concluded(tmp_path):
+    """Else a disk that fails with files on their way would never come back."""
+    with_damaged_beginning(tmp_path).close()
+    with Filler(tmp_path) as filler:
+        filler.volume.intend(JOURNAL, 9, encode_parts([X]))
+        filler.store({(b"", b"x"): b"body"}, settle=False)
+
+        filler.volume.conclude(JOURNAL, [Conclusion(9)])
+
+        assert filler.volume.pending(JOURNAL) == []
+    assert files(tmp_path) == ["a", "b", "c", "x"]
+
+
+def test_a_copy_stays_where_the_block_that_may_describe_the_one_that_counts_is_damaged(tmp_path):
+    with_damaged_beginning(tmp_path).close()
+    with Filler(tmp_path) as filler:
+        for work in (8, 9):
+            filler.volume.intend(JOURNAL, work, encode_parts([X]))
+        for name in (b"a", b"x"):
+            filler.store({(b"", name): b"body"})
+        (of_a,), (of_x,) = filler.blocks.values()
+
+        filler.volume.conclude(JOURNAL, [Conclusion(1, [of_a], [0]), Conclusion(2, [of_x])])
+
+        assert filler.volume.pending(JOURNAL) == [(8, []), (9, [])]
+    assert files(tmp_path) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(("at", "left"), [(0, ["a", "b", "c"]), (-1, ["a", "b", "c", "x"])])
+def test_a_file_of_a_removed_object_stays_where_a_damaged_entry_may_tell_of_it_anew(
+    tmp_path, monkeypatch, at, left
+):
+    with Filler(tmp_path) as filler:
+        for name in (b"a", b"x", b"b"):
+            filler.store({(b"", name): b"body"})
+        copy = Former(filler.id, filler.blocks[2], "another", encode_parts([X]))
+        with monkeypatch.context() as patch:
+            patch.setattr("bucketpull.volumes.files.tree.Tree.remove", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                filler.volume.remove(JOURNAL, [copy])
+        filler.store({(b"", b"c"): b"body"})
+        damage(tmp_path, [filler.blocks[1][0], filler.blocks[4][0]][at])
+
+        filler.volume.remove(JOURNAL, [copy])
+
+    assert files(tmp_path) == left

@@ -15,6 +15,7 @@ import msgspec
 
 from bucketpull import kill_points
 from bucketpull.domain.batching import ids_of
+from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.model import show
 from bucketpull.domain.record import Conclusion, Record
 from bucketpull.volumes import os_errors, syscalls
@@ -24,7 +25,7 @@ from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.free_space import try_writing
 from bucketpull.volumes.identity import Identity
-from bucketpull.volumes.ledger import Entry, Frame, Kind, Ledger
+from bucketpull.volumes.ledger import Damage, Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_begun, read_intent
 from bucketpull.volumes.os_errors import Culprit
 from bucketpull.volumes.packs.books import PackBooks
@@ -47,6 +48,10 @@ class Latest(NamedTuple):
 
     offset: int
     remover: str | None
+
+
+_UNKNOWN: Final = Latest(-1, None)
+"""A damaged part of the ledger, which may tell of any object, is behind the last whole frame that does: nothing of it is removed."""
 
 
 class Begun(NamedTuple):
@@ -106,12 +111,14 @@ class Removal:
         These are the objects of blocks that are gone, but for those that a later block, or one that is kept, describes; then the
         files newer than their batch's note that no block describes. `noted` is the ledger's end when each batch was noted.
         """
-        gone = [frame for each in conclusions for frame in self._blocks_of(journal, each)]
-        spared = {
-            key
-            for at in {at for each in conclusions for at in each.kept}
-            for key in keys_of(self._ledger.read(at))
-        }
+        kept = {at: self._keys_at(at) for each in conclusions for at in each.kept}
+        spared = {key for keys in kept.values() for key in keys or ()}
+        gone = [
+            frame
+            for each in conclusions
+            if all(kept[at] is not None for at in each.kept)
+            for frame in self._blocks_of(journal, each)
+        ]
         begun = [
             self._begun(intent(journal, each.work, noted[each.work]), noted[each.work])
             for each in conclusions
@@ -122,6 +129,12 @@ class Removal:
         latest = self._latest(keys, since)
         self._take_blocks(gone, spared, latest)
         self._take_unsettled(begun, latest)
+
+    def _keys_at(self, offset: int) -> set[Key] | None:
+        """Return the objects of a block; None where it is damaged."""
+        with contextlib.suppress(LedgerError):
+            return keys_of(self._ledger.read(offset))
+        return None
 
     def _blocks_of(self, journal: str, conclusion: Conclusion) -> list[Frame]:
         """Return the blocks of a batch that are gone; a frame of anything else is none of its blocks."""
@@ -253,7 +266,7 @@ class Removal:
         for key, paths in written.items():
             last = latest.get(key)
             counts = last is not None and last.remover is None
-            if counts and key in undated:
+            if last is _UNKNOWN or (counts and key in undated):
                 continue
             recorded = self._recorded(key, last.offset) if last is not None and counts else None
             for path in paths:
@@ -362,7 +375,10 @@ class Removal:
     def _latest(self, keys: AbstractSet[Key], start: int) -> dict[Key, Latest]:
         """Find the last frame that tells of each of some objects, from an offset on; memory is that of these objects."""
         found: dict[Key, Latest] = {}
-        for frame in self._ledger.frames(start) if keys else ():
+        for frame in self._ledger.salvage(start) if keys else ():
+            if isinstance(frame, Damage):
+                found = dict.fromkeys(keys, _UNKNOWN)
+                continue
             latest = Latest(frame.offset, frame.journal if frame.kind is Kind.REMOVAL else None)
             found.update(dict.fromkeys(keys & keys_of(frame), latest))
         return found
