@@ -27,8 +27,8 @@ from tests.volumes.conftest import Disks
 
 import bucketpull
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.pruning import Gone
 from bucketpull.volumes.reader import open_reader
+from bucketpull.volumes.removal import Gone
 from bucketpull.volumes.volume import open_volume
 from upyun_simulator import content
 

@@ -20,8 +20,8 @@ from bucketpull.volumes.identity import HOME, initialise
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.packs.compacting import compact as compact_packs
 from bucketpull.volumes.packs.compacting import find_waste
-from bucketpull.volumes.pruning import Gone
 from bucketpull.volumes.reader import open_reader
+from bucketpull.volumes.removal import Gone
 from bucketpull.volumes.volume import open_volume
 
 BODY, OTHER = b"ours", b"else"

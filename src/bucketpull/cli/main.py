@@ -13,7 +13,6 @@ from typing import NoReturn
 import click
 
 from bucketpull import __version__
-from bucketpull.cli.completion import completed
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, TransportError
 from bucketpull.report.words import language_of
 from bucketpull.wiring.descriptors import raise_limit
@@ -54,6 +53,7 @@ COMMANDS = {
 
 # Ctrl-C ends these at once until they listen for signals themselves: a job may be killed at any instant.
 JOBS = frozenset({"sync", "coordinate", "work"})
+COMPLETING = "_BUCKETPULL_COMPLETE"  # set by the shell's script while it asks what may follow
 BETWEEN_SENTENCES = ". "  # by which click joins what is missing and what may be given, in every language
 _AT_WIDE_MARKS = "(?<=[\u3002\uff1a\uff09]) | (?=\uff08)"  # Chinese has no space beside its marks
 
@@ -82,7 +82,10 @@ class Commands(click.Group):
         command: click.Command = getattr(
             module, cmd_name if cmd_name not in {"help", "list"} else f"{cmd_name}_"
         )
-        command = completed(command)
+        if COMPLETING in os.environ:
+            from bucketpull.cli.completion import completed
+
+            command = completed(command)
         return self.translate(command) if self.translate else command
 
     def resolve_command(
@@ -127,8 +130,6 @@ def main() -> NoReturn:
     raise_limit()
     # A supervisor that does not want to hear of its children hands that on: we want to hear of ours.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # Collections during a start cost a tenth of it, those of the interpreter's end a quarter, both for nothing.
-    gc.set_threshold(50_000)
     if language_of(os.environ) == "zh":
         from bucketpull.cli.translation import install, translate
 
@@ -136,7 +137,7 @@ def main() -> NoReturn:
         bucketpull.translate = translate
         translate(bucketpull)
     code = _finish(_run())
-    gc.freeze()
+    gc.freeze()  # a collection at the interpreter's end would cost a quarter of a start
     sys.exit(code)
 
 

@@ -27,7 +27,8 @@ from bucketpull.downloader.walk import ListingWalk
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line, printable
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.pruning import Comparison, Gone
+from bucketpull.volumes.pruning import Comparison
+from bucketpull.volumes.removal import Gone
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.trash import trash_until
 from bucketpull.volumes.volume import DiskVolume, open_volume

@@ -23,9 +23,8 @@ from bucketpull.report.printable import json_line
 from bucketpull.trusted_path import make_private_folder
 from bucketpull.volumes.identity import Owner
 from bucketpull.volumes.ledger import Damage, Kind
-from bucketpull.volumes.pruning import PRUNING
 from bucketpull.volumes.reader import VolumeReader
-from bucketpull.volumes.removal import keys_of
+from bucketpull.volumes.removal import PRUNING, keys_of
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.file_checks import check_folder, refuse_foreign_link
 from bucketpull.wiring.journals import job_folder

@@ -4,6 +4,7 @@ A mark (`STATE`) says how much of the output is whole, and what its writer needs
 before. What was written after the last mark is cut off when the list goes on.
 """
 
+import gzip
 import importlib
 import os
 import subprocess
@@ -221,10 +222,8 @@ class FolderOutput(_Encoded):
 
     def _open(self) -> BinaryIO:
         if self._file is None:
-            name, folder = self._next_name(), self._folder
-            opened: Any = (
-                folder.create_gzip(name, _GZIP_LEVEL) if self._form.is_gzipped else folder.create(name)
-            )
+            file = self._folder.create(self._next_name())
+            opened: Any = _Gzip(file) if self._form.is_gzipped else file
             self._file = opened
         assert self._file is not None
         return self._file
@@ -360,3 +359,16 @@ def write_state(folder: Folder, name: str, mark: Mark) -> None:
         file.flush()
         os.fsync(file.fileno())
     folder.rename(fresh, name)
+
+
+class _Gzip(gzip.GzipFile):
+    """Closes what is below it as well."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        super().__init__("", "wb", _GZIP_LEVEL, raw)
+        self._raw = raw
+
+    def close(self) -> None:
+        """Write the end, and close the file."""
+        super().close()
+        self._raw.close()

@@ -4,7 +4,6 @@ What they put there, a link above all, is not followed, and not continued.
 """
 
 import errno
-import gzip
 import os
 import secrets
 import stat
@@ -41,10 +40,6 @@ class Folder:
             os.unlink(name, dir_fd=self._fd)
             fd = os.open(name, _NEW, 0o666, dir_fd=self._fd)
         return os.fdopen(fd, "wb")
-
-    def create_gzip(self, name: str, level: int) -> gzip.GzipFile:
-        """Make a new compressed file for writing, as `create`."""
-        return _Gzip(self.create(name), level)
 
     def reopen(self, name: str, mode: str) -> BinaryIO:
         """Open a file that this user has made, "rb" or "r+b". Raises OSError where there is none, or it is somebody else's."""
@@ -156,16 +151,3 @@ def _kept(step: LastStep) -> BinaryIO | None:
         return None if replaced else open(f"/proc/self/fd/{fd}", "wb")
     finally:
         os.close(fd)
-
-
-class _Gzip(gzip.GzipFile):
-    """Closes what is below it as well."""
-
-    def __init__(self, raw: BinaryIO, level: int) -> None:
-        super().__init__("", "wb", level, raw)
-        self._raw = raw
-
-    def close(self) -> None:
-        """Write the end, and close the file."""
-        super().close()
-        self._raw.close()

@@ -180,6 +180,81 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         return {option.name: values[option.name] for option in self.OPTIONS if option.secret}
 
 
+KEY_OPTIONS = (
+    Option("keys", "Only the keys in this file, one a line; nothing is listed.", "FILE"),
+    Option("keys0", "The same, each key ended by a NUL byte.", "FILE"),
+)
+
+
+class BucketSettings(SourceSettings, frozen=True, kw_only=True):
+    """Settings of a bucket: `SCHEME://BUCKET[/PREFIX]`, or of the keys of a list in it, whose `fingerprint` is `key_list`.
+
+    `prefix` is a folder at which the listing starts; keys stay whole.
+    """
+
+    bucket: str
+    begins_keys_with_slash: ClassVar[bool] = False
+    """Whether people write keys of such a bucket as paths, with a slash before them that is not theirs."""
+    prefix: str = ""
+    keys: str = ""
+    keys0: str = ""
+    key_list: str = ""
+
+    @classmethod
+    def located(cls, place: str) -> dict[str, str]:
+        """Return bucket and prefix."""
+        bucket, _, prefix = place.removeprefix("//").partition("/")
+        if not place.startswith("//") or not bucket:
+            raise ConfigError(f"source {f'{cls.scheme()}:{place}'!r}: write {cls.USAGE}")
+        return {"bucket": bucket, "prefix": prefix.strip("/")}
+
+    def place(self) -> str:
+        """Return bucket and prefix as in SOURCE."""
+        return f"//{self.bucket}/{self.prefix}".rstrip("/")
+
+    def identity(self) -> dict[str, str]:
+        """Return bucket, prefix and list: the same bucket may be had from several endpoints."""
+        own = {"source": f"{self.scheme()}://{self.bucket}", "prefix": self.prefix}
+        path = self.keys or self.keys0
+        if not path:
+            return own
+        from bucketpull.sources.list_files import content_of, fingerprint
+
+        return own | {"keys": content_of(self.key_list or fingerprint(path))}
+
+    def prepared(self) -> Self:
+        """Return the same with the list's state. Raises ConfigError where the list cannot be read, or does not go with the rest."""
+        if self.keys and self.keys0:
+            raise ConfigError("--keys and --keys0: name one list of keys")
+        path = self.keys or self.keys0
+        if not path:
+            return self
+        if self.prefix:
+            raise ConfigError("--keys: the list has whole keys; name the bucket without a prefix")
+        from bucketpull.sources.key_list import check_lines
+        from bucketpull.sources.list_files import fingerprint
+
+        if self.keys:
+            check_lines(path)
+        return msgspec.structs.replace(self, key_list=fingerprint(path))
+
+    @property
+    def tells_all(self) -> bool:
+        """Not where a list of keys was given."""
+        return not (self.keys or self.keys0)
+
+    def open(self) -> Source:
+        """Make the source: the bucket, or the part of it that the list names."""
+        source = super().open()
+        path = self.keys or self.keys0
+        if not path:
+            return source
+        from bucketpull.sources.key_list import KeyedSource
+
+        before = b"/" if self.begins_keys_with_slash and self.keys else b""
+        return KeyedSource(source, path, b"\0" if self.keys0 else b"\n", self.key_list, before)
+
+
 def _values(option: Option, value: Any) -> Any:  # noqa: ANN401 - as a user writes it
     if (
         option.many == "text"

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bucketpull.domain.batching import ids_of
 from bucketpull.domain.counting import counted
@@ -33,10 +33,12 @@ from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LEDGER, Identity
 from bucketpull.volumes.kept_files import KeptCount, set_aside
-from bucketpull.volumes.key_index import IndexEntry, KeyIndex
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.leftovers import oldest_intent
 from bucketpull.volumes.os_errors import Culprit, culprit
+
+if TYPE_CHECKING:
+    from bucketpull.volumes.key_index import IndexEntry, KeyIndex
 
 _INDEX: Final = "keys"
 _MOST_FOLDERS: Final = 20_000
@@ -238,9 +240,11 @@ class ForeignFiles:
             return None
         return self._latest({(directory, name)}, [place.offset]).get((directory, name))
 
-    def _find(self, key: bytes) -> IndexEntry | None:
+    def _find(self, key: bytes) -> "IndexEntry | None":
         """Return where the ledger says that an object lies."""
         if self._index is None:
+            from bucketpull.volumes.key_index import KeyIndex
+
             self._index = KeyIndex(self._books(), self._home.below(_INDEX).as_path())
         self._books().follow()
         self._index.refresh()

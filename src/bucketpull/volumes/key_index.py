@@ -20,7 +20,6 @@ import fcntl
 import os
 import re
 import struct
-import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -293,6 +292,8 @@ class _Builder:
 
     def _spill(self) -> None:
         if not self._files:
+            import tempfile
+
             self._files = [tempfile.TemporaryFile(dir=self._folder) for _ in range(_PARTITIONS)]  # noqa: SIM115 - `__exit__` closes
         for file, buffer in zip(self._files, self._buffers, strict=True):
             file.write(buffer)

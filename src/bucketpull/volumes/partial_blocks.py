@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bucketpull.domain.batching import decode_parts, ids_of
 from bucketpull.domain.errors import LedgerError
@@ -20,8 +20,10 @@ from bucketpull.volumes.as_stored import has_date, has_length
 from bucketpull.volumes.beneath import OwnDirectory, closing_fd
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
-from bucketpull.volumes.key_index import KeyIndex, removals
 from bucketpull.volumes.ledger import Damage, Kind, Ledger
+
+if TYPE_CHECKING:
+    from bucketpull.volumes.key_index import KeyIndex
 
 _REMOVED: Final = "removed"
 _FILE: Final = "thinned"
@@ -142,8 +144,10 @@ class _Removals:
 
         return is_removed
 
-    def _refreshed(self, ledger: Ledger) -> KeyIndex:
+    def _refreshed(self, ledger: Ledger) -> "KeyIndex":
         if self._index is None:
+            from bucketpull.volumes.key_index import KeyIndex, removals
+
             self._index = KeyIndex(ledger, self._folder(), removals)
         else:
             self._index.refresh()

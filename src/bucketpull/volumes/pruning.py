@@ -8,36 +8,16 @@ from bisect import bisect
 from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby, pairwise
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
 
 from bucketpull.domain.model import Part, key_of
-from bucketpull.domain.record import Record
 from bucketpull.volumes.live_objects import LiveObjects
+from bucketpull.volumes.removal import Gone
 from bucketpull.volumes.scratch import DIGEST_BYTES, Partitions, digest_of
 
-PRUNING: Final = "prune"
-"""What stands in the ledger as the journal of what was removed because the source no longer has it."""
 _MOST_RECENT: Final = 1 << 16
 _version: Final = Struct(">qq")  # size and date
 _copy: Final = Struct(">qqQ")  # the same, and which of the held objects it is
-
-
-class Gone(NamedTuple):
-    """An object that the source no longer has: where the ledger tells of it."""
-
-    block: int
-    record: Record
-    place: int
-
-    @property
-    def key(self) -> bytes:
-        """The object's key."""
-        return key_of(*self.record.id_at(self.place))
-
-    @property
-    def size(self) -> int:
-        """Its length in bytes."""
-        return self.record.lengths[self.place]
 
 
 class Comparison:

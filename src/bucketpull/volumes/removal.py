@@ -16,7 +16,7 @@ import msgspec
 from bucketpull import kill_points
 from bucketpull.domain.batching import ids_of
 from bucketpull.domain.errors import LedgerError
-from bucketpull.domain.model import show
+from bucketpull.domain.model import key_of, show
 from bucketpull.domain.record import Conclusion, Record
 from bucketpull.volumes import os_errors, syscalls
 from bucketpull.volumes.as_stored import has_our_date, is_as_stored, keeps_dates
@@ -29,13 +29,14 @@ from bucketpull.volumes.ledger import Damage, Entry, Frame, Kind, Ledger
 from bucketpull.volumes.leftovers import intent, read_begun, read_intent
 from bucketpull.volumes.os_errors import Culprit
 from bucketpull.volumes.packs.books import PackBooks
-from bucketpull.volumes.pruning import PRUNING
 from bucketpull.volumes.reader import location_of
 from bucketpull.volumes.trash import TrashFolder, trash_of
 
 Key = tuple[bytes, bytes]
 """An object's directory and name."""
 
+PRUNING: Final = "prune"
+"""What stands in the ledger as the journal of what was removed because the source no longer has it."""
 _IN_PACK: Final = b""
 _TRIAL_BYTES: Final = 1 << 12
 
@@ -52,6 +53,24 @@ class Latest(NamedTuple):
 
 _UNKNOWN: Final = Latest(-1, None)
 """A damaged part of the ledger, which may tell of any object, is behind the last whole frame that does: nothing of it is removed."""
+
+
+class Gone(NamedTuple):
+    """An object that the source no longer has: where the ledger tells of it."""
+
+    block: int
+    record: Record
+    place: int
+
+    @property
+    def key(self) -> bytes:
+        """The object's key."""
+        return key_of(*self.record.id_at(self.place))
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+        return self.record.lengths[self.place]
 
 
 class Begun(NamedTuple):

@@ -4,9 +4,7 @@ import fcntl
 import hashlib
 import os
 import re
-import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,6 +34,8 @@ def scratch_folder(name: str, below: str | None = None) -> Iterator[str]:
 
     Raises ConfigError where there is no place where one can be made, as in a container with a read-only root and without /tmp.
     """
+    import tempfile  # with all that it imports some milliseconds, and an ordinary job makes no scratch folder
+
     try:
         folder = tempfile.TemporaryDirectory(prefix=f"bucketpull-{name}-", dir=below)
     except OSError as error:
@@ -69,6 +69,8 @@ def _is_old(found: os.stat_result) -> bool:
 
 
 def _remove_if_free(folder: str) -> None:
+    import shutil
+
     with suppress(OSError), closing_fd(os.open(folder, _FOLDER)) as fd:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)

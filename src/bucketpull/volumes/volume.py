@@ -39,8 +39,7 @@ from bucketpull.volumes.leftovers import (
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders
 from bucketpull.volumes.partial_blocks import PartialBlocks
-from bucketpull.volumes.pruning import PRUNING, Gone
-from bucketpull.volumes.removal import Removal, keys_of, lengths_of
+from bucketpull.volumes.removal import PRUNING, Gone, Removal, keys_of, lengths_of
 from bucketpull.volumes.trash import Trash, trash_note
 
 _PROBE_BYTES: Final = 1 << 20

@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -38,12 +37,21 @@ def check_folder(what: str, path: str) -> None:
     if not there.is_dir():
         raise ConfigError(f"{what}: {there} is not a directory; name another one")
     try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
+        _make_nameless(there)
     except OSError as error:
         if error.errno not in _NO_MATTER:
             reason = f"{there} cannot be written ({error.strerror})"
             raise ConfigError(f"{what}: {reason}; name another one, or mount it so that it can be") from error
+
+
+def _make_nameless(folder: Path) -> None:
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC))
+    except OSError:  # perhaps only because its file system has no such files
+        import tempfile
+
+        with tempfile.TemporaryFile(dir=folder):
+            pass
 
 
 def check_file(what: str, path: str) -> None:

@@ -26,7 +26,6 @@ from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.volumes.free_space import measured
 from bucketpull.volumes.packs.folder import usage
 from bucketpull.volumes.reader import open_reader
-from bucketpull.wiring.coordinator_client import local_client
 from bucketpull.wiring.settings import Settings
 
 _ANSWER_SECONDS: Final = 3.0
@@ -63,6 +62,8 @@ class _Summary(msgspec.Struct):
 
 def job_status(reader: JournalReader, folder: Path) -> JobStatus:
     """Return where the job stands; a coordinator that does not answer is left out."""
+    from bucketpull.wiring.coordinator_client import local_client  # not for a job, which asks nobody
+
     runs = reader.runs(1)
     last = runs[0] if runs else None
     with suppress(BucketpullError):

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import tempfile
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,15 +18,14 @@ from bucketpull.domain.progress import Snapshot
 from bucketpull.ports import Reporter
 from bucketpull.report.document import summary_dict
 from bucketpull.report.reasons import explain
-from bucketpull.report.systemd import SystemdReporter
 from bucketpull.sources.registry import credentials_of
 from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.output import heard_by, tell, words_for_file
-from bucketpull.wiring.ping import Ping
 from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:
     from bucketpull.report.log_file import LogFile
+    from bucketpull.wiring.ping import Ping
 
 # What stops a job, or a part of it, until an operator acts.
 TROUBLE: Final = frozenset(
@@ -49,13 +47,15 @@ class Notifier:
         self._begun = False
         self._told: dict[str, float] = {}
         self._failed: SimpleQueue[str] = SimpleQueue()
-        self._ping: Ping | None = None
-        if settings.ping is not None:
-            self._ping = Ping(settings.ping, self._failed.put, settings.ca_file)
+        self._ping = None if settings.ping is None else _ping_of(settings.ping, self._failed.put, settings)
         if settings.on_end is not None and not settings.on_end.strip():
             raise ConfigError("--on-end '': write a command for the shell")
         self.log = _log_of(settings)
-        self._others: list[Reporter] = [SystemdReporter(words_for_file())]
+        self._others: list[Reporter] = []
+        if os.environ.get("NOTIFY_SOCKET"):
+            from bucketpull.report.systemd import SystemdReporter
+
+            self._others.append(SystemdReporter(words_for_file()))
         if self.log is not None:
             from bucketpull.report.log_file import LogReporter
 
@@ -204,6 +204,12 @@ def _log_of(settings: Settings) -> "LogFile | None":
         raise ConfigError(f"--log-file {path}: {error.strerror}; name another file") from error
 
 
+def _ping_of(url: str, failed: Callable[[str], None], settings: Settings) -> "Ping":
+    from bucketpull.wiring.ping import Ping
+
+    return Ping(url, failed, settings.ca_file)
+
+
 def _known(name: Callable[[], str]) -> str:
     with suppress(ConfigError):  # which the job itself will tell
         return name()
@@ -223,6 +229,8 @@ def run_on_end(
     `names` are variables by which bucketpull's other commands find the job. What it prints goes to standard error: standard output
     may be a program's. It and what it started are killed after `bound_seconds`.
     """
+    import tempfile
+
     try:
         with tempfile.TemporaryDirectory(prefix="bucketpull-") as folder:
             summary = Path(folder, "summary.json")

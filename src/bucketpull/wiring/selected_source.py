@@ -13,7 +13,6 @@ from bucketpull.domain.order import Order, parse_order
 from bucketpull.domain.selection import EVERYTHING, Rule, Selection
 from bucketpull.domain.values import parse_moment, parse_size
 from bucketpull.ports import Source
-from bucketpull.sources.derived import SelectingSource
 from bucketpull.wiring.file_checks import read_settings_file
 from bucketpull.wiring.settings import Settings
 
@@ -48,7 +47,11 @@ def order_of(settings: Settings) -> Order:
 
 def selected(source: Source, selection: Selection) -> Source:
     """Return a source that gives what is wanted: itself where that is everything."""
-    return source if selection.is_all else SelectingSource(source, selection)
+    if selection.is_all:
+        return source
+    from bucketpull.sources.derived import SelectingSource
+
+    return SelectingSource(source, selection)
 
 
 def _bounds(low: _Typed, high: _Typed, parse: Callable[[str, str], int]) -> tuple[int | None, int | None]:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
@@ -14,7 +14,6 @@ from bucketpull.domain.errors import AnswerError, Reason, Remedy, SourceRefused,
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, show
 from bucketpull.domain.retry import REMEDIES
-from bucketpull.downloader.walk import ListingWalk
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Fetcher, Source
 from bucketpull.report.figures import duration
@@ -23,6 +22,9 @@ from bucketpull.sources.registry import credentials_of
 from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.system_clock import SystemClock
+
+if TYPE_CHECKING:
+    from bucketpull.downloader.walk import ListingWalk
 
 T = TypeVar("T")
 FIRST_SECONDS: Final = 8.0
@@ -236,7 +238,7 @@ def _asked(question: Callable[[], T], client: SourceClient, name: str) -> T | No
 # --- to its end
 
 
-def turn(walk: ListingWalk, patience: Patience) -> None:
+def turn(walk: "ListingWalk", patience: Patience) -> None:
     """Go on with a walk; what keeps it is told. Raises as `reach`."""
     walk.turn()
     if walk.trouble is None:
@@ -246,8 +248,10 @@ def turn(walk: ListingWalk, patience: Patience) -> None:
         patience.wait()
 
 
-def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -> ListingWalk:
+def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -> "ListingWalk":
     """List a source; `take` is called with the objects of each page. What could not be listed is told. Raises as `reach`."""
+    from bucketpull.downloader.walk import ListingWalk  # a job lists by its downloaders
+
     objects = 0
 
     def taken(part: Part) -> None:
@@ -271,7 +275,7 @@ def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -
     return walk
 
 
-def _tell_resting(walk: ListingWalk) -> None:
+def _tell_resting(walk: "ListingWalk") -> None:
     """Say what keeps a listing from its end, as it may for minutes."""
     if walk.resting is None:
         return

@@ -14,8 +14,7 @@ from bucketpull.domain.keys import quoted
 from bucketpull.domain.values import shown_value
 from bucketpull.sources.addresses import check_url, check_urls
 from bucketpull.sources.http import USER_AGENT
-from bucketpull.sources.key_list import KEY_OPTIONS, BucketSettings
-from bucketpull.sources.source_settings import Option
+from bucketpull.sources.source_settings import KEY_OPTIONS, BucketSettings, Option
 
 if TYPE_CHECKING:
     from bucketpull.sources.s3.signing import Credentials

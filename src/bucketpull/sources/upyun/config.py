@@ -11,8 +11,7 @@ from bucketpull.domain.keys import quoted
 from bucketpull.domain.values import shown_value
 from bucketpull.sources.addresses import check_urls, path_of
 from bucketpull.sources.http import USER_AGENT
-from bucketpull.sources.key_list import KEY_OPTIONS, BucketSettings
-from bucketpull.sources.source_settings import Option
+from bucketpull.sources.source_settings import KEY_OPTIONS, BucketSettings, Option
 from bucketpull.sources.upyun.signing import read_token
 
 MAX_LIST_LIMIT = 10_000

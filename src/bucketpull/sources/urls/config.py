@@ -7,7 +7,6 @@ import msgspec
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.sources.http import USER_AGENT
-from bucketpull.sources.list_files import content_of, fingerprint
 from bucketpull.sources.source_settings import Option, SourceSettings
 
 
@@ -41,6 +40,8 @@ class UrlsConfig(SourceSettings, frozen=True, kw_only=True):
 
     def identity(self) -> dict[str, str]:
         """Return the file and its content: an offset means nothing in another list."""
+        from bucketpull.sources.list_files import content_of, fingerprint
+
         return super().identity() | {"list": content_of(self.state or fingerprint(self.path))}
 
     def checked(self) -> "UrlsConfig":
@@ -54,6 +55,7 @@ class UrlsConfig(SourceSettings, frozen=True, kw_only=True):
 
     def prepared(self) -> "UrlsConfig":
         """Return the same with the list's state; its head and first rows must be understood."""
+        from bucketpull.sources.list_files import fingerprint
         from bucketpull.sources.urls.tables import check_urls
 
         check_urls(self.path)

@@ -21,7 +21,7 @@ from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes.beneath import OwnDirectory, closing_fd
 from bucketpull.volumes.ledger import Damage, Kind, Ledger
-from bucketpull.volumes.packs import folder, sealing
+from bucketpull.volumes.packs import folder
 from bucketpull.volumes.packs.folder import NEXT, Folders
 
 _STATE: Final = "state"
@@ -97,7 +97,7 @@ class PackBooks:
         if self._found is None:
             return
         numbers = self._found.numbers()
-        sealed = sealing.in_sums(self._found.packs) if numbers else set()
+        sealed = _in_sums(self._found) if numbers else set()
         for pack in sealed & self._state.finished.keys():
             del self._state.finished[pack]
         writers = sorted({*numbers, *self._state.writers})
@@ -230,6 +230,8 @@ class PackBooks:
     def _seal(self, packs: list[str]) -> None:
         import subprocess  # some milliseconds of every start, for what few need
 
+        from bucketpull.volumes.packs import sealing
+
         directory = self.folders.packs.fd
         if directory < 0:  # the volume was let go of before this one's turn came
             return
@@ -260,3 +262,9 @@ class PackBooks:
         """Write down what the ledger says so far. The state may be older than the ledger, never newer."""
         self._state.ledger = self._ledger.end
         folder.replace(self.folders.state, _STATE, msgspec.json.encode(self._state), durable=True)
+
+
+def _in_sums(folders: Folders) -> set[str]:
+    from bucketpull.volumes.packs import sealing  # not for a volume without packs
+
+    return sealing.in_sums(folders.packs)
