@@ -56,11 +56,7 @@ _ALIVE_SECONDS = 10.0  # between two signs of life for systemd
 _STOP_SECONDS = 6.0
 
 
-def run_coordinate(
-    settings: Settings,
-    open_view: ViewOpener | None = None,
-    notifier: Notifier | None = None,
-) -> ExitCode:
+def run_coordinate(settings: Settings, open_view: ViewOpener | None, notifier: Notifier) -> ExitCode:
     """List the bucket and keep the books until the job has ended; return how."""
     broker = settings.broker_url()
     check_job(settings)
@@ -77,7 +73,7 @@ async def _coordinate(
     key: JobKey,
     opening: Opening,
     open_view: ViewOpener | None,
-    notifier: Notifier | None,
+    notifier: Notifier,
 ) -> ExitCode:
     lister = f"{settings.machine_name()}/lister"
     journal = opening.journal
@@ -118,7 +114,7 @@ def _attach(far: RabbitTransport, job: Job, journal: SqliteJournal) -> None:
     job.monitor.unheard = broker_events.seconds
 
 
-def run_work(settings: Settings, notifier: Notifier | None = None) -> ExitCode:
+def run_work(settings: Settings, notifier: Notifier) -> ExitCode:
     """Download for a coordinator until the job has ended, or until told to stop."""
     worker = _Worker(settings)
     welcome = asyncio.run(worker.join())
@@ -138,9 +134,8 @@ def run_work(settings: Settings, notifier: Notifier | None = None) -> ExitCode:
         )
         owner = owner_of(welcome.journal, source)
         volumes = open_all(worker.paths, welcome.known, settings, owner=owner)
-        if notifier is not None:
-            notifier.begin()
-        leave = partial(notifier.end, ExitCode.INTERRUPTED) if notifier is not None else lambda: None
+        notifier.begin()
+        leave = partial(notifier.end, ExitCode.INTERRUPTED)
         inbox = worker.inbox(welcome.journal, [volume.path for volume in volumes])
         pool = ForkedPool(fork_server, settings.process_count())
         parameters = worker.parameters(welcome, source)

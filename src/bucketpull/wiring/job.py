@@ -227,7 +227,10 @@ class Job:
             settings.job_name(),
             settings.source,
             None if opening.source.identity()["prefix"] else opening.findings.usage_bytes,
-            [open_reporter(json=settings.json, quiet=settings.quiet), *([notifier] if notifier else [])],
+            [
+                open_reporter(json=settings.json, quiet=settings.quiet),
+                *(notifier.reporters if notifier else []),
+            ],
             opening.source.open().endpoints,
             settings.prices(),
             absent_volumes(opening.journal),

@@ -37,7 +37,10 @@ _ON_END_SECONDS: Final = 60.0
 
 
 class Notifier:
-    """A reporter that tells of the start, of trouble and of the end. `note_to` is called with what could not be sent."""
+    """A reporter that tells of the start, of trouble and of the end. `note_to` is called with what could not be sent.
+
+    `reporters` are this one, and those that tell the rest where nobody watches.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.note_to: Callable[[str, str, str], None] | None = None
@@ -51,15 +54,15 @@ class Notifier:
         if settings.on_end is not None and not settings.on_end.strip():
             raise ConfigError("--on-end '': write a command for the shell")
         self.log = _log_of(settings)
-        self._others: list[Reporter] = []
+        self.reporters: list[Reporter] = [self]
         if os.environ.get("NOTIFY_SOCKET"):
             from bucketpull.report.systemd import SystemdReporter
 
-            self._others.append(SystemdReporter(words_for_file()))
+            self.reporters.append(SystemdReporter(words_for_file()))
         if self.log is not None:
             from bucketpull.report.log_file import LogReporter
 
-            self._others.append(LogReporter(self.log, words_for_file()))
+            self.reporters.append(LogReporter(self.log, words_for_file()))
 
     def begin(self) -> None:
         """Tell of the start, once; from now on there may be threads."""
@@ -74,8 +77,6 @@ class Notifier:
         self._last = snapshot
         self.begin()
         self._tell_failed()
-        for reporter in self._others:
-            reporter.show(snapshot)
 
     def note(self, level: str, event: str, text: str) -> None:
         """Tell of trouble, each kind once in a while."""
@@ -84,14 +85,10 @@ class Notifier:
             self._told[event] = at
             said = {"level": level, "event": event, "text": self._without_secrets(text)}
             self._send("fail", said | self._summary())
-        for reporter in self._others:
-            reporter.note(level, event, text)
 
     def close(self, snapshot: Snapshot) -> None:
         """Keep the end for `end`."""
         self._last = snapshot
-        for reporter in self._others:
-            reporter.close(snapshot)
 
     def end(self, code: int, error: str = "") -> None:
         """Tell of the end, and wait until that has been done or given up; `error` is why the job could not go on."""
