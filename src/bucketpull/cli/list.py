@@ -2,7 +2,6 @@
 
 import importlib
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from bucketpull.report.list_output import (
 )
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.trusted_path import make_folder
-from bucketpull.wiring.output import result_stream, tell
+from bucketpull.wiring.output import News, result_stream, tell
 from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Patience, SourceClient, reach, turn
@@ -93,7 +92,7 @@ def _run(settings: Settings, output: str | None, form: str, base_url: str | None
             walk = ListingWalk(
                 source, fetcher, SystemClock(), inventory.take, inventory.state.frontier, settings.rate
             )
-            inventory.run(walk, patience, _shower(settings))
+            inventory.run(walk, patience, News(quiet=settings.quiet, seconds=_SHOW_SECONDS))
     return _told(inventory, walk, settings)
 
 
@@ -191,13 +190,16 @@ class _Inventory:
         self.state.left_out += len(left_out)
         self.shown += left_out[: _SHOWN_KEYS - len(self.shown)]
 
-    def run(
-        self, walk: ListingWalk, patience: Patience, show_progress: Callable[[ListingWalk, int], None]
-    ) -> None:
+    def run(self, walk: ListingWalk, patience: Patience, news: News) -> None:
         """Walk to the end, with a mark now and then."""
+        started = time.monotonic()
         while not walk.is_over:
             turn(walk, patience)
-            show_progress(walk, self.state.objects)
+            if news.are_due():
+                seconds, left = time.monotonic() - started, len(walk.frontier())
+                tell(
+                    f"{counted(self.state.objects, 'objects')}, {counted(walk.pages, 'pages')} in {seconds:.0f} s, {count(left)} to list"
+                )
             began = time.monotonic()
             if began >= self._due and self._output.can_mark:
                 self._mark(walk)
@@ -224,24 +226,6 @@ def _columns(part: Part, base: str) -> Columns:
         names = [above + name for name in names]
     urls = part.urls or (urls_of(base, names) if base else nothing)
     return Columns(names, part.sizes, part.mtimes, part.versions or nothing, urls)
-
-
-def _shower(settings: Settings) -> Callable[[ListingWalk, int], None]:
-    """Return what tells of the progress now and then."""
-    began = due = time.monotonic()
-    due += _SHOW_SECONDS
-
-    def show_progress(walk: ListingWalk, objects: int) -> None:
-        nonlocal due
-        now = time.monotonic()
-        if now >= due and not settings.quiet:
-            due = now + _SHOW_SECONDS
-            open_ones = len(walk.frontier())
-            tell(
-                f"{counted(objects, 'objects')}, {counted(walk.pages, 'pages')} in {now - began:.0f} s, {count(open_ones)} to list"
-            )
-
-    return show_progress
 
 
 def _told(inventory: _Inventory, walk: ListingWalk, settings: Settings) -> ExitCode:

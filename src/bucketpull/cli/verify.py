@@ -1,9 +1,9 @@
 """`bucketpull verify`: volumes compared with their ledgers."""
 
-import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,7 +28,7 @@ from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.damaged_ledgers import Healed, count_known, damaged_ledgers, heal
 from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write, with_configuration
 from bucketpull.wiring.local_job import run_sync
-from bucketpull.wiring.output import say_on, tell, words
+from bucketpull.wiring.output import News, say_on, tell, words
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_copies, check_given, check_paths, opened_to_read
 
@@ -70,7 +70,6 @@ def verify(hashed: bool, repair: bool, **flags: Any) -> int:  # noqa: ANN401 - c
 
 
 _GROUP = 10_000  # findings a transaction
-_NEWS_SECONDS = 10.0
 
 
 def _verify_all(settings: Settings, *, hashed: bool, repair: bool) -> ExitCode:
@@ -108,26 +107,18 @@ def _verification(reader: VolumeReader, *, hashed: bool) -> Verification:
 
 
 def _printed(settings: Settings, reader: VolumeReader, verification: Verification) -> Iterator[Finding]:
-    news = _News(settings, reader.path)
+    news = News(quiet=settings.quiet)
     for finding in verification.run():
         found = _finding_dict(reader.id, reader.path, finding)
         _print_finding(settings, found, f"{reader.path}/{finding.path}")
-        news.look(verification.objects, verification.bytes)
+        _tell_news(news, reader.path, verification.objects, verification.bytes)
         yield finding
 
 
-class _News:
-    """Says now and then how far a verification is."""
-
-    def __init__(self, settings: Settings, where: str) -> None:
-        self._is_quiet = settings.quiet
-        self._where = where
-        self._next = time.monotonic() + _NEWS_SECONDS
-
-    def look(self, objects: int, looked_at: int) -> None:
-        if time.monotonic() > self._next and not self._is_quiet:
-            self._next = time.monotonic() + _NEWS_SECONDS
-            tell(f"volume {self._where}: {counted(objects, 'objects')}, {size(looked_at)} so far")
+def _tell_news(news: News, where: str, objects: int, looked_at: int) -> None:
+    """Say now and then how far a verification is."""
+    if news.are_due():
+        tell(f"volume {where}: {counted(objects, 'objects')}, {size(looked_at)} so far")
 
 
 def _print_finding(settings: Settings, found: dict[str, object], where: str) -> None:
@@ -206,9 +197,9 @@ def _verify_one_far(
     settings: Settings, machines: "RemoteLedgers", volume: KnownVolume, *, hashed: bool
 ) -> bool:
     where, faults = f"{volume.machine}:{volume.path}", Counter[Fault]()
-    news = _News(settings, where)
+    news = partial(_tell_news, News(quiet=settings.quiet), where)
     try:
-        for page in machines.faults(volume, hashed=hashed, told=news.look):
+        for page in machines.faults(volume, hashed=hashed, told=news):
             for finding in page.findings:
                 faults[finding.fault] += 1
                 found = _finding_dict(volume.id, volume.path, finding)

@@ -78,6 +78,23 @@ def tell(text: str, *, level: str = "info", private: bool = False, timed: bool =
         _write(sys.stderr, stamp + _words(sys.stderr).message(text))
 
 
+class News:
+    """Says when it is time to tell how far something is: every so many seconds, never if it is to be quiet."""
+
+    def __init__(self, *, quiet: bool, seconds: float = 10.0) -> None:
+        self._is_quiet = quiet
+        self._seconds = seconds
+        self._next = time.monotonic() + seconds
+
+    def are_due(self) -> bool:
+        """Tell whether it is time; then the next interval begins."""
+        now = time.monotonic()
+        if self._is_quiet or now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True
+
+
 def tell_error(error: BucketpullError) -> None:
     """Write to standard error what is wrong and what to do, in the language of the locale."""
     words = _words(sys.stderr)

@@ -19,7 +19,7 @@ from bucketpull.ports import Fetcher, Source
 from bucketpull.report.figures import duration
 from bucketpull.report.reasons import explain
 from bucketpull.sources.registry import credentials_of
-from bucketpull.wiring.output import tell
+from bucketpull.wiring.output import News, tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.system_clock import SystemClock
 
@@ -33,7 +33,6 @@ SILENT_SECONDS: Final = 5.0  # of an address, before another is asked
 TRIES: Final = 4
 PAUSE_SECONDS: Final = 0.5
 LONGEST_QUESTION_SECONDS: Final = 10.0  # after which a question is not asked again
-_NEWS_SECONDS: Final = 10.0
 _SHOWN: Final = 5
 
 
@@ -263,11 +262,10 @@ def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -
     with closing(FetchLoop(settings.fetch_options())) as fetcher:
         reach(SourceClient(source, fetcher, patience), settings.source)
         walk = ListingWalk(source, fetcher, SystemClock(), taken, rate=settings.rate)
-        due = time.monotonic() + _NEWS_SECONDS
+        news = News(quiet=settings.quiet)
         while not walk.is_over:
             turn(walk, patience)
-            if time.monotonic() >= due and not settings.quiet:
-                due = time.monotonic() + _NEWS_SECONDS
+            if news.are_due():
                 tell(f"{counted(objects, 'objects')}, {counted(walk.pages, 'pages')} listed so far")
                 _tell_resting(walk)
     for failure in walk.failures[:_SHOWN]:
