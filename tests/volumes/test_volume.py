@@ -422,6 +422,56 @@ def test_an_append_torn_in_its_middle_is_cut_off_as_a_whole(tmp_path):
     volume.close()
 
 
+def with_a_damaged_block_since_a_note(path):
+    """Note a batch, and store three others with it; return the volume, opened again, of which the first block since the note is damaged, and the blocks."""
+    initialise(str(path))
+    volume = open_volume(str(path))
+    volume.intend(JOURNAL, 1)
+    extents = [volume.settle([block(work, record(b"a", b"%d" % work))])[0] for work in (2, 1, 3)]
+    volume.close()
+    with open(path / HOME / "ledger", "r+b") as file:
+        file.seek(extents[0].offset + 60)
+        file.write(b"\xff")
+    return open_volume(str(path)), extents
+
+
+def test_a_damaged_block_since_the_oldest_note_costs_itself(tmp_path):
+    volume, (damaged, mine, other) = with_a_damaged_block_since_a_note(tmp_path)
+
+    assert volume.pending(JOURNAL) == [(1, [mine.offset])]
+    assert volume.read(other.offset) == [record(b"a", b"3")]
+    with pytest.raises(LedgerError, match="no whole entry"):
+        volume.read(damaged.offset)
+    assert "damaged" in volume.status().warning
+    [more] = volume.settle([block(4, record(b"a", b"4"))])
+    assert more.offset > other.offset
+    volume.close()
+
+
+def test_no_file_goes_of_which_a_damaged_block_may_tell(tmp_path):
+    initialise(str(tmp_path))
+    volume = open_volume(str(tmp_path))
+    for work in (1, 2):
+        volume.intend(JOURNAL, work)
+    (tmp_path / "a").mkdir()
+    for name in ("x", "y"):
+        (tmp_path / "a" / name).write_bytes(b"z")
+    [gone] = volume.settle([block(1, record(b"a", b"x"))])
+    [damaged] = volume.settle([block(2, record(b"a", b"y"))])
+    volume.settle([block(3, record(b"a", b"w"))])
+    volume.close()
+    with open(tmp_path / HOME / "ledger", "r+b") as file:
+        file.seek(damaged.offset + 60)
+        file.write(b"\xff")
+
+    volume = open_volume(str(tmp_path))
+    volume.conclude(JOURNAL, [Conclusion(1, [gone.offset])])
+    volume.conclude(JOURNAL, [Conclusion(2, [])])
+    volume.close()
+
+    assert sorted(os.listdir(tmp_path / "a")) == ["x", "y"]
+
+
 def test_settling_measuring_and_discarding_may_overlap(tmp_path):
     initialise(str(tmp_path))
     volume = open_volume(str(tmp_path))

@@ -222,14 +222,12 @@ class Ledger:
             os.fdatasync(self._fd)
         return True
 
+    def may_be_torn(self, offset: int) -> bool:
+        """Whether what begins at an offset and goes to the end is no more than an append can have torn."""
+        return os.fstat(self._fd).st_size - offset <= _LARGEST_TEAR
+
     def cut(self, offset: int) -> None:
-        """Truncate the file at an offset. Raises LedgerError where it is more than an append can have torn."""
-        size = os.fstat(self._fd).st_size
-        if size - offset > _LARGEST_TEAR:
-            raise LedgerError(
-                self._volume,
-                f"ledger is damaged from byte {offset} to its end at {size}; see `bucketpull verify`",
-            )
+        """Truncate the file at an offset."""
         os.ftruncate(self._fd, offset)
         self._find_end()
 

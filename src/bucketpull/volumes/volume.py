@@ -57,7 +57,7 @@ def open_volume(
     Raises:
         VolumeSick: It is not there, or another one is.
         ConfigError: Another process has it open.
-        LedgerError: Its ledger is damaged where work may be unfinished.
+        LedgerError: Its ledger is damaged at its end by more than a torn append.
 
     """
     entered = enter(path, expected, writing=True)
@@ -395,18 +395,24 @@ class DiskVolume:
             raise
 
     def _catch_up(self) -> dict[Work, list[int]]:
-        """Cut off a torn append, and find the frames of batches whose receipt may not be booked."""
+        """Cut off a torn append, and find the frames of batches whose receipt may not be booked.
+
+        A power cut may have torn it in its middle: all whole frames behind that are of such batches. Other damage is stepped over.
+        """
         self._ledger.cut(self._ledger.end)
         found: dict[Work, list[int]] = {}
-        at = min(self._intents.values(), default=self._ledger.end)
-        try:
-            for frame in self._ledger.frames(min(at, self._ledger.end)):
-                at = frame.end
-                if (frame.journal, frame.work) in self._intents:
-                    found.setdefault((frame.journal, frame.work), []).append(frame.offset)
-        except LedgerError:
-            self._ledger.cut(at)
-        return found
+        torn: int | None = None
+        for entry in self._ledger.salvage(min([*self._intents.values(), self._ledger.end])):
+            if isinstance(entry, Damage):
+                torn = entry.offset if torn is None else torn
+            elif (entry.journal, entry.work) not in self._intents:
+                torn = None
+            else:
+                found.setdefault((entry.journal, entry.work), []).append(entry.offset)
+        if torn is None or not self._ledger.may_be_torn(torn):
+            return found
+        self._ledger.cut(torn)
+        return {work: [at for at in offsets if at < torn] for work, offsets in found.items()}
 
     def _finish_removals(self) -> None:
         """Remove what a kill kept from being removed; of the blocks of which something was removed nothing is left to say."""
