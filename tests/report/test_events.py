@@ -118,10 +118,16 @@ def test_it_is_said_why_no_volume_takes_objects(volumes, said):
     assert text.startswith(said)
 
 
-def test_a_broker_is_lost_once_however_often_it_is_tried():
+def broker_events():
+    """Events of a broker, with a clock to set and what they told."""
     told: list[tuple[str, str]] = []
-    clock = iter([100.0, 130.0, 160.0])
-    changes = BrokerEvents(lambda _, event, about, text: told.append((event, text)), lambda: next(clock))
+    now = [100.0]
+    changes = BrokerEvents(lambda _, event, about, text: told.append((event, text)), lambda: now[0])
+    return changes, now, told
+
+
+def test_a_broker_is_lost_once_however_often_it_is_tried():
+    changes, now, told = broker_events()
 
     changes.reached()
     assert changes.seconds() == 0.0
@@ -129,13 +135,30 @@ def test_a_broker_is_lost_once_however_often_it_is_tried():
         "the connection to the broker at b:5672 was lost; it is made again as soon as the broker answers"
     )
     changes.lost("the broker cannot be reached: refused; check --broker, and whether it runs")
+    now[0] = 130.0
     assert changes.seconds() == 30.0
+    now[0] = 160.0
     changes.reached()
     assert changes.seconds() == 0.0
     changes.reached()
 
     assert [event for event, _ in told] == ["broker.lost", "broker.reached"]
     assert told[-1][1] == "the broker is reached again, after 1 min"
+
+
+def test_a_reason_that_keeps_a_broker_away_is_told_after_a_while_and_a_few_of_them_at_most():
+    changes, now, told = broker_events()
+
+    for now[0], reason in ((100.0, "lost"), (101.0, "refused"), (111.0, "refused"), (121.0, "refused")):
+        changes.lost(reason)
+    for second in range(60):
+        now[0] = 130.0 + second
+        changes.lost(f"reason {second}")
+    assert [text for _, text in told] == ["lost", "refused", "reason 0", "reason 1", "reason 2"]
+
+    changes.reached()
+    changes.lost("lost")
+    assert told[-1] == ("broker.lost", "lost")
 
 
 def test_a_job_that_only_asks_again_speaks_after_ten_seconds_and_whenever_its_silence_has_doubled():

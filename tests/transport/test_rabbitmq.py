@@ -17,8 +17,8 @@ from bucketpull.transport.amqp import unreachable
 from bucketpull.transport.envelope import Session
 from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.queues import QueueNames
-from bucketpull.transport.remote_query import Asker, check_alone
-from bucketpull.transport.wire import encode
+from bucketpull.transport.remote_query import Asker, MachineSilent, check_alone
+from bucketpull.transport.wire import SealedWork, encode
 
 
 def run(scenario):
@@ -248,6 +248,26 @@ def test_a_broker_that_does_not_let_us_in_is_an_error_of_configuration(broker):
             assert "wrong-one" not in str(refused.value)
             with pytest.raises(ConfigError, match="login was refused"):
                 await check_alone(url, job.name)
+            with pytest.raises(ConfigError, match="check user, password and virtual host"):
+                await asker(url, job.name).ask("GET", "/api/snapshot", b"")
+
+    run(scenario)
+
+
+def test_a_broker_that_takes_rights_away_while_a_job_runs_says_which(broker):
+    url = broker.url.replace("guest:guest", "other:SECRET")
+    broker.control("add_user", "other", "SECRET")
+    broker.control("set_permissions", "other", ".*", ".*", ".*")
+
+    async def scenario():
+        async with Job(url) as job:
+            transport, lost = await job.coordinator(), []
+            transport.link.lost = lost.append
+            await asyncio.to_thread(broker.control, "set_permissions", "other", "^$", ".*", ".*")
+            transport.link._break()
+            await until(lambda: "`rabbitmqctl set_permissions` gives it the rights" in str(lost))
+            await asyncio.to_thread(broker.control, "change_password", "other", "ANOTHER")
+            await until(lambda: "the login was refused" in str(lost))
 
     run(scenario)
 
@@ -462,6 +482,59 @@ def test_a_queue_that_is_purged_or_deleted_loses_messages_and_nothing_else(broke
             await asyncio.wait_for(inbox.link.connected(), SECONDS)
             await transport.send([work(3)], "m1")
             assert await taken(inbox.receive, 1) == [work(3)]
+
+    run(scenario)
+
+
+def test_a_machine_whose_queue_takes_nothing_holds_up_no_other(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, inbox = await job.coordinator(), await job.inbox("m2")
+            connection = await aiormq.connect(broker.url)
+            channel = await connection.channel()
+            full = {"x-queue-type": "classic", "x-max-length": 0, "x-overflow": "reject-publish"}
+            await channel.queue_declare(QueueNames(job.name).machine("m1"), durable=True, arguments=full)
+            await transport.send([work(1)], "m1")
+            await transport.forget("m1")
+            await transport.send([work(2)], "m2")
+            assert await taken(inbox.receive, 1) == [work(2)]
+            await connection.close()
+
+    run(scenario)
+
+
+def test_what_the_broker_drops_by_a_policy_is_told_and_no_failure(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, told = await job.coordinator(), []
+            transport.distrust.told = told.append
+            await (await job.inbox()).close()
+            queue = QueueNames(job.name).machine("m1")
+            make = transport._sealing("m1", SealedWork(work(1)), "")
+            for body in (make(), make(), b"\xc1poison"):
+                await put(broker.url, queue, body, expiration="1")
+            [poison] = await taken(transport.receive, 1, Poison)
+            assert "nobody understands, c1706f69736f6e" in poison.detail
+            [said] = told
+            assert said.startswith("a message at the broker was dropped by the broker: a policy of the queue")
+            assert "message-ttl or max-length" in said
+
+    run(scenario)
+
+
+def test_a_question_to_a_machine_that_is_away_is_no_failure_of_the_job(broker):
+    async def scenario():
+        async with Job(broker.url) as job:
+            transport, told = await job.coordinator(), []
+            transport.distrust.told = told.append
+            await (await job.inbox()).close()
+            one = asker(broker.url, job.name, seconds=0.5)
+            with pytest.raises(MachineSilent, match="machine m1: does not answer"):
+                await one.ask_machine("m1", "/ledger")
+            await put(broker.url, QueueNames(job.name).machine("m1"), b"\xc1poison", expiration="1")
+            [poison] = await taken(transport.receive, 1, Poison)
+            assert "nobody understands, c1706f69736f6e" in poison.detail
+            assert told == []
 
     run(scenario)
 

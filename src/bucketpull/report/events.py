@@ -28,6 +28,7 @@ _WORDS: Final = {
 _ERRORS: Final = {Reason.GARBAGE, Reason.SERVER_ERROR}  # it answers, but so
 _REST_TOLD_SECONDS: Final = 5.0
 _SLOW_TOLD_SECONDS: Final = 10.0  # of a state that mostly passes, or becomes another
+_REASONS: Final = 5  # told of one outage of the broker
 _NAMED: Final = 4  # machines, of those that are in trouble
 _WORKER_LINE_SECONDS: Final = 30.0
 # A coordinator reminds each machine of its limits four times in so long.
@@ -164,17 +165,23 @@ class WaitEvents:
 
 
 class BrokerEvents:
-    """Tells that the broker is lost, with the first reason, and that it is reached again. `note` takes what is told."""
+    """Tells that the broker is lost, with the first reason, that another one keeps it away after 10 s, and that it is reached again.
+
+    `note` takes what is told.
+    """
 
     def __init__(self, note: Callable[[str, str, str, str], None], now: Callable[[], float]) -> None:
         self._note = note
         self._now = now
         self._since: float | None = None
+        self._told: set[str] = set()
 
     def lost(self, reason: str) -> None:
         """Note that there is no connection; it is tried again and again."""
-        if self._since is None:
-            self._since = self._now()
+        first, self._since = self._since is None, self._since if self._since is not None else self._now()
+        later = self.seconds() >= _FIRST_SECONDS and len(self._told) < _REASONS
+        if first or (later and reason not in self._told):
+            self._told = {reason} if first else self._told | {reason}
             self._note("warning", "broker.lost", "broker", reason)
 
     def reached(self) -> None:

@@ -92,7 +92,8 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.VOLUME_FULL: Explanation("the volume is full", "free some space or add a volume, then retry"),
     Reason.VOLUME_SICK: Explanation("the volume answers with errors", "check the disk, then retry"),
     Reason.POISON: Explanation(
-        "a process crashed each time it handled this object", "report it, with the log file"
+        "a process crashed each time it handled this object; or what is named is a message at the broker that is none of this job",
+        "report a crash, with the log file; a message is forgotten by `bucketpull retry`",
     ),
     Reason.INTERRUPTED: Explanation("stopped by you", "run the same command again"),
 }

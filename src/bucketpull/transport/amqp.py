@@ -29,7 +29,7 @@ import msgspec
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError, TransportError
-from bucketpull.transport.amqp_stream import FilteredTransport
+from bucketpull.transport.amqp_stream import DROPPED, FilteredTransport
 from bucketpull.transport.mailbox import Mailbox, end_tasks
 
 HEARTBEAT_SECONDS: Final = 10
@@ -37,6 +37,7 @@ HEARTBEAT_SECONDS: Final = 10
 _FILES: Final = ("cafile", "certfile", "keyfile")
 _OPTIONS: Final = (*_FILES, "capath", "cadata", "no_verify_ssl", "heartbeat", "timeout", "name", "auth")
 PUBLISH_SECONDS: Final = 30.0
+NACKS: Final = 3  # in a row, a second apart, until a queue is taken for one that takes nothing
 CONNECT_SECONDS: Final = 30.0
 SETTLE_SECONDS: Final = 2.0
 RETRY_SECONDS: Final = (0.2, 5.0)
@@ -63,7 +64,8 @@ def login_refused(why: object) -> ConfigError:
 class Delivery(msgspec.Struct):
     """One message, and what is needed to acknowledge it; `generation` tells deliveries of before a reconnect.
 
-    `body` is only the beginning of one that is long and not believed, `size` the length of the whole in bytes.
+    `body` is only the beginning of one that is long and not believed, `size` the length of the whole in bytes. `dropped` is whether
+    it is a dead letter because it was too old or one too many for its queue, as the broker or whoever sent it says.
     """
 
     queue: str
@@ -72,6 +74,7 @@ class Delivery(msgspec.Struct):
     tag: int
     generation: int
     redelivered: bool
+    dropped: bool = False
 
 
 class Link:
@@ -162,9 +165,10 @@ class Link:
         `make` returns the message; it is called for each try, so that none is the same message twice.
 
         Returns:
-            False where there is no such queue, unless `insist`: then it is made again.
+            False where there is no such queue, or it takes nothing, unless `insist`: then it is made again, or waited for.
 
         """
+        tries = NACKS
         while True:
             await self._ready.wait()
             channel, connection = self._publisher, self._publishing
@@ -176,10 +180,14 @@ class Link:
                 if not insist:
                     return False
                 self._break()
-            except aiormq.exceptions.DeliveryError:
-                await asyncio.sleep(
-                    1.0
-                )  # the broker could not take it just now: a quorum queue without a majority
+            except aiormq.exceptions.DeliveryError:  # a quorum queue without a majority, or one that is full
+                if not insist and not (tries := tries - 1):
+                    return False
+                await asyncio.sleep(1.0)
+            except TimeoutError:
+                self._break()
+                if not insist:
+                    return False
             except _LOST:
                 self._break()
             await asyncio.sleep(0.05)
@@ -290,7 +298,8 @@ class Link:
             body, size = message.body, len(message.body)
             if size > _LONG_BYTES and not self._believes(queue, body):
                 body = body[:_BEGINNING_BYTES]
-            self._deliveries.put(Delivery(queue, body, size, tag, generation, again))
+            dropped = message.header.properties.content_type == DROPPED
+            self._deliveries.put(Delivery(queue, body, size, tag, generation, again, dropped))
 
         return take
 
@@ -374,8 +383,15 @@ def _cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def unreachable(url: str, error: BaseException) -> TransportError:
-    """Return the error that says where no broker is reached, and why; what else is in the URL stays untold."""
+def unreachable(url: str, error: BaseException) -> ConfigError | TransportError:
+    """Return the error that says where no broker is reached, or why it does not let us in; what else is in the URL stays untold."""
+    if isinstance(error, REFUSED):
+        return login_refused(_words(error))
+    if isinstance(error, aiormq.exceptions.ChannelAccessRefused):
+        return TransportError(
+            f"the broker at {_place(url)} refuses the account a queue of the job: {_words(error)}; "
+            "`rabbitmqctl set_permissions` gives it the rights"
+        )
     return TransportError(
         f"the broker at {_place(url)} cannot be reached: {_words(error)}; "
         "check --broker, whether it runs there, and the network and firewall between"

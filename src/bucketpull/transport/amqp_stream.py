@@ -2,14 +2,16 @@
 
 Whoever may publish to a queue chooses a message's properties, its exchange and its routing key, and the broker passes them on as
 they are. The client decodes them in the task that reads the connection: a name that is no UTF-8, or a table nested a thousand
-deep, ends the connection; the message comes again, and ends the next one. We read none of these, so they are blanked here. A body
-longer than any of ours arrives as an empty one, and is never in memory.
+deep, ends the connection; the message comes again, and ends the next one. We read none of these, so they are blanked here, but for
+whether the broker says that it dropped the message itself: then its content type is `DROPPED`. A body longer than any of ours
+arrives as an empty one, and is never in memory.
 
 Frames: AMQP 0-9-1, 4.2.3. A frame is type (1 byte), channel (2), size (4), payload, end (1). A delivery is a method frame, a
 header frame (class 2, weight 2, body size 8, property flags 2, properties), and body frames up to that size.
 """
 
 import asyncio
+import re
 import struct
 from collections import deque
 from typing import Any, Final
@@ -25,6 +27,10 @@ _METHOD_ID = struct.Struct(">HH")
 _CONTENT = struct.Struct(">HHQH")
 _DELIVER: Final = (60, 60)
 _END: Final = b"\xce"
+DROPPED: Final = "dropped"
+# Why the broker put a message to the dead letters, in its header `x-first-death-reason`: it was too old, or one too many.
+_DROPPED: Final = re.compile(rb"x-first-death-reasonS\0\0\0(?:\x07expired|\x06maxlen)")
+_HAS_CONTENT_TYPE: Final = 1 << 15
 
 
 class FilteredReader:
@@ -105,6 +111,9 @@ class FilteredReader:
         if size > MOST_BODY_BYTES:
             self._skipped[channel] = size
             size = 0
+        if _DROPPED.search(payload):
+            told = bytes([len(DROPPED)]) + DROPPED.encode()
+            return _CONTENT.pack(kind, weight, size, _HAS_CONTENT_TYPE) + told + _END
         return _CONTENT.pack(kind, weight, size, 0) + _END
 
     def _skip(self, channel: int, size: int) -> None:

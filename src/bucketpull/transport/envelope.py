@@ -244,8 +244,8 @@ class RejectionLog:
         self._told_at: dict[str, float] = {}
         self._last: float | None = None
 
-    def note(self, why: str, claims: str = "") -> None:
-        """Count a message; `claims` says whose it claims to be."""
+    def note(self, why: str, claims: str = "", verdict: str = "not believed") -> None:
+        """Count a message; `claims` says whose it claims to be, `verdict` what was done."""
         kind = why if why in self.counts or len(self.counts) < MOST_KINDS else "other reasons"
         self.counts[kind] += 1
         self._untold[kind] += 1
@@ -256,7 +256,7 @@ class RejectionLog:
             what = (
                 "a message at the broker was" if count == 1 else counted(count, "messages at the broker were")
             )
-            self.told(f"{what} not believed: {why}{claims}")
+            self.told(f"{what} {verdict}: {why}{claims}")
 
     def ending(self) -> str:
         """Return, once, that none has been dropped for a while, and how many were in all; "" where there is nothing to tell."""

@@ -19,7 +19,7 @@ from bucketpull.domain.messages import Control, Fatal, FromWorker, Goodbye, Puls
 from bucketpull.domain.model import Value, Work
 from bucketpull.transport.admission import MOST_FALSE_CLAIMS, Admission, claims_of, poison_of
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refused, unreachable
-from bucketpull.transport.envelope import Direction, Header, Rejected, RejectionLog, Session
+from bucketpull.transport.envelope import Direction, Header, Rejected, RejectionLog, Session, read_header
 from bucketpull.transport.job_key import COORDINATOR, JobKey
 from bucketpull.transport.mailbox import Mailbox, end_tasks
 from bucketpull.transport.queues import QueueNames, QueueType
@@ -35,6 +35,10 @@ REFUSE_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 3.0
 MOST_KEPT: Final = 1_000
 SENT_AT_ONCE: Final = 32
+DROPPED_BY_POLICY: Final = (
+    "a policy of the queue says so (message-ttl or max-length): it costs time, as the work is given again; "
+    "`rabbitmqctl list_policies` shows it"
+)
 # Messages that come within so short a time are booked in one transaction.
 GATHER_SECONDS: Final = 0.02
 
@@ -264,7 +268,13 @@ class RabbitTransport:
             self._hand_on(*self._early.pop(header.machine))
 
     async def _keep(self, delivery: Delivery) -> None:
-        """Hand on a dead letter; only the first thousand, since somebody may send them without end."""
+        """Hand on a dead letter; only the first thousand, since somebody may send them without end. One of ours was only dropped: its work is given again."""
+        if delivery.dropped and self._me.opener.is_sealed(delivery.body):
+            header = read_header(delivery.body)[0]
+            if header.way is not Direction.QUESTION:  # which is to be dropped where nobody is there to answer
+                self.distrust.note(DROPPED_BY_POLICY, claims_of(header), "dropped by the broker")
+            await self.link.acknowledge(delivery)
+            return
         self._kept += 1
         if self._kept > MOST_KEPT:
             self.distrust.note(f"beyond the first {MOST_KEPT:,} they are counted and not kept")

@@ -10,7 +10,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport import wire
-from bucketpull.transport.amqp import REFUSED, Link, connected, login_refused, unreachable, with_heartbeat
+from bucketpull.transport.amqp import Link, connected, unreachable, with_heartbeat
 from bucketpull.transport.envelope import Direction, Header, Rejected, Sealer, Session
 from bucketpull.transport.mailbox import end_tasks
 from bucketpull.transport.queues import QueueNames
@@ -208,8 +208,6 @@ async def check_alone(url: str, job: str) -> None:
         return
     except aiormq.exceptions.ChannelLockedResource:
         raise ConfigError(taken(job)) from None
-    except REFUSED as error:
-        raise login_refused(error) from None
     except (OSError, aiormq.exceptions.AMQPError, RuntimeError) as error:
         raise unreachable(url, error) from error
 
