@@ -22,7 +22,7 @@ _PIECE_BYTES: Final = 1 << 20
 @click.argument("key")
 @click.argument("volumes", metavar="[VOLUME...]", nargs=-1)
 @options.common
-def cat(key: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def cat(key: str, **flags: Any) -> int:
     """Write the bytes of the object KEY to standard output, from a file or a pack; exit 3 if it is not here.
 
     It looks on the VOLUMEs, or without any on those of the job that are on this machine. The first time an index of a volume's
@@ -31,7 +31,7 @@ def cat(key: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     \b
     bucketpull cat 2024/img-000.jpg /mnt/d1 /mnt/d2 >img-000.jpg
     bucketpull cat 2024/img-000.jpg --job photos | file -
-    """  # noqa: D301
+    """
     return _write(options.settings(flags), key)
 
 

@@ -25,14 +25,14 @@ from bucketpull.wiring.volume_opening import check_paths, opened_to_read
 @click.argument("volumes", metavar="[VOLUME...]", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Only say which packs would be rewritten, and what that frees.")
 @options.common
-def compact(dry_run: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def compact(dry_run: bool, **flags: Any) -> int:
     """Rewrite those packs of VOLUMEs of which more than a fifth is dead: replaced, removed, or never settled.
 
     It needs room for one pack, and no job may be running on the VOLUMEs. TMPDIR takes 20 bytes an object for the while.
 
     \b
     bucketpull compact /mnt/d1 /mnt/d2
-    """  # noqa: D301
+    """
     settings = options.settings(flags)
     for path in check_paths(settings.volumes):
         _compact(settings, path, dry_run=dry_run)

@@ -17,7 +17,7 @@ def completion(shell: str) -> None:
     bucketpull completion bash | install -Dm644 /dev/stdin ~/.local/share/bash-completion/completions/bucketpull
     bucketpull completion zsh  | install -Dm644 /dev/stdin ~/.zfunc/_bucketpull    # .zshrc: fpath+=~/.zfunc before compinit
     bucketpull completion fish | install -Dm644 /dev/stdin ~/.config/fish/completions/bucketpull.fish
-    """  # noqa: D301
+    """
     program = click.get_current_context().find_root().command
     kind = get_completion_class(shell)
     assert kind is not None

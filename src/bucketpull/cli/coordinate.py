@@ -37,7 +37,7 @@ Days = Annotated[float, msgspec.Meta(gt=0, le=3650, description="days, above 0, 
 )
 @options.reporting
 @options.common
-def coordinate(worker_token: str | None, worker_key: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def coordinate(worker_token: str | None, worker_key: str | None, **flags: Any) -> int:
     """List SOURCE and keep the books, for `bucketpull work` on other machines, joined by RabbitMQ.
 
     Run it again to go on after an interruption; workers keep what they hold meanwhile. The broker's URL is best in
@@ -45,7 +45,7 @@ def coordinate(worker_token: str | None, worker_key: str | None, **flags: Any) -
 
     \b
     bucketpull coordinate upyun://photos --job photos --ping https://hc-ping.com/UUID
-    """  # noqa: D301
+    """
     settings = options.settings(flags)
     settings.source_settings()
     if worker_token is not None:

@@ -39,7 +39,7 @@ _LOOK_SECONDS: Final = 1.0
 @options.volumes_below
 @options.prices
 @options.common
-def dashboard(arguments: tuple[str, ...], address: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def dashboard(arguments: tuple[str, ...], address: str | None, **flags: Any) -> int:
     """Serve the page of a job, until Ctrl-C: from its coordinator while one runs, else from its journal.
 
     The job is named by SOURCE, --job or --state; if you have only one, by nothing.
@@ -47,7 +47,7 @@ def dashboard(arguments: tuple[str, ...], address: str | None, **flags: Any) -> 
     \b
     bucketpull dashboard --job photos
     bucketpull dashboard 127.0.0.1:9000 --state /mnt/ssd/photos
-    """  # noqa: D301
+    """
     places = [argument for argument in arguments if options.is_address(argument)]
     sources = [argument for argument in arguments if argument not in places]
     if len(sources) > 1 or len(places) + (address is not None) > 1:

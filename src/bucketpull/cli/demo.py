@@ -49,7 +49,7 @@ from upyun_simulator import Simulator
 @options.packing
 @options.dashboard
 @options.common
-def demo(folder: str, fast: bool, objects: str | None, exits: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def demo(folder: str, fast: bool, objects: str | None, exits: bool, **flags: Any) -> int:
     """Start a simulated UPYUN with 10,007 objects, and pull its bucket with the ordinary `sync`.
 
     Nested folders, Chinese names, small images and a few large files. Run it again to see that nothing is fetched twice; stop it
@@ -59,7 +59,7 @@ def demo(folder: str, fast: bool, objects: str | None, exits: bool, **flags: Any
     bucketpull demo
     bucketpull demo --dir /mnt/d1/demo --fast --exit
     bucketpull demo --objects 300000
-    """  # noqa: D301
+    """
     if flags["dashboard"] is None and find_spec("prometheus_client"):
         flags["dashboard"] = "127.0.0.1:0"
     stays = not exits and sys.stdin.isatty() and sys.stderr.isatty()

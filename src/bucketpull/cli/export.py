@@ -60,7 +60,7 @@ def export(
     output: str | None,
     form: str | None,
     base_url: str | None,
-    **flags: Any,  # noqa: ANN401 - checked by `settings`
+    **flags: Any,
 ) -> int:
     """Write what the job's volumes hold: key, size, mtime, md5, volume, path, machine, file; to FILE or standard output.
 
@@ -74,7 +74,7 @@ def export(
     bucketpull export --nginx-map /etc/nginx/photos.map --job photos
     bucketpull export --format urls --output urls.txt --job photos
     bucketpull export --csv manifest.csv --job photos --broker
-    """  # noqa: D301
+    """
     short = [name for name in SHORT if flags.pop(name.replace("-", "_"))]
     form = _one_of([*short, *([form] if form else [])], _WHICH_FORM)
     places = [*files, *([output] if output is not None else [])]

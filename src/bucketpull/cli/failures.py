@@ -28,14 +28,14 @@ from bucketpull.wiring.settings import Settings
 @click.option("--limit", type=options.count, metavar="N", help="List at most N (default: all).")
 @options.by_broker
 @options.common
-def failures(reason: str | None, match: str | None, limit: int | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def failures(reason: str | None, match: str | None, limit: int | None, **flags: Any) -> int:
     """List what could not be had: reason, attempts, key and last answer.
 
     \b
     bucketpull failures --job photos
     bucketpull failures --job photos --reason forbidden --match '2024/*'
     bucketpull failures --job photos --json
-    """  # noqa: D301
+    """
     settings, by_broker = options.asking(flags)
     if by_broker:
         return _ask_for_failures(settings, reason, match, limit)

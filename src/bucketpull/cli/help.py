@@ -33,5 +33,5 @@ def help_(topic: str) -> None:
 
     \b
     bucketpull help exit-codes
-    """  # noqa: D301 - \b is click's, it keeps the lines
+    """
     click.echo(TOPICS[topic]())

@@ -45,7 +45,7 @@ def init(
     unit_file: str | None,
     force: bool,
     no_doctor: bool,
-    **flags: Any,  # noqa: ANN401 - checked by `settings`
+    **flags: Any,
 ) -> int:
     """Write the configuration of a job, and check that it would run.
 
@@ -57,7 +57,7 @@ def init(
     bucketpull init
     bucketpull init upyun://photos /mnt/d1 /mnt/d2 --cdn-url https://img.example.com --output photos.toml
     bucketpull sync --config photos.toml
-    """  # noqa: D301
+    """
     for name, path in (("--output", output), ("--unit", unit_file)):
         if path is not None:
             check_new(name, path, force=force)

@@ -18,7 +18,7 @@ from bucketpull.wiring.coordinator_client import order
 @click.option("--concurrency", metavar="auto|N", help="Transfers in flight, all machines together.")
 @options.by_broker
 @options.common
-def limit(rate: str | None, bandwidth: str | None, concurrency: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def limit(rate: str | None, bandwidth: str | None, concurrency: str | None, **flags: Any) -> int:
     """Change the limits of a running job, all machines together; what is not named stays.
 
     They hold until the job ends, also when it is started again before, unless with other limits in its options.
@@ -26,7 +26,7 @@ def limit(rate: str | None, bandwidth: str | None, concurrency: str | None, **fl
     \b
     bucketpull limit --job photos --bandwidth 20M --rate off
     bucketpull limit --job photos --bandwidth '08:00,10M 20:00,off'
-    """  # noqa: D301
+    """
     changes: dict[str, object] = {}
     if rate is not None:
         changes["requests_per_second"] = None if rate == "off" else converted("--rate", rate, Rate)

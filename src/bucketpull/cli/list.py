@@ -58,7 +58,7 @@ _SHOWN_KEYS = 3
 @options.source
 @options.choosing
 @options.common
-def list_(places: tuple[str, ...], output: str | None, form: str, base_url: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def list_(places: tuple[str, ...], output: str | None, form: str, base_url: str | None, **flags: Any) -> int:
     """List what SOURCE holds, and fetch nothing.
 
     With --output a list that was interrupted goes on where it was when the same command is run again. The forms oss (Alibaba),
@@ -70,7 +70,7 @@ def list_(places: tuple[str, ...], output: str | None, form: str, base_url: str 
     bucketpull list upyun://photos --include '/2024/**' --max-size 1M
     bucketpull list s3://photos --format jsonl | jq .size
     bucketpull list upyun://photos --format oss --cdn-url https://img.example.com --output photos-list
-    """  # noqa: D301
+    """
     settings = options.settings_of_job(places, flags)
     return _run(settings, output, form, base_url)
 

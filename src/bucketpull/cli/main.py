@@ -121,7 +121,7 @@ def bucketpull() -> None:
     bucketpull doctor upyun://BUCKET /mnt/disk1 --cdn-url https://...
     bucketpull sync upyun://BUCKET /mnt/disk1 --cdn-url https://...
     bucketpull help exit-codes
-    """  # noqa: D301 - \b is click's, it keeps the lines
+    """
 
 
 def main() -> NoReturn:

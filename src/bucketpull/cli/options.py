@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class UnvisitedPath(click.Path):
     """A path that the shell completes, and that is not looked at when it is read: its disk may hang, which is to be said first."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - as click has it
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return it as it is."""
         del param, ctx
         return value

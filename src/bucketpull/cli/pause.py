@@ -13,7 +13,7 @@ from bucketpull.wiring.coordinator_client import order
 @click.argument("source", required=False)
 @options.by_broker
 @options.common
-def pause(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def pause(**flags: Any) -> int:
     """Have a running job start no more transfers, until `bucketpull resume`.
 
     What is in transfer ends; listing stops too. A coordinator that is started again is still paused; `sync` goes on.
@@ -21,7 +21,7 @@ def pause(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
     \b
     bucketpull pause --job photos
     bucketpull pause --job photos --broker
-    """  # noqa: D301
+    """
     settings, by_broker = options.asking(flags)
     order(settings, "/api/pause", by_broker=by_broker)
     return ExitCode.COMPLETE

@@ -65,7 +65,7 @@ from bucketpull.wiring.volume_opening import check_paths
 @options.packing
 @options.reserve
 @options.common
-def plan(places: tuple[str, ...], sample: int, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def plan(places: tuple[str, ...], sample: int, **flags: Any) -> int:
     """Estimate objects, space, inodes, requests and days for SOURCE, and whether it fits on VOLUMEs.
 
     It asks for the bucket's size, lists a sample, fetches objects for three seconds to measure, and writes nothing. Exit 0 if it
@@ -75,7 +75,7 @@ def plan(places: tuple[str, ...], sample: int, **flags: Any) -> int:  # noqa: AN
     bucketpull plan upyun://photos /mnt/d1 --cdn-url https://img.example.com
     bucketpull plan upyun://photos /mnt/d1 --cdn-url https://img.example.com --price-per-gb 0.29
     bucketpull plan upyun://photos /mnt/d1 --include '/2024/**' --newer 30d
-    """  # noqa: D301
+    """
     return _run(options.settings_of_job(places, flags), sample)
 
 

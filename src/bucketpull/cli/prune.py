@@ -61,7 +61,7 @@ _ALL: Final = 100.0  # percent
 )
 @options.source
 @options.common
-def prune(delete: bool, max_delete: str, keep_for: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def prune(delete: bool, max_delete: str, keep_for: str | None, **flags: Any) -> int:
     """Remove from VOLUMEs what the job's source no longer has. It says what would go, and removes it with --delete.
 
     The source is listed again as a whole; if a folder cannot be listed, nothing is removed. Only what bucketpull stored goes: other
@@ -71,7 +71,7 @@ def prune(delete: bool, max_delete: str, keep_for: str | None, **flags: Any) -> 
     \b
     bucketpull prune /mnt/d1 /mnt/d2 --job photos
     bucketpull prune /mnt/d1 /mnt/d2 --job photos --delete --keep-for 30d
-    """  # noqa: D301
+    """
     settings = options.settings(flags)
     return _Pruning(settings, delete=delete, most=_Most(max_delete), keep_seconds=_seconds(keep_for)).run()
 

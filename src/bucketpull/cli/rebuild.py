@@ -38,7 +38,7 @@ from bucketpull.wiring.volume_opening import check_paths, name_of, opened_to_rea
 @click.option("--style", metavar="SUFFIX", help="The job's image version, if it had one.")
 @options.keys_of_source
 @options.common
-def rebuild(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def rebuild(places: tuple[str, ...], **flags: Any) -> int:
     """Make a journal from the ledgers on VOLUMEs, where it is lost or damaged; there must be none.
 
     The next `bucketpull sync` lists the bucket and fetches only what is not on them. Name all volumes: what is on others would
@@ -47,7 +47,7 @@ def rebuild(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - che
     \b
     bucketpull rebuild upyun://photos /mnt/d1 /mnt/d2
     bucketpull rebuild /mnt/d1 /mnt/d2 --job photos --state new-state
-    """  # noqa: D301
+    """
     return _rebuild(options.settings(flags | options.split(places)))
 
 

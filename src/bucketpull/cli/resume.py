@@ -13,12 +13,12 @@ from bucketpull.wiring.coordinator_client import order
 @click.argument("source", required=False)
 @options.by_broker
 @options.common
-def resume(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def resume(**flags: Any) -> int:
     """Let a paused job go on.
 
     \b
     bucketpull resume --job photos
-    """  # noqa: D301
+    """
     settings, by_broker = options.asking(flags)
     order(settings, "/api/resume", by_broker=by_broker)
     return ExitCode.COMPLETE

@@ -18,13 +18,13 @@ from bucketpull.wiring.output import inform, say_on
 @options.chosen
 @options.by_broker
 @options.common
-def retry(reason: str | None, match: str | None, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def retry(reason: str | None, match: str | None, **flags: Any) -> int:
     """Make failures into work again, all or some: at once where the job runs, else by the next `bucketpull sync`.
 
     \b
     bucketpull retry --job photos
     bucketpull retry --job photos --reason forbidden
-    """  # noqa: D301
+    """
     settings, by_broker = options.asking(flags)
     client = client_if_running(settings, by_broker=by_broker)
     if client is not None:

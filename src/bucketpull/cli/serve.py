@@ -80,7 +80,7 @@ def serve(
     connections: int,
     access_log: str | None,
     metrics: str | None,
-    **flags: Any,  # noqa: ANN401 - checked by `settings`
+    **flags: Any,
 ) -> int:
     """Serve the objects on VOLUMEs by key: GET and HEAD of http://HOST:PORT/KEY, with ranges and conditions.
 
@@ -90,7 +90,7 @@ def serve(
     \b
     bucketpull serve 127.0.0.1:8378 /mnt/d1 /mnt/d2 --cache-control 'public, max-age=86400'
     curl http://127.0.0.1:8378/2024/img-000.jpg
-    """  # noqa: D301
+    """
     place, volumes = _place(arguments, address)
     settings = options.settings({**flags, "volumes": volumes})
     check_copies(settings.volumes)

@@ -106,7 +106,7 @@ def simulate(
     \b
     bucketpull simulate
     bucketpull simulate --spec flat:1000000 --cdn-latency 0.02 --fault 503:p=0.01
-    """  # noqa: D301
+    """
     from upyun_simulator import effects
     from upyun_simulator.content import parse_bytes
     from upyun_simulator.process import run

@@ -28,7 +28,7 @@ from bucketpull.wiring.settings import Settings
 @options.by_broker
 @options.prices
 @options.common
-def status(directories: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def status(directories: bool, **flags: Any) -> int:
     """Show where a job stands: its books, speeds and volumes, while it runs and after.
 
     The job is named by SOURCE, --job or --state; if you have only one, by nothing.
@@ -38,7 +38,7 @@ def status(directories: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by
     bucketpull status --job photos --directories
     bucketpull status --job photos --json
     bucketpull status --job photos --price-per-gb 0.29
-    """  # noqa: D301
+    """
     settings, by_broker = options.asking(flags)
     if by_broker:
         return _ask_for_status(settings)

@@ -21,7 +21,7 @@ from bucketpull.cli import options
 @options.reporting
 @options.volumes_below
 @options.common
-def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:
     """Pull SOURCE (upyun://BUCKET[/PREFIX], s3://BUCKET[/PREFIX], urls:FILE) onto one or more VOLUMEs (folders, best one a disk).
 
     Run it again to go on after an interruption, or to fetch what is new or changed.
@@ -37,7 +37,7 @@ def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:  # noqa: 
     bucketpull sync upyun://photos /mnt/d1 --ping https://hc-ping.com/UUID --on-end /usr/local/bin/tell-us
     bucketpull sync upyun://photos /mnt/d1 --cdn-url https://img.example.com --adopt
     bucketpull sync upyun://photos /mnt/d1 --state /mnt/d1/journal
-    """  # noqa: D301
+    """
     from bucketpull.wiring.dashboard_access import view_opener
     from bucketpull.wiring.local_job import run_sync
     from bucketpull.wiring.notifier import notified

@@ -38,7 +38,7 @@ _PIECE_BYTES: Final = 8 << 20
 @click.argument("volume")
 @click.argument("dest")
 @options.common
-def unpack(volume: str, dest: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def unpack(volume: str, dest: str, **flags: Any) -> int:
     """Store all objects of VOLUME as files below the folder DEST, which is made a volume of its own, with its ledger.
 
     VOLUME stays as it is. DEST may be no job's volume, nor lie inside of one or around one; another file where an object belongs is kept as NAME.kept. Run it again to go on after an interruption: what DEST has is not written again. Exit 3 if an object
@@ -46,7 +46,7 @@ def unpack(volume: str, dest: str, **flags: Any) -> int:  # noqa: ANN401 - check
 
     \b
     bucketpull unpack /mnt/packs /mnt/files
-    """  # noqa: D301
+    """
     return _unpack(options.settings(flags), volume, dest)
 
 

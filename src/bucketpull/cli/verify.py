@@ -48,7 +48,7 @@ _FAULT_COLUMNS = 11
 @options.source
 @options.by_broker
 @options.common
-def verify(hashed: bool, repair: bool, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def verify(hashed: bool, repair: bool, **flags: Any) -> int:
     """Compare VOLUMEs with their ledgers: missing, short, changed, unreadable and extra files.
 
     It needs neither the job nor the network, but for --repair: that takes the job's journal (--job or --state), and the
@@ -60,7 +60,7 @@ def verify(hashed: bool, repair: bool, **flags: Any) -> int:  # noqa: ANN401 - c
     bucketpull verify /mnt/d1 --hash
     bucketpull verify /mnt/d1 /mnt/d2 --repair --job photos
     bucketpull verify --job photos --broker
-    """  # noqa: D301
+    """
     settings, by_broker = options.asking(flags)
     if by_broker:
         if repair:

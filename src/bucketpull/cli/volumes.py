@@ -29,7 +29,7 @@ from bucketpull.wiring.volume_opening import check_copy_of, check_paths, open_on
 @options.by_broker
 @options.common
 @click.pass_context
-def volumes(context: click.Context, /, **flags: Any) -> int | None:  # noqa: ANN401 - checked by `settings`
+def volumes(context: click.Context, /, **flags: Any) -> int | None:
     """Show the volumes of a job: state, free room, and what each holds. With a command, change them.
 
     \b
@@ -37,7 +37,7 @@ def volumes(context: click.Context, /, **flags: Any) -> int | None:  # noqa: ANN
     bucketpull volumes add /mnt/d4 --job photos
     bucketpull volumes drain /mnt/d1 --job photos
     bucketpull volumes lost 3f2a9c41d07b --job photos
-    """  # noqa: D301
+    """
     if context.invoked_subcommand is not None:
         context.obj = flags
         return None
@@ -50,12 +50,12 @@ def volumes(context: click.Context, /, **flags: Any) -> int | None:  # noqa: ANN
 @options.by_broker
 @options.common
 @click.pass_obj
-def add(before: dict[str, Any], /, path: str, **flags: Any) -> int:  # noqa: ANN401 - as above
+def add(before: dict[str, Any], /, path: str, **flags: Any) -> int:
     """Use the folder PATH as one volume more, or again after a drain; a running job takes it up at once.
 
     \b
     bucketpull volumes add /mnt/d4 --job photos
-    """  # noqa: D301
+    """
     settings, by_broker = _asking(before, flags)
     full = path if by_broker or _is_shown(path) else check_paths([path])[0]
     return _change(settings, by_broker, "add", full, lambda journal: _add(settings, journal, full))
@@ -66,13 +66,13 @@ def add(before: dict[str, Any], /, path: str, **flags: Any) -> int:  # noqa: ANN
 @options.by_broker
 @options.common
 @click.pass_obj
-def drain(before: dict[str, Any], /, volume: str, **flags: Any) -> int:  # noqa: ANN401 - as above
+def drain(before: dict[str, Any], /, volume: str, **flags: Any) -> int:
     """Put nothing more on a volume; what it holds stays and counts. `volumes add` undoes it.
 
     \b
     bucketpull volumes drain /mnt/d1 --job photos
     bucketpull volumes drain beta:/mnt/d1 --job photos
-    """  # noqa: D301
+    """
     settings, by_broker = _asking(before, flags)
     name = volume if by_broker else _name(volume)
     return _change(settings, by_broker, "drain", name, lambda journal: _drain(journal, name))
@@ -83,12 +83,12 @@ def drain(before: dict[str, Any], /, volume: str, **flags: Any) -> int:  # noqa:
 @options.by_broker
 @options.common
 @click.pass_obj
-def lost(before: dict[str, Any], /, identity: str, **flags: Any) -> int:  # noqa: ANN401 - as above
+def lost(before: dict[str, Any], /, identity: str, **flags: Any) -> int:
     """Give up a volume: exactly what it held is fetched again onto the others.
 
     \b
     bucketpull volumes lost 3f2a9c41d07b --job photos
-    """  # noqa: D301
+    """
     settings, by_broker = _asking(before, flags)
     return _change(settings, by_broker, "lost", identity, lambda journal: _lose(journal, identity))
 

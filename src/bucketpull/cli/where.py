@@ -22,13 +22,13 @@ from bucketpull.wiring.settings import Settings
 @click.argument("key")
 @options.by_broker
 @options.common
-def where(key: str, **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def where(key: str, **flags: Any) -> int:
     """Say on which machine and volume the object KEY lies, and at which path; exit 3 if nobody has it.
 
     \b
     bucketpull where 2024/img-000.jpg --job photos
     bucketpull where 2024/img-000.jpg --job photos --broker
-    """  # noqa: D301
+    """
     settings, by_broker = options.asking(flags)
     return _show(settings, key, by_broker=by_broker)
 

@@ -18,7 +18,7 @@ from bucketpull.cli import options
 @options.notices
 @options.foreign
 @options.common
-def work(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def work(**flags: Any) -> int:
     """Download onto one or more VOLUMEs for the coordinator of --job. It may start before the coordinator.
 
     Credentials, --api-url and --cdn-url are this machine's own: those of the coordinator are only compared with them. All else
@@ -26,7 +26,7 @@ def work(**flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
 
     \b
     bucketpull work /mnt/d1 /mnt/d2 --job photos --job-key-file /etc/bucketpull/photos.key
-    """  # noqa: D301
+    """
     from bucketpull.wiring.cluster import run_work
     from bucketpull.wiring.notifier import notified
 

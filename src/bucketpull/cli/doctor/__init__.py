@@ -32,7 +32,7 @@ from bucketpull.wiring.settings import Settings, jobs_folder
 @options.broker
 @options.reserve
 @options.common
-def doctor(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - checked by `settings`
+def doctor(places: tuple[str, ...], **flags: Any) -> int:
     """Check this machine, and SOURCE and VOLUMEs if named: credentials, clock, DNS, CDN, limits, disks, broker.
 
     Each check passes, warns or fails, and says what to do. Exit 0, or 3 if one failed. Nothing is written.
@@ -40,7 +40,7 @@ def doctor(places: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - chec
     \b
     bucketpull doctor
     bucketpull doctor upyun://photos /mnt/d1 --cdn-url https://img.example.com
-    """  # noqa: D301
+    """
     if "" in places:
         raise ConfigError("volume '': name a folder to store in")
     config = flags.get("config") or os.environ.get("BUCKETPULL_CONFIG")
