@@ -23,11 +23,9 @@ from bucketpull.wiring.settings import Settings
 
 
 @click.command()
-@click.argument("source", required=False)
 @options.chosen
 @click.option("--limit", type=options.count, metavar="N", help="List at most N (default: all).")
-@options.by_broker
-@options.common
+@options.of_job
 def failures(reason: str | None, match: str | None, limit: int | None, **flags: Any) -> int:
     """List what could not be had: reason, attempts, key and last answer.
 

@@ -12,12 +12,10 @@ from bucketpull.wiring.coordinator_client import order
 
 
 @click.command()
-@click.argument("source", required=False)
 @click.option("--rate", metavar="N|off", help="At most N requests a second.")
 @click.option("--bandwidth", metavar="SIZE|off", help="At most so many bytes a second, also by time of day.")
 @click.option("--concurrency", metavar="auto|N", help="Transfers in flight, all machines together.")
-@options.by_broker
-@options.common
+@options.of_job
 def limit(rate: str | None, bandwidth: str | None, concurrency: str | None, **flags: Any) -> int:
     """Change the limits of a running job, all machines together; what is not named stays.
 

@@ -246,6 +246,9 @@ by_broker = _group(
     job_key,
 )
 
+of_job = _group(click.argument("source", required=False), by_broker, common)
+"""Names a job that may run anywhere: see `asking`."""
+
 chosen = _group(
     click.option(
         "--reason",

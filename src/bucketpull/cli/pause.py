@@ -10,9 +10,7 @@ from bucketpull.wiring.coordinator_client import order
 
 
 @click.command()
-@click.argument("source", required=False)
-@options.by_broker
-@options.common
+@options.of_job
 def pause(**flags: Any) -> int:
     """Have a running job start no more transfers, until `bucketpull resume`.
 

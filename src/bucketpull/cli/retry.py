@@ -14,10 +14,8 @@ from bucketpull.wiring.output import inform, say_on
 
 
 @click.command()
-@click.argument("source", required=False)
 @options.chosen
-@options.by_broker
-@options.common
+@options.of_job
 def retry(reason: str | None, match: str | None, **flags: Any) -> int:
     """Make failures into work again, all or some: at once where the job runs, else by the next `bucketpull sync`.
 
