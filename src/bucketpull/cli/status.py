@@ -1,5 +1,6 @@
 """`bucketpull status`: where a job stands."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -56,44 +57,36 @@ def _read_status(settings: Settings, *, directories: bool) -> ExitCode:
             _print_directories(reader, as_json=settings.json)
             return ExitCode.COMPLETE
         found = job_status(reader, folder)
-        found.snapshot = _priced(found.snapshot, settings)
-        if settings.json:
-            say(json_line(_document(found, str(folder))))
-            return ExitCode.COMPLETE
-        for line in status_lines(found.snapshot, words(), running=found.running):
-            say(line)
-        say(f"{label(words()('journal'))}{folder}")
+        _print(
+            settings, found.snapshot, {"journal": str(folder), "last_run": _run(found)}, running=found.running
+        )
+        if not settings.json:
+            say(f"{label(words()('journal'))}{folder}")
     return ExitCode.COMPLETE
 
 
 def _ask_for_status(settings: Settings) -> ExitCode:
     """Print where the job stands as its coordinator answers through the broker."""
-    snapshot = _priced(broker_client(settings).get("/api/job", Snapshot), settings)
-    if settings.json:
-        say(json_line(snapshot_dict(snapshot) | {"running": True}))
-        return ExitCode.COMPLETE
-    for line in status_lines(snapshot, words(), running=True):
-        say(line)
+    _print(settings, broker_client(settings).get("/api/job", Snapshot), {}, running=True)
     return ExitCode.COMPLETE
 
 
-def _priced(snapshot: Snapshot, settings: Settings) -> Snapshot:
-    """Reckon with the prices that are given here, or else with those of the job."""
-    return msgspec.structs.replace(snapshot, prices=settings.prices() or snapshot.prices)
+def _print(settings: Settings, snapshot: Snapshot, more: Mapping[str, object], *, running: bool) -> None:
+    """Print a job; the prices that are given here come before those of the job. `more` is for programs."""
+    snapshot = msgspec.structs.replace(snapshot, prices=settings.prices() or snapshot.prices)
+    if settings.json:
+        say(json_line({**snapshot_dict(snapshot), "running": running, **more}))
+        return
+    for line in status_lines(snapshot, words(), running=running):
+        say(line)
 
 
-def _document(found: JobStatus, folder: str) -> dict[str, object]:
+def _run(found: JobStatus) -> dict[str, object] | None:
+    """Return the last run for programs."""
     last = found.last_run
-    run = (
-        None
-        if last is None
-        else {"run": last.id, "started": last.started, "ended": last.ended, "state": last.state}
-    )
-    return snapshot_dict(found.snapshot) | {
-        "running": found.running,
-        "journal": folder,
-        "last_run": run,
-    }
+    if last is None:
+        return None
+    return {"run": last.id, "started": last.started, "ended": last.ended, "state": last.state}
 
 
 def _print_directories(reader: JournalReader, *, as_json: bool) -> None:
