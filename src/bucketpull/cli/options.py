@@ -105,9 +105,11 @@ class ChoosingCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """See click; without that order the last rule could not decide."""
-        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        typed = list(args)
         rest = super().parse_args(ctx, args)
-        given = {name: iter(ctx.params.pop(name)) for name in ("include", "exclude")}
+        patterns = {name: ctx.params.pop(name) for name in ("include", "exclude")}
+        order = self.make_parser(ctx).parse_args(args=typed)[2] if any(patterns.values()) else []
+        given = {name: iter(those) for name, those in patterns.items()}
         signs = {"include": "+", "exclude": "-"}
         ctx.params["rules"] = tuple(
             f"{signs[option.name]} {next(given[option.name])}" for option in order if option.name in signs

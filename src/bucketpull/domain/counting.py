@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 _ONE: Final = {"are": "is", "were": "was", "have": "has", "come": "comes"}
-_PLURAL: Final = re.compile(r"(?<=[a-z]{2})(?:ies|(?<!s)s|(?<=ss)es)$", re.IGNORECASE)
+_PLURAL: Final = r"(?i)(?<=[a-z]{2})(?:ies|(?<!s)s|(?<=ss)es)$"
 
 
 def counted(number: int, things: str) -> str:
@@ -14,7 +14,7 @@ def counted(number: int, things: str) -> str:
 
 def one(things: str) -> str:
     """Return the singular of regular nouns, and of the verbs that follow them."""
-    return " ".join(_ONE.get(word) or _PLURAL.sub(_singular, word) for word in things.split(" "))
+    return " ".join(_ONE.get(word) or re.sub(_PLURAL, _singular, word) for word in things.split(" "))
 
 
 def _singular(end: re.Match[str]) -> str:

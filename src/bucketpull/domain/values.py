@@ -51,7 +51,7 @@ def check_text(label: str, text: object, *, secret: bool = False) -> None:
 
     Raises ConfigError where it has bytes that are no text in the locale's encoding, or control characters.
     """
-    if not isinstance(text, str):
+    if not isinstance(text, str) or text.isprintable():
         return
     shown = "" if secret else " " + shown_value(text)
     if any("\ud800" <= letter <= "\udfff" for letter in text):
@@ -120,7 +120,7 @@ def parse_reserve(text: str, total_bytes: int) -> int:
 
     Raises ConfigError where it is neither, or a share above 100%.
     """
-    share = re.fullmatch(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*%", text.strip())
+    share = re.fullmatch(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*%", text.strip()) if "%" in text else None
     if share is None:
         return parse_size("--reserve", text)
     if float(share[1]) > 100:

@@ -11,6 +11,7 @@ import secrets
 import socket
 import sqlite3
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from bucketpull.domain.errors import ConfigError, JournalError, JournalLocked
@@ -53,11 +54,13 @@ def create(folder: Path, name: str, now: float) -> None:
         leftover.unlink(missing_ok=True)
     identity = secrets.token_hex(6)
     with translated(folder):
+        steps = migrations()
+        schema = ";".join([read("schema.sql"), *(text for _, text in steps)])
         connection = sqlite3.connect(fresh, isolation_level=None)
         connection.execute("pragma journal_mode = wal")
-        connection.executescript("begin immediate;" + read("schema.sql") + "commit;")
+        connection.executescript(f"begin immediate;{schema};commit;")
         connection.execute(f"pragma application_id = {APPLICATION}")
-        connection.execute("pragma user_version = 1")
+        connection.execute(f"pragma user_version = {_newest(steps)}")
         connection.execute(
             "insert into job (id, journal, name, created) values (1, ?, ?, ?)", (identity, name, now)
         )
@@ -159,7 +162,7 @@ def check_pages(store: Store) -> None:
             raise damaged(store.folder, str(verdict))
 
 
-def migrate(store: Store, steps: list[tuple[int, str]] | None = None) -> None:
+def migrate(store: Store, steps: Sequence[tuple[int, str]] | None = None) -> None:
     """Bring an older journal to the present schema, step by step, each in a transaction.
 
     Raises JournalError where it is of a newer version.
@@ -175,7 +178,7 @@ def migrate(store: Store, steps: list[tuple[int, str]] | None = None) -> None:
                 )
 
 
-def _newest(steps: list[tuple[int, str]]) -> int:
+def _newest(steps: Sequence[tuple[int, str]]) -> int:
     return max([1, *(version for version, _ in steps)])
 
 

@@ -157,10 +157,11 @@ def read(name: str) -> str:
     return (_HERE / name).read_text("utf-8")
 
 
-def migrations() -> list[tuple[int, str]]:
+@cache
+def migrations() -> Sequence[tuple[int, str]]:
     """Return the steps from one schema version to the next: the version that each makes, and its text."""
     found = (_HERE / "migrations").glob("*.sql")
-    return sorted((int(entry.name[:4]), entry.read_text("utf-8")) for entry in found)
+    return tuple(sorted((int(entry.name[:4]), entry.read_text("utf-8")) for entry in found))
 
 
 def _bare(body: str) -> str:

@@ -5,6 +5,7 @@ and without its secrets to other machines; `open` makes the source of it.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Self, get_type_hints
@@ -75,7 +76,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         Raises ConfigError at a place or a value that is not understood.
         """
         fields: dict[str, Any] = dict(cls.located(place))
-        types = get_type_hints(cls, include_extras=True)
+        types = _types(cls)
         for option in cls.OPTIONS:
             if option.name in options:
                 value = _values(option, options[option.name])
@@ -253,6 +254,11 @@ class BucketSettings(SourceSettings, frozen=True, kw_only=True):
 
         before = b"/" if self.begins_keys_with_slash and self.keys else b""
         return KeyedSource(source, path, b"\0" if self.keys0 else b"\n", self.key_list, before)
+
+
+@cache
+def _types(settings: type[SourceSettings]) -> Mapping[str, Any]:
+    return get_type_hints(settings, include_extras=True)
 
 
 def _values(option: Option, value: Any) -> Any:  # noqa: ANN401 - as a user writes it

@@ -50,8 +50,10 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     flags = {name: value for name, value in flags.items() if value is not None and value != ()}
     path = flags.pop("config", None)
     file = path if path is not None else environ.get("BUCKETPULL_CONFIG") or None
-    given = {} if file is None else _from_file(str(file))
-    _settings(given)  # what is overridden must be right too
+    given: dict[str, _Given] = {}
+    if file is not None:
+        given = _from_file(str(file))
+        _settings(given)  # what is overridden must be right too
     given |= _from_environment(environ)
     for name, sign in _SIGNS.items():
         if any(rule.startswith(sign) for rule in flags.get("rules", ())):

@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import shown_value
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from bucketpull.web.api import JobView
     from bucketpull.web.server import Answer
     from bucketpull.wiring.job import View, ViewOpener
-
-
-_TOKEN: Final = re.compile(r"[!-~]{16,4096}")
 
 
 def view_opener(settings: Settings) -> "ViewOpener | None":
@@ -94,7 +91,7 @@ def _token(settings: Settings) -> str | None:
         text = _secret_file(where, settings.dashboard_token_file)
     elif not text:
         return None
-    if not _TOKEN.fullmatch(text.strip()):
+    if not re.fullmatch(r"[!-~]{16,4096}", text.strip()):
         raise ConfigError(
             f"{where}: is not a token, which is one line of at least 16 characters of ASCII; "
             "make one with `openssl rand -hex 32`"
