@@ -98,6 +98,23 @@ def test_what_comes_back_is_fetched_again(make_job):
     assert key in job.files()
 
 
+def test_what_comes_back_as_it_was_is_fetched_again_though_its_page_is_that_of_the_last_run(make_job):
+    """As where a version is deleted by mistake and brought back. What else went meanwhile keeps the sums equal."""
+    job = make_job(SPEC)
+    job.sync()
+    back, gone = below(job, "a/")[0], below(job, "b/")[0]
+    complete, job.simulator = job.simulator, make_job(SPEC).simulator
+    job.simulator.mutate(delete=[back])
+    prune(job, "--delete")
+    job.simulator = complete
+    job.simulator.mutate(delete=[gone])
+
+    summary = job.sync()
+
+    assert summary["stored"] == 1
+    assert back in job.files()
+
+
 def test_what_was_pruned_is_not_missing_when_something_else_is_repaired(make_job):
     job = make_job(SPEC)
     job.sync()

@@ -636,6 +636,28 @@ def test_every_page_is_compared_by_the_next_run_where_something_is_missing(play)
     assert play.fetched == [b"b"]
 
 
+def test_pages_that_may_list_what_is_pruned_are_compared_and_no_others(play):
+    def page(directory, cursor, first, last):
+        record = PageRecord(directory, cursor, first, last, b"d", 10, 0, unchanged=False)
+        play.journal._tables.pages.add(record, play.journal._tables.run.number)
+
+    with play.journal._transaction():
+        for directory in (b"p", b"q"):
+            page(directory, "", b"a", b"c")
+            page(directory, "2", b"d", b"f")
+            page(directory, "3", b"g", b"i")
+
+    play.journal.doubt_objects([(b"p", b"b"), (b"p", b"g"), (b"q", b"f"), (b"r", b"a")])
+
+    doubted = [
+        (row.directory, row.cursor)
+        for rows in play.journal._tables.pages.walk()
+        for row in rows
+        if not row.digest
+    ]
+    assert doubted == [(b"p", ""), (b"p", "3"), (b"q", "2")]
+
+
 def test_objects_of_pages_whose_names_overlap_may_have_been_counted_twice(play):
     def page(directory, first, last, objects):
         record = PageRecord(directory, first.decode(), first, last, b"d", objects, 0, unchanged=False)

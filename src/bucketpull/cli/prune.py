@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from typing import Any, Final
 
 import click
@@ -24,6 +24,7 @@ from bucketpull.domain.memo import Memo
 from bucketpull.domain.model import Extent, show
 from bucketpull.domain.values import parse_age, shown_value
 from bucketpull.downloader.walk import ListingWalk
+from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line, printable
 from bucketpull.volumes.live_objects import LiveObjects
@@ -199,25 +200,40 @@ class _Pruning:
 
     def _conclude(self, comparison: Comparison, gone: int, volumes: Sequence[DiskVolume]) -> ExitCode:
         brakes = gone > self._most.of(comparison.held)
-        if self._delete and gone and not brakes:
-            with suppress(BucketpullError), journal_to_write(self._settings) as journal:
+        with self._journal() if self._delete and not brakes else nullcontext() as journal:
+            if journal is not None and gone:
                 journal.void_run()
-        for number, volume in enumerate(volumes):
-            try:
-                self._prune(volume, comparison.gone(number), removes=self._delete and not brakes)
-            except VolumeError as error:
-                self._leave(error)
-            if warning := volume.left_alone.warning():
-                text = f"volume {volume.path} {warning}"
-                tell(text)
-        if self._delete and not brakes:
-            self._forget(volumes)
+            for number, volume in enumerate(volumes):
+                try:
+                    self._prune(volume, comparison.gone(number), journal, removes=self._delete and not brakes)
+                except VolumeError as error:
+                    self._leave(error)
+                if warning := volume.left_alone.warning():
+                    text = f"volume {volume.path} {warning}"
+                    tell(text)
+            if journal is not None:
+                self._forget(volumes, journal)
         self._tell(comparison, gone)
         return ExitCode.INCOMPLETE if self._failed or (brakes and self._delete) else ExitCode.COMPLETE
 
-    def _prune(self, volume: DiskVolume, gone: Iterator[Gone], *, removes: bool) -> None:
+    @contextmanager
+    def _journal(self) -> Iterator[SqliteJournal | None]:
+        """Open the job's journal; None where a coordinator has it, whose runs count and forget for themselves."""
+        with ExitStack() as stack:
+            journal = None
+            with suppress(BucketpullError):
+                journal = stack.enter_context(journal_to_write(self._settings))
+            yield journal
+
+    def _prune(
+        self, volume: DiskVolume, gone: Iterator[Gone], journal: SqliteJournal | None, *, removes: bool
+    ) -> None:
         for group in groups(gone, _GROUP):
             self._show(volume, group)
+            if (
+                removes and journal is not None
+            ):  # before: what comes back as it was must not be taken for unchanged
+                journal.doubt_objects(each.record.id_at(each.place) for each in group)
             if removes:
                 volume.prune(
                     group, trash_until(time.time(), self._keep_seconds) if self._keep_seconds else ""
@@ -228,17 +244,15 @@ class _Pruning:
         if removes:
             self._empty_trash(volume)
 
-    def _forget(self, volumes: Sequence[DiskVolume]) -> None:
-        """Have the journal count what went, and forget folders of which nothing is left, unless a coordinator has it open.
+    def _forget(self, volumes: Sequence[DiskVolume], journal: SqliteJournal) -> None:
+        """Have the journal count what went, and forget folders of which nothing is left.
 
-        What the last run counted would else be missing at the end of a repair. A later run counts and forgets for itself.
+        What the last run counted would else be missing at the end of a repair.
         """
-        left = _Left(volumes)
-        with suppress(BucketpullError), journal_to_write(self._settings) as journal:
-            known = journal.counted_on().keys()
-            books, held = journal.counters(), sum(volume.objects for volume in volumes)
-            short = books.stored + books.skipped - held if known == {volume.id for volume in volumes} else 0
-            journal.forget_pruned(max(0, min(short, self._objects)), left.has)
+        known = journal.counted_on().keys()
+        books, held = journal.counters(), sum(volume.objects for volume in volumes)
+        short = books.stored + books.skipped - held if known == {volume.id for volume in volumes} else 0
+        journal.forget_pruned(max(0, min(short, self._objects)), _Left(volumes).has)
 
     def _empty_trash(self, volume: DiskVolume) -> None:
         for name in volume.trash.expired():

@@ -105,6 +105,12 @@ class Pages:
         """Forget the digests of a page: an equal one proves nothing."""
         self._store.run("doubt-page", (directory, cursor))
 
+    def doubt_over(self, directory: bytes, name: bytes) -> None:
+        """Forget the digests of the pages of a directory that may list a name."""
+        where = {"directory": directory, "name": name}
+        self._store.run("doubt-first-page", where)
+        self._store.run("doubt-later-pages", where)
+
     def over(self, directory: bytes, name: bytes) -> list[list[Entry]]:
         """Return the blocks of the pages of a directory among whose names one may be, oldest run first."""
         return self._overlapping("later-pages-over", directory, name, name)

@@ -190,6 +190,18 @@ where directory = ? and cursor = ? and run = ?;
 -- commit, once a page of a batch that went to a lost volume
 update page set digest = x'' where directory = ? and cursor = ?;
 
+-- name: doubt-first-page
+-- prune, once an object that is about to go: the first page of its directory, if it may list it
+update page set digest = x'' where directory = :directory and cursor = '' and first <= :name and last >= :name and digest <> x'';
+
+-- name: doubt-later-pages
+-- likewise, those of the nearest hundred other pages that may list it: pages of one run hardly overlap
+update page set digest = x''
+where (directory, cursor, run) in (
+    select directory, cursor, run from page indexed by page_range
+    where directory = :directory and cursor <> '' and first <= :name order by first desc limit 100
+) and last >= :name and digest <> x'';
+
 -- name: first-pages-over
 -- commit of a changed page, once a directory: the first page, if it overlaps a range of names
 select run, extents from page

@@ -15,6 +15,7 @@ from bucketpull.domain.model import (
     Counters,
     Failure,
     Former,
+    Id,
     Part,
     Position,
     SentWork,
@@ -251,6 +252,12 @@ class SqliteJournal(JournalReader):
         """Have an unfinished run end where the next begins, which lists the source again: part of what it counts is about to be removed."""
         with self._transaction() as tables:
             tables.books.is_void = sum(tables.books.tiers) > 0
+
+    def doubt_objects(self, ids: Iterable[Id]) -> None:
+        """Have the pages that may list some objects compared when they are listed next, though they be unchanged then."""
+        with self._transaction() as tables:
+            for directory, name in ids:
+                tables.pages.doubt_over(directory, name)
 
     def forget_pruned(self, vanished: int, has_some: maintenance.HasSome) -> None:
         """Count so many objects as vanished since; forget directories that are gone, where no volume has anything of them in these blocks."""
