@@ -9,6 +9,7 @@ from bucketpull.agent.agent import Agent
 from bucketpull.agent.clearing import AT_ONCE
 from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import JournalError, MachineShort, Reason, VolumeError, VolumeFull
+from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
     Assignment,
     BatchReceipt,
@@ -17,7 +18,6 @@ from bucketpull.domain.messages import (
     Died,
     Fatal,
     Handback,
-    Limits,
     Mount,
     Outcome,
     Pulse,

@@ -2,7 +2,8 @@ import msgspec
 import pytest
 
 from bucketpull.agent.scheduler import BATCHES_MOST, HELD_MOST, Load, Scheduler, limited_by
-from bucketpull.domain.messages import Limits, Tick
+from bucketpull.domain.limits import Limits
+from bucketpull.domain.messages import Tick
 from bucketpull.domain.model import EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.transport.inbox import PREFETCH

@@ -10,16 +10,8 @@ from tests.agent.virtual_loop import LoopClock, play
 from bucketpull.agent.shell import CLOSE_SECONDS, AgentShell
 from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import ConfigError, Reason, TransportError, VolumeFull, VolumeSick
-from bucketpull.domain.messages import (
-    BatchReceipt,
-    Control,
-    Fatal,
-    Goodbye,
-    Handback,
-    Limits,
-    Pulse,
-    ScanReceipt,
-)
+from bucketpull.domain.limits import Limits
+from bucketpull.domain.messages import BatchReceipt, Control, Fatal, Goodbye, Handback, Pulse, ScanReceipt
 from bucketpull.domain.model import Part, VolumeState, Work, WorkKind
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Assignment, Died, Outcome, Record, Survey

@@ -11,6 +11,7 @@ from bucketpull.agent.actions import Call, Kill, Open, Say, Start, Tell, Verb
 from bucketpull.agent.agent import Agent
 from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import Reason, VolumeError
+from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
     Assignment,
     BatchReceipt,
@@ -18,7 +19,6 @@ from bucketpull.domain.messages import (
     Control,
     Died,
     Handback,
-    Limits,
     Mount,
     Pulse,
     Stop,

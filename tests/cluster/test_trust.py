@@ -9,7 +9,8 @@ from tests.transport.conftest import Job
 from tests.transport.test_rabbitmq import put, run
 from tests.transport.test_trust import STRANGERS, forged
 
-from bucketpull.domain.messages import Control, Limits, Welcome
+from bucketpull.domain.limits import Limits
+from bucketpull.domain.messages import Control, Welcome
 from bucketpull.domain.model import Part, Work, WorkKind
 from bucketpull.transport.envelope import Direction
 from bucketpull.transport.job_key import JobKey

@@ -6,13 +6,13 @@ import pytest
 from tests.transport.conftest import pulse, receipt, taken, work
 
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
     BatchReceipt,
     BatchVerdict,
     Control,
     Fatal,
     Handback,
-    Limits,
     Pulse,
     ScanReceipt,
 )

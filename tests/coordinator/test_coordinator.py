@@ -10,6 +10,7 @@ from bucketpull.domain.batching import decode_parts, draft, encode_parts, spans_
 from bucketpull.domain.budget import Budget, Spending
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import JournalError, Reason, SourceRefused
+from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
     BatchReceipt,
     BatchVerdict,
@@ -17,7 +18,6 @@ from bucketpull.domain.messages import (
     Fatal,
     Goodbye,
     Handback,
-    Limits,
     Poison,
     Pulse,
     Removed,

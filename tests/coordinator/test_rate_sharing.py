@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.coordinator.rate_sharing import HOLD_SECONDS, Sharing
-from bucketpull.domain.messages import Limits, Pulse
+from bucketpull.domain.limits import Limits
+from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import EndpointStatus, VolumeState, VolumeStatus
 
 LIMITS = Limits(requests_per_second=1000.0, bytes_per_second=8e6)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.limits import parse_bandwidth
 
 _HOUR = 3600.0
 

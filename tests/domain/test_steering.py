@@ -2,8 +2,7 @@
 
 import pytest
 
-from bucketpull.domain.messages import Limits
-from bucketpull.domain.steering import Steering
+from bucketpull.domain.limits import Limits, Steering
 
 CHANGED = Steering({"rate": "200.0"}, Limits(7, 50.0, 3e6, paused=True), "00:00,3M 12:00,off")
 

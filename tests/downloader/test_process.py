@@ -8,12 +8,12 @@ import pytest
 
 from bucketpull.domain.endpoints import Pace, State
 from bucketpull.domain.errors import Reason, VolumeSick
+from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
     Assignment,
     Frames,
     FromProcess,
     Judged,
-    Limits,
     Mount,
     Outcome,
     Paces,

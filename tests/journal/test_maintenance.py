@@ -5,7 +5,8 @@ from tests.journal.conftest import extents_of
 
 from bucketpull.domain.batching import cut, decode_positions
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.messages import Limits, ScanReceipt
+from bucketpull.domain.limits import Limits, Steering
+from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import (
     Extent,
     Failure,
@@ -19,7 +20,6 @@ from bucketpull.domain.model import (
 )
 from bucketpull.domain.record import Record
 from bucketpull.domain.selection import EVERYTHING
-from bucketpull.domain.steering import Steering
 from bucketpull.journal.volume_numbers import KnownVolume
 
 

@@ -2,7 +2,8 @@ import copy
 
 import pytest
 
-from bucketpull.domain.messages import Limits, Pulse
+from bucketpull.domain.limits import Limits
+from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import Counters, EndpointStatus, Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import Estimate, Note, Rates, Snapshot
 

@@ -12,7 +12,8 @@ from tests.transport.conftest import KEY, SECONDS, VERSION, Job, pulse, receipt,
 from tests.transport.test_rabbitmq import asker, nothing, purge, put, run
 
 from bucketpull.domain.errors import ConfigError, Reason
-from bucketpull.domain.messages import BatchReceipt, Control, Fatal, Handback, Limits, Poison, Pulse, Welcome
+from bucketpull.domain.limits import Limits
+from bucketpull.domain.messages import BatchReceipt, Control, Fatal, Handback, Poison, Pulse, Welcome
 from bucketpull.domain.model import BatchDraft, Part, Work, WorkKind
 from bucketpull.transport import amqp, amqp_stream
 from bucketpull.transport.envelope import Direction, Sealer, read_header

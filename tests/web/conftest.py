@@ -20,7 +20,8 @@ import pytest
 from bucketpull.domain.budget import Prices, Spending
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.eta import Forecast
-from bucketpull.domain.messages import Limits, Pulse
+from bucketpull.domain.limits import Limits
+from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import (
     Counters,
     EndpointStatus,

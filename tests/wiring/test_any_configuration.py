@@ -10,7 +10,7 @@ from tests.damage import damages
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.wiring.configuration import _names, resolve
-from bucketpull.wiring.limits import budget_of
+from bucketpull.wiring.job_limits import budget_of
 from bucketpull.wiring.selected_source import selection_of
 
 VALUES = [

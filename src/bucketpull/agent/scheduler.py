@@ -13,7 +13,8 @@ from bucketpull.domain import batching
 from bucketpull.domain.batching import MAX_OBJECTS, UNKNOWN_BYTES, expected_bytes, objects_in
 from bucketpull.domain.endpoints import Standing, State
 from bucketpull.domain.errors import Reason, VolumeError
-from bucketpull.domain.messages import Limits, Pulse, Tick, Tune
+from bucketpull.domain.limits import Limits
+from bucketpull.domain.messages import Pulse, Tick, Tune
 from bucketpull.domain.model import EndpointStatus, Part, summed_counts
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.placement import split

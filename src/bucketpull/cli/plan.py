@@ -12,7 +12,6 @@ import click
 import msgspec
 
 from bucketpull.cli import options
-from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.counting import counted
 from bucketpull.domain.demand import (
     Demand,
@@ -30,6 +29,7 @@ from bucketpull.domain.demand import (
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, SourceSilent, VolumeError
 from bucketpull.domain.exchange import Response, Wanted
+from bucketpull.domain.limits import parse_bandwidth
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.packing import Packing
 from bucketpull.domain.values import parse_reserve

@@ -39,6 +39,7 @@ from bucketpull.coordinator.reconcile import Booked, FormerCopies, booked, judge
 from bucketpull.coordinator.spending import BudgetWatch
 from bucketpull.domain import budget
 from bucketpull.domain.errors import JournalError, SourceRefused
+from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
     BatchReceipt,
     Control,
@@ -46,7 +47,6 @@ from bucketpull.domain.messages import (
     FromWorker,
     Goodbye,
     Handback,
-    Limits,
     Poison,
     Pulse,
     Removed,

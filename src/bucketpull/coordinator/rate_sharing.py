@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.domain.endpoints import Purpose
-from bucketpull.domain.messages import Limits, Pulse
+from bucketpull.domain.limits import Limits
+from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import EndpointStatus
 
 STEP_SECONDS = 2.0

@@ -19,7 +19,7 @@ from bucketpull.coordinator.effects import (
     UseJournal,
 )
 from bucketpull.domain.errors import JournalError
-from bucketpull.domain.messages import Limits
+from bucketpull.domain.limits import Limits
 from bucketpull.domain.model import Position
 from bucketpull.domain.parameters import CoordinatorParameters
 from bucketpull.ports import Clock, Journal, Transport

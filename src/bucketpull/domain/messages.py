@@ -6,11 +6,10 @@ processes each follows its length, four bytes, little-endian (`frame`, `Frames`)
 
 import struct
 
-import msgspec
-
 from bucketpull.domain.decoding import Count, Float, Int, Text
 from bucketpull.domain.endpoints import Pace, State, Symptoms
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.limits import Limits
 from bucketpull.domain.model import (
     BatchDraft,
     Counters,
@@ -192,18 +191,6 @@ class Removed(Value, tag="removed"):
 
 
 FromWorker = Removed | ScanReceipt | BatchReceipt | Handback | Pulse | Goodbye | Fatal | Poison
-
-
-class Limits(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """What one worker may use. None is no cap; `concurrency` None is automatic.
-
-    Rates are per second, bandwidth in bytes per second, for all processes of the worker together.
-    """
-
-    concurrency: Int | None = None
-    requests_per_second: Float | None = None
-    bytes_per_second: Float | None = None
-    paused: bool = False
 
 
 class BatchVerdict(Value):

@@ -5,7 +5,8 @@ from enum import StrEnum
 import msgspec
 
 from bucketpull.domain.budget import NO_PRICES, Prices, Spending
-from bucketpull.domain.messages import Limits, Pulse
+from bucketpull.domain.limits import Limits
+from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import Counters, Outstanding, Value, VolumeStatus
 
 

@@ -8,6 +8,7 @@ from typing import Self, final
 from bucketpull.domain.batching import groups
 from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
 from bucketpull.domain.errors import JournalError, Reason
+from bucketpull.domain.limits import Steering
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
 from bucketpull.domain.model import (
     IN_PLACE,
@@ -26,7 +27,6 @@ from bucketpull.domain.model import (
 from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.domain.selection import EVERYTHING
-from bucketpull.domain.steering import Steering
 from bucketpull.journal import batch_receipts, database, maintenance, scan_receipts
 from bucketpull.journal.database import Lock
 from bucketpull.journal.job_settings import adopt

@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.messages import Control, FromWorker, Goodbye, Limits, Pulse, Refusal, Welcome
+from bucketpull.domain.limits import Limits
+from bucketpull.domain.messages import Control, FromWorker, Goodbye, Pulse, Refusal, Welcome
 from bucketpull.domain.model import Work
 from bucketpull.transport.admission import claims_of, ends_work, works_of
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refused

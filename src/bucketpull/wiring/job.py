@@ -46,8 +46,8 @@ from bucketpull.web.server import Answer, Server
 from bucketpull.wiring.descriptors import check_limit
 from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.file_checks import check_apart, check_file, check_folder, refuse_foreign_link
+from bucketpull.wiring.job_limits import Bandwidth, budget_of
 from bucketpull.wiring.job_status import absent_volumes
-from bucketpull.wiring.limits import Bandwidth, budget_of
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.output import tell

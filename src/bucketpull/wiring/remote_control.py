@@ -8,15 +8,14 @@ import msgspec
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
-from bucketpull.domain.messages import Limits
+from bucketpull.domain.limits import Limits, Steering
 from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import Snapshot
-from bucketpull.domain.steering import Steering
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report import figures
 from bucketpull.web.api import NewLimits
+from bucketpull.wiring.job_limits import Bandwidth, limit_options, limits_now
 from bucketpull.wiring.journals import JournalPanel
-from bucketpull.wiring.limits import Bandwidth, limit_options, limits_now
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_copy_of, check_paths, open_one, owner_by

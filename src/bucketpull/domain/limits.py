@@ -1,7 +1,11 @@
-"""Bandwidth by time of day: "100M", "off", or "08:00,10M 20:00,off" (local time, round the clock)."""
+"""The limits of a job: their values, bandwidth by time of day, and what commands changed of them while it runs. Pure."""
 
 import re
+from collections.abc import Mapping
 
+import msgspec
+
+from bucketpull.domain.decoding import Float, Int, Text
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import parse_size, shown_value
 
@@ -9,8 +13,43 @@ _DAY_SECONDS = 86_400
 _ENTRY = r"([01]?[0-9]|2[0-3]):([0-5][0-9]),(\S+)"
 
 
+class Limits(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """What one worker may use. None is no cap; `concurrency` None is automatic.
+
+    Rates are per second, bandwidth in bytes per second, for all processes of the worker together.
+    """
+
+    concurrency: Int | None = None
+    requests_per_second: Float | None = None
+    bytes_per_second: Float | None = None
+    paused: bool = False
+
+
+class Steering(msgspec.Struct, frozen=True):
+    """What commands changed of the limits: the next coordinator of the same run goes by it.
+
+    `limits` are those of the whole job, `schedule` the bandwidth by time of day that they follow, None for none.
+    `options` are the limits as they stood on the command line, by name: where the next one says others, these hold.
+    """
+
+    options: dict[Text, Text]
+    limits: Limits
+    schedule: Text | None = None
+
+    def resumed(self) -> "Steering":
+        """Return the same without a pause."""
+        return msgspec.structs.replace(self, limits=msgspec.structs.replace(self.limits, paused=False))
+
+    def under(self, options: Mapping[str, str], asked: Limits) -> "Steering":
+        """Return what holds for a coordinator with these options, which ask for these limits: a pause stays in any case."""
+        if options == self.options:
+            return self
+        limits = msgspec.structs.replace(asked, paused=self.limits.paused)
+        return Steering(dict(options), limits, options.get("bandwidth"))
+
+
 class BandwidthSchedule:
-    """What may be received, in bytes a second, at each time of day; None is no limit."""
+    """What may be received, in bytes a second, at each time of day (local, round the clock); None is no limit."""
 
     def __init__(self, entries: list[tuple[int, float | None]]) -> None:
         self._entries = sorted(entries)
@@ -34,7 +73,10 @@ class BandwidthSchedule:
 
 
 def parse_bandwidth(text: str) -> BandwidthSchedule:
-    """Read a limit, or limits by time of day, separated by spaces. Raises ConfigError where it is neither, a time comes twice, or a limit is 0."""
+    """Read a limit, such as "100M" or "off", or limits by time of day: "08:00,10M 20:00,off".
+
+    Raises ConfigError where it is neither, a time comes twice, or a limit is 0.
+    """
     words = text.split()
     if len(words) == 1 and "," not in text:
         return BandwidthSchedule([(0, _limit(words[0]))])
