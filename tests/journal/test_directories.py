@@ -1,6 +1,7 @@
 """The tree of directories: each shows the sums of all that is in and below it."""
 
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.record import Record
 from bucketpull.journal.directories import directories_below
 
 ROWS = 1_000
@@ -81,3 +82,11 @@ def test_a_level_reads_a_bounded_number_of_rows_and_says_so(play):
 
     assert [(state.objects, state.partial) for state in below(play, rows=2)] == [(3, True), (2, True)]
     assert [(state.objects, state.partial) for state in below(play)] == [(4, False), (2, False)]
+
+
+def test_what_only_ledgers_tell_of_is_neither_listed_nor_outstanding(play):
+    play.journal.learn([("v1", 0, [Record(b"a", "", [b"1.jpg"], [10], [1], [], [])])])
+
+    assert list(play.journal.balances()) == []
+    (a,) = below(play)
+    assert (a.state, a.objects, a.bytes, a.outstanding) == ("waiting", 0, 0, 0)

@@ -16,6 +16,7 @@ from bucketpull.journal.journal_tables import Tables
 from bucketpull.journal.listed_pages import PageRow
 
 ROWS = 300_000  # pages and failures read for one level at most: 0.12 s, as many as 300 million objects have
+_NO_RUN = -1  # 0 are pages that are known from ledgers alone: nobody has listed them
 _AFTER_SLASH = b"0"  # the byte after the slash: past everything below a directory
 
 
@@ -59,7 +60,7 @@ def _state(tables: Tables, directory: bytes, most: int) -> tuple[DirectoryState,
     most = max(1, most)
     below = directory + b"/", directory + _AFTER_SLASH, most
     objects, size, settled, pages, deeper = tables.store.rows(
-        "directory-sums", tables.run.number, directory, *below
+        "directory-sums", tables.run.number or _NO_RUN, directory, *below
     )[0]
     failed, unlisted, deeper_failures = tables.store.rows("directory-failures", directory, *below)[0]
     outstanding = max(0, objects - settled - failed)
@@ -127,7 +128,7 @@ def balances(tables: Tables) -> Iterator[Balance]:
 
 def _pages(tables: Tables) -> Iterator[tuple[bytes, PageRow | Failure]]:
     for rows in tables.pages.walk():
-        yield from ((row.directory, row) for row in rows if row.run == tables.run.number)
+        yield from ((row.directory, row) for row in rows if row.run == tables.run.number > 0)
 
 
 def _failures(tables: Tables) -> Iterator[tuple[bytes, PageRow | Failure]]:
