@@ -11,10 +11,22 @@ from bucketpull.agent.shell import CLOSE_SECONDS, AgentShell
 from bucketpull.domain.batching import decode_parts, encode_parts
 from bucketpull.domain.errors import ConfigError, Reason, TransportError, VolumeFull, VolumeSick
 from bucketpull.domain.limits import Limits
-from bucketpull.domain.messages import BatchReceipt, Control, Fatal, Goodbye, Handback, Pulse, ScanReceipt
+from bucketpull.domain.messages import (
+    Assignment,
+    BatchReceipt,
+    Control,
+    Died,
+    Fatal,
+    Goodbye,
+    Handback,
+    Outcome,
+    Pulse,
+    ScanReceipt,
+    Survey,
+)
 from bucketpull.domain.model import Part, VolumeState, Work, WorkKind
 from bucketpull.domain.parameters import AgentParameters
-from bucketpull.domain.record import Assignment, Died, Outcome, Record, Survey
+from bucketpull.domain.record import Record
 from bucketpull.testing.memory_volume import MemoryVolume
 from bucketpull.transport.local import DirectTransport
 
