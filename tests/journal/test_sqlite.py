@@ -1,5 +1,7 @@
 """The verbs of the journal, one by one."""
 
+import shutil
+
 import msgspec
 import pytest
 
@@ -28,6 +30,27 @@ def test_an_unfinished_run_goes_on(play):
 
     assert play.begin() is True
     assert len(play.claim(WorkKind.SCAN)) == 1
+
+
+def test_a_journal_that_was_put_back_from_a_backup_gives_no_id_again_that_it_gave_since(play, tmp_path):
+    play.put(b"", b"a", b"b")
+    play.begin()
+    play.journal.close()
+    shutil.copytree(play.folder, tmp_path / "backup")
+    given = []
+    for _ in range(2):
+        play.now += 1
+        play.open()
+        play.begin()
+        play.scan()
+        given.append({work.id for work in play.claim(WorkKind.BATCH)})
+        play.journal.close()
+        shutil.rmtree(play.folder)
+        shutil.copytree(tmp_path / "backup", play.folder)
+    play.open()
+
+    assert all(given)
+    assert given[0].isdisjoint(given[1])
 
 
 def test_a_finished_job_lists_again(play):

@@ -19,6 +19,7 @@ SMALL = {
     "runs",
     "update-job",
     "set-closed",
+    "raise-ids",
     "write-books",
 }
 

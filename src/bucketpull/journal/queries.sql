@@ -16,6 +16,10 @@ select closed from job;
 -- open and close, once each
 update job set closed = ?;
 
+-- name: raise-ids
+-- each begin, once
+update sqlite_sequence set seq = max(seq, ?) where name = 'work';
+
 -- name: configuration
 -- open, once
 select key, value from configuration order by key;

@@ -40,6 +40,7 @@ from bucketpull.journal.volume_numbers import KnownVolume
 LONGEST_WAIT_SECONDS = 3_600.0  # for work: more was reckoned by a clock that was wrong
 CLOCK_SECONDS = 60.0  # a clock that goes back so far was wrong before
 ABSENT_SECONDS = 300.0  # a machine that would take no work so long is taken for gone, or for full
+_IDS_A_SECOND = 1_000  # more than any job uses, on average of its time
 _BLOCKS_AT_ONCE = 500  # ledger blocks of one transaction
 
 
@@ -117,6 +118,8 @@ class SqliteJournal(JournalReader):
             else:
                 tables.books.steering = tables.books.steering if abandons else None
                 _start(tables, root, now, selection or "")
+            # Ids grow with the clock: a journal that was put back from a backup gives none again that it gave since.
+            tables.store.rows("raise-ids", round(now * _IDS_A_SECOND))
         return goes_on
 
     def claim(
