@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
@@ -141,6 +142,28 @@ def test_the_sums_are_those_of_sha256sum(tmp_path, packs):
     )
     assert run.stdout == f"{PACK}.tar: OK\n"
     assert sealing.in_sums(packs) == {PACK}
+
+
+def test_sums_are_written_and_forgotten_by_several_threads_at_once(tmp_path, packs):
+    """`compact` removes packs while others are sealed."""
+    names = [f"012345-0-{number:06d}" for number in range(100)]
+    sealed = [Sealed(name, 1, bytes(32), 1) for name in names]
+    for name in names:
+        (tmp_path / "packs" / f"{name}.tar").touch()
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda each: sealing.write_sums(packs, each), sealed[:50]))
+        adding = [threads.submit(sealing.write_sums, packs, each) for each in sealed[50:]]
+        forgetting = [threads.submit(sealing.forget_sum, packs, name) for name in names[:50]]
+        for each in (*adding, *forgetting):
+            each.result()
+
+    assert sealing.in_sums(packs) == set(names[50:])
+
+
+def test_a_pack_that_was_removed_while_it_was_sealed_has_no_sum(packs):
+    sealing.write_sums(packs, Sealed(PACK, 1, bytes(32), 1))
+    assert sealing.in_sums(packs) == set()
 
 
 def test_sealing_is_a_program(tmp_path, packs):

@@ -13,6 +13,7 @@ import os
 import signal
 import sqlite3
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
@@ -34,6 +35,8 @@ _SEARCHED_BYTES: Final = 256 << 10
 _NICE: Final = 19
 _MAGIC: Final = b"ustar\0"
 _MAGIC_AT: Final = 257
+
+_changing_sums = threading.Lock()  # `compact` removes packs while a thread seals others
 
 
 class TarWalk:
@@ -140,14 +143,17 @@ def seal(directory: int, pack: str, settled: int = 0) -> tuple[Sealed, int]:
 
 
 def write_sums(packs: OwnDirectory, sealed: Sealed) -> None:
-    """Add a sealed pack to the file that `sha256sum --check` reads."""
+    """Add a sealed pack to the file that `sha256sum --check` reads, unless it was removed meanwhile."""
     line = b"%s  %s.tar\n" % (sealed.sha256.hex().encode(), sealed.pack.encode())
-    _write_sums(packs, [*_other_sums(packs, sealed.pack), line])
+    with _changing_sums:
+        if beneath.look(packs.fd, folder.file_of(sealed.pack)) is not None:
+            _write_sums(packs, [*_other_sums(packs, sealed.pack), line])
 
 
 def forget_sum(packs: OwnDirectory, pack: str) -> None:
     """Take a pack that was removed out of that file."""
-    _write_sums(packs, _other_sums(packs, pack))
+    with _changing_sums:
+        _write_sums(packs, _other_sums(packs, pack))
 
 
 def _other_sums(packs: OwnDirectory, pack: str) -> list[bytes]:
