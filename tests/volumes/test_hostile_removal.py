@@ -18,8 +18,7 @@ from bucketpull.domain.model import Part
 from bucketpull.volumes import key_index
 from bucketpull.volumes.identity import HOME, initialise
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.packs.compacting import compact as compact_packs
-from bucketpull.volumes.packs.compacting import find_waste
+from bucketpull.volumes.packs.compacting import Compaction, find_waste
 from bucketpull.volumes.reader import open_reader
 from bucketpull.volumes.removal import Gone
 from bucketpull.volumes.volume import open_volume
@@ -121,7 +120,8 @@ def compact(root):
         volume = stack.enter_context(closing(open_volume(str(root))))
         reader = stack.enter_context(closing(open_reader(str(root))))
         live = LiveObjects(reader, str(root.parent))
-        compact_packs(volume, reader, live, [waste for waste in find_waste(reader, live) if waste.is_much])
+        wasted = [waste for waste in find_waste(reader, live) if waste.is_much]
+        list(map(Compaction(volume, reader, live, wasted).rewrite, wasted))
 
 
 CASES = [

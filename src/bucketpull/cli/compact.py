@@ -12,8 +12,7 @@ from bucketpull.report.figures import size
 from bucketpull.report.printable import json_line
 from bucketpull.volumes import os_errors
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.packs.compacting import Waste, find_waste
-from bucketpull.volumes.packs.compacting import compact as compact_packs
+from bucketpull.volumes.packs.compacting import Compaction, Waste, find_waste
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.output import inform, say, tell
@@ -51,7 +50,7 @@ def _compact(settings: Settings, path: str, *, dry_run: bool) -> None:
         _show(settings, path, packs, wasted)
         if wasted and not dry_run:
             with os_errors.volume_errors(path, "packs not rewritten"):
-                freed = compact_packs(volume, reader, live, wasted)
+                freed = sum(map(Compaction(volume, reader, live, wasted).rewrite, wasted))
             if not settings.quiet:
                 tell(f"volume {path}: {size(freed)} are free now")
 

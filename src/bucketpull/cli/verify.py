@@ -20,7 +20,7 @@ from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line, label
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.packs.compacting import compact, end_packs, find_waste
+from bucketpull.volumes.packs.compacting import Compaction, end_packs, find_waste
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.verification import Fault, Finding, Verification, repairs
@@ -329,9 +329,10 @@ def _rewrite(settings: Settings, reader: VolumeReader, damaged: Collection[str])
     ):
         live = LiveObjects(now, folder)
         wanted = [waste for waste in find_waste(now, live, damaged) if waste.pack in damaged]
+        compaction = Compaction(volume, now, live, wanted)
         for waste in wanted:
             try:
-                compact(volume, now, live, [waste])
+                compaction.rewrite(waste)
             except (VolumeError, OSError) as error:
                 is_right = False
                 tell(f"volume {reader.path}: pack {waste.pack} was not written anew: {error}")

@@ -7,7 +7,8 @@ which is the order in which the disk was written.
 """
 
 import hashlib
-from collections.abc import Iterator
+from array import array
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from bucketpull.domain.errors import VolumeSick
@@ -83,15 +84,42 @@ class LiveObjects:
         """Yield every object once: the offset of its block in the ledger, its record, and its index there."""
         number = 0
         for frame, record in self._records():
-            for index in range(len(record.names)):
-                if self._live[number >> 3] >> (number & 7) & 1:
-                    yield frame.offset, record, index
-                number += 1
+            yield from ((frame.offset, record, index) for index in self._left(record, number))
+            number += len(record.names)
+
+    def blocks_of(self, packs: Collection[str]) -> dict[str, "array[int]"]:
+        """Return by pack where the ledger tells of it, for `in_pack`: the offset of each block and the number of its first entry, in turn; 16 bytes a block."""
+        found = {pack: array("Q") for pack in packs}
+        number, block, first = 0, -1, 0
+        for frame, record in self._records():
+            if frame.offset != block:
+                block, first = frame.offset, number
+            blocks = found.get(record.pack)
+            if blocks is not None and block not in blocks[-2:-1]:
+                blocks.extend((block, first))
+            number += len(record.names)
+        return found
+
+    def in_pack(self, pack: str, blocks: "array[int]") -> Iterator[Stored]:
+        """Yield the objects of a pack, of which these blocks tell."""
+        for offset, first in zip(blocks[::2], blocks[1::2], strict=True):
+            number = first
+            for record in self._reader.ledger.read(offset).records():
+                if record.pack == pack:
+                    yield from (_stored(self._reader, record, each) for each in self._left(record, number))
+                number += len(record.names)
 
     def directories(self) -> Iterator[bytes]:
         """Yield the directory of each record, also of removed objects, with repetitions."""
         for _, record in self._records():
             yield record.directory
+
+    def _left(self, record: Record, number: int) -> Iterator[int]:
+        """Yield the indexes of a record's objects of which no later entry tells; `number` is that of its first entry."""
+        for index in range(len(record.names)):
+            at = number + index
+            if self._live[at >> 3] >> (at & 7) & 1:
+                yield index
 
     def _find(self, folder: str) -> bytearray:
         ledger = self._reader.ledger

@@ -1,10 +1,13 @@
 """What a volume says that it holds is what lies there, before and after its packs are rewritten."""
 
+import tracemalloc
+from contextlib import closing
+
 import pytest
 from tests.volumes.filling import SMALL_PACKS, Filler, bodies
 
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.packs.compacting import compact, find_waste
+from bucketpull.volumes.packs.compacting import Compaction, find_waste
 from bucketpull.volumes.reader import open_reader
 
 
@@ -26,7 +29,9 @@ def compacted(filler, folder):
         live = LiveObjects(reader, folder)
         wasted = [waste for waste in find_waste(reader, live) if waste.is_much]
         assert any(waste.objects for waste in wasted), "something alive has to move"
-        compact(filler.volume, reader, live, wasted)
+        compaction = Compaction(filler.volume, reader, live, wasted)
+        for waste in wasted:
+            compaction.rewrite(waste)
     finally:
         reader.close()
     return counted(filler, folder)
@@ -62,3 +67,21 @@ def test_totals_that_were_right_stay_so_at_every_step_of_compacting(half_dead, t
 def _corrected(filler):
     """Return where in the ledger the totals were put right."""
     return next(frame.offset for frame in filler.volume._ledger.frames() if not frame.journal)
+
+
+def test_only_the_objects_of_one_pack_are_in_memory(tmp_path):
+    """Of a disk of 4 TB all objects of wasted packs would take some 40 GB."""
+    with Filler(tmp_path, SMALL_PACKS, durable=False) as filler:
+        for start in range(0, 10_000, 1000):
+            filler.store(bodies(1000, size=100, start=start), md5=False)
+        with closing(open_reader(filler.path)) as reader:
+            live = LiveObjects(reader, str(tmp_path))
+            wasted = find_waste(reader, live)
+            tracemalloc.start()
+            try:
+                compaction = Compaction(filler.volume, reader, live, wasted)
+                list(map(compaction.rewrite, wasted))
+                assert tracemalloc.get_traced_memory()[1] < 2_500_000
+            finally:
+                tracemalloc.stop()
+            assert len(wasted) > 20

@@ -7,7 +7,7 @@ The volume's totals are right from the beginning on: they are put right first, a
 """
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from typing import Final, NamedTuple
 
@@ -114,26 +114,26 @@ def _finished(reader: VolumeReader, ended: Collection[str]) -> list[str]:
     ]
 
 
-def compact(volume: DiskVolume, reader: VolumeReader, live: LiveObjects, wasted: Sequence[Waste]) -> int:
-    """Rewrite packs, and return the bytes that are free now. The volume is opened for writing, and nothing is pulled to it.
+class Compaction:
+    """Rewrites packs of a volume, one after the other; only the objects of one are in memory. The volume is opened for writing, and nothing is pulled to it.
 
-    Raises VolumeError or OSError where it cannot be written, or a pack not be read.
+    Raises VolumeError where its totals, which are put right first, cannot be written.
     """
-    wanted = {waste.pack for waste in wasted}
-    by_pack: dict[str, list[Stored]] = {pack: [] for pack in wanted}
-    size = 0
-    for stored in live.objects():
-        size += stored.location.length
-        if stored.location.pack in wanted:
-            by_pack[stored.location.pack].append(stored)
-    volume.correct(live.count, size)
-    freed = 0
-    for waste in wasted:
-        _rewrite(volume, reader, by_pack.pop(waste.pack))
-        with closing(volume.pack_folders()) as folders:
-            _remove(folders, waste.pack)
-        freed += waste.dead
-    return freed
+
+    def __init__(
+        self, volume: DiskVolume, reader: VolumeReader, live: LiveObjects, wasted: Collection[Waste]
+    ) -> None:
+        self._volume, self._reader, self._live = volume, reader, live
+        self._blocks = live.blocks_of({waste.pack for waste in wasted})
+        volume.correct(live.count, sum(stored.location.length for stored in live.objects()))
+
+    def rewrite(self, waste: Waste) -> int:
+        """Rewrite a pack, and return the bytes that are free now. Raises VolumeError or OSError where it cannot be written, or not be read."""
+        pack = waste.pack
+        _rewrite(self._volume, self._reader, list(self._live.in_pack(pack, self._blocks[pack])))
+        with closing(self._volume.pack_folders()) as folders:
+            _remove(folders, pack)
+        return waste.dead
 
 
 def end_packs(volume: DiskVolume, packs: Collection[str]) -> None:
