@@ -201,6 +201,14 @@ def test_an_empty_truncated_page_is_not_the_end():
     assert ask_for(following).token == "t"
 
 
+def test_a_page_that_says_how_it_goes_on_is_not_the_last_whatever_else_it_says():
+    """What lay behind it was left out, and the job called complete. An empty page is: some services always tell how to go on."""
+    last = Listing([b"k"], [1], [0], [], False, "t")
+    (following,) = followed(Position(b""), [b"k"], last, True).following
+    assert ask_for(following).after == b"k"
+    assert not followed(following, [], Listing([], [], [], [], False, "t"), True).following
+
+
 def test_a_first_page_that_is_refused_as_unknown_is_asked_for_in_the_old_way():
     page = refused(Position(b"d"), AnswerError(Reason.REJECTED, "NotImplemented"))
     assert page is not None

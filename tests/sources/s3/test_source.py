@@ -2,6 +2,7 @@
 
 from email.utils import formatdate
 
+import msgspec
 import pytest
 
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
@@ -26,9 +27,9 @@ def _refusal(status: int, code: str, **headers: str) -> Response:
     return Response(status, [b"HTTP/1.1 %d X\r\n" % status, *lines], [body], len(body), 0.1)
 
 
-def _reason(source: S3Source, response: Response) -> Reason:
+def _reason(source: S3Source, response: Response, now: float = NOW) -> Reason:
     with pytest.raises(AnswerError) as caught:
-        source.read_page(source.root(), response, NOW)
+        source.read_page(source.root(), response, now)
     return caught.value.reason
 
 
@@ -96,19 +97,72 @@ def test_where_the_clock_cannot_be_corrected_it_is_the_clock_all_the_same_and_th
     assert REMEDIES[Reason.SKEW] is Remedy.STOP
 
 
+def _keys_of_a_profile(home, token: str) -> None:
+    (home / ".aws").mkdir(exist_ok=True)
+    (home / ".aws/credentials").write_text(
+        f"[default]\naws_access_key_id=B\naws_secret_access_key=C\naws_session_token={token}\n"
+    )
+
+
 def test_an_expired_token_is_renewed_where_there_is_a_newer_one(monkeypatch, tmp_path):
     monkeypatch.setattr("os.environ", {"HOME": str(tmp_path)})
     source = _source(session_token="old")
     expired = _refusal(400, "ExpiredToken")
     assert _reason(source, expired) is Reason.CREDENTIALS
-    (tmp_path / ".aws").mkdir()
-    (tmp_path / ".aws/credentials").write_text(
-        "[default]\naws_access_key_id=B\naws_secret_access_key=C\naws_session_token=new\n"
-    )
+    _keys_of_a_profile(tmp_path, "new")
     assert _reason(source, expired) is Reason.CLOCK
     request = source.list_request(source.root(), SITE, NOW)
     assert "x-amz-security-token: new" in request.headers
-    assert _reason(source, expired) is Reason.CREDENTIALS
+    assert _reason(source, expired, NOW + 2) is Reason.CREDENTIALS
+
+
+def test_what_was_on_its_way_with_the_old_token_is_sent_again_with_the_new_one(monkeypatch, tmp_path):
+    """Their pages were lost: the newer keys are those in use, so they were taken for refused."""
+    monkeypatch.setattr("os.environ", {"HOME": str(tmp_path)})
+    source = _source(session_token="old")
+    _keys_of_a_profile(tmp_path, "new")
+    expired = _refusal(400, "ExpiredToken")
+    assert _reason(source, expired) is Reason.CLOCK
+    slow = msgspec.structs.replace(expired, seconds=10.0)
+    assert _reason(source, slow, NOW + 10) is Reason.CLOCK
+    wanted = Wanted(b"a", b"b", 1, 0, "", "")
+    assert source.judge(wanted, ORIGIN, slow, NOW + 10).reason is Reason.CLOCK
+    assert source.judge(wanted, ORIGIN, slow, NOW + 20).reason is Reason.CREDENTIALS
+
+
+ERROR = b'<?xml version="1.0"?>\n<Error><Code>%b</Code><Message>m</Message></Error>'
+
+
+@pytest.mark.parametrize("listed", [9000, -1])
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(b"InternalError", Reason.SERVER_ERROR), (b"SlowDown", Reason.THROTTLED), (b"X", Reason.GARBAGE)],
+)
+def test_an_error_that_comes_with_status_200_is_no_object(code, reason, listed):
+    """Two that were alike were taken for the object, and so was the first one where no length is listed."""
+    body = ERROR % code
+    response = Response(200, [b"HTTP/1.1 200 OK\r\n"], [body], len(body), 0.1)
+    verdict = _source().judge(Wanted(b"", b"a", listed, 0, "", ""), ORIGIN, response, NOW)
+    assert (verdict.reason, code.decode() in verdict.detail) == (reason, True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "listed", "reason"),
+    [
+        ([], 9000, Reason.GARBAGE),
+        (
+            [b'ETag: "abc-2"\r\n'],
+            9000,
+            None,
+        ),  # a later state of the object, perhaps: compared with another answer
+        ([b'ETag: "abc-2"\r\n'], -1, None),
+        ([], len(ERROR), None),
+        ([], -1, Reason.GARBAGE),
+    ],
+)
+def test_a_body_of_another_length_has_a_version_or_is_no_object(headers, listed, reason):
+    response = Response(200, [b"HTTP/1.1 200 OK\r\n", *headers], [ERROR], len(ERROR), 0.1)
+    assert _source().judge(Wanted(b"", b"a", listed, 0, "", ""), ORIGIN, response, NOW).reason is reason
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,8 @@ class _Answer:
             return self._distrusted(is_honoured and not after)
         upto = unquote_to_bytes(self._stage.upto)
         end = bisect_right(names, upto) if upto else len(names)
-        if end < len(names) or not self._listing.is_truncated:
+        # Whoever says that it was the last page, and how it goes on, is asked: behind the last one is an empty one.
+        if end < len(names) or not (self._listing.is_truncated or (names and self._token)):
             return self._page(0, end, [])
         if not names:
             return self._page(0, 0, self._by_token())

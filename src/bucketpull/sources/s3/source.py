@@ -4,6 +4,7 @@ Its only state is what it learns from answers: the offset of the server's clock 
 credentials when it refuses the old.
 """
 
+import math
 import os
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -28,6 +29,7 @@ LIST: Final = "list"
 ORIGIN: Final = "s3"
 CDN: Final = "cdn"
 _LISTING_BYTES: Final = 8 << 20  # a key of 1,024 bytes with every one escaped takes 3 KiB
+_SIGNED_MEANWHILE_SECONDS: Final = 1.0
 
 
 class S3Source:
@@ -45,6 +47,7 @@ class S3Source:
         self._headers = usual_headers(config.user_agent)
         self._clock = ServerClock()
         self._credentials = config.credentials()
+        self._renewed_at = -math.inf
         self._listing, self._reading = self._authorize(self._credentials)
         self._directory, self._folder = b"", ""  # of the last request
         self._signed: tuple[str, ...] = ()
@@ -111,15 +114,15 @@ class S3Source:
                 return verdict
         verdict = verdicts.of_origin(wanted, response, now, start, version)
         if verdict.reason is None and start == 0:
-            verdicts.check_unaltered(wanted, response, verdict)
-        elif verdict.reason is Reason.CLOCK:
+            verdict = verdicts.checked_whole(wanted, response, now, verdict)
+        if verdict.reason is Reason.CLOCK:
             verdict.reason = self._clock.learn(response, now)
         elif verdict.reason is Reason.CREDENTIALS:
             said = complaint(response, response.headers())
             if said.code == "SignatureDoesNotMatch" and not is_plain(wanted.name):
                 verdict.reason = Reason.FORBIDDEN  # perhaps only this name's encoding is at odds
             else:
-                verdict.reason = self._renewed(said)
+                verdict.reason = self._renewed(said, response, now)
         elif verdict.reason is Reason.REGION:
             verdict.detail = self._elsewhere(complaint(response, response.headers()))
         return verdict
@@ -172,24 +175,29 @@ class S3Source:
         if reason is Reason.CLOCK:
             reason = self._clock.learn(response, now, alone=not position.cursor)
         elif reason is Reason.CREDENTIALS:
-            reason = self._renewed(said)
+            reason = self._renewed(said, response, now)
         elif reason is Reason.REGION:
             detail = self._elsewhere(said)
         elif reason is Reason.GONE:
             reason = Reason.GARBAGE if "html" in headers.get("content-type", "") else Reason.NO_BUCKET
         return AnswerError(reason, detail, retry_after(headers.get("retry-after", ""), now))
 
-    def _renewed(self, said: Complaint) -> Reason:
-        """Look for newer temporary credentials where AWS's tools keep them; with some, the request may be tried again."""
+    def _renewed(self, said: Complaint, response: Response, now: float) -> Reason:
+        """Look for newer temporary credentials where AWS's tools keep them; with some, the request may be tried again.
+
+        So may those that were signed with the old ones, and on their way when these were replaced.
+        """
         if said.code not in EXPIRED:
             return Reason.CREDENTIALS
+        if now - response.seconds < self._renewed_at + _SIGNED_MEANWHILE_SECONDS:
+            return Reason.CLOCK
         try:
             found = find_keys(os.environ)
         except ConfigError:
             found = None
         if found is None or found == self._credentials:
             return Reason.CREDENTIALS
-        self._credentials = found
+        self._credentials, self._renewed_at = found, now
         self._listing, self._reading = self._authorize(found)
         return Reason.CLOCK
 

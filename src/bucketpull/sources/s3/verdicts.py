@@ -113,6 +113,7 @@ _HEX: Final = b"0123456789abcdef"
 _HEX_TEXT: Final = frozenset("0123456789abcdef")
 _MD5_CHARACTERS: Final = 32
 _UNALTERED: Final = http.UNALTERED | {"aws-chunked"}
+_ERROR: Final = re.compile(rb"\s*+(?:<\?xml[^>]{0,200}\?>)?+\s*+<Error[\s>]")
 _CDN_STATUS: Final = http.CDN_STATUS | {503: Reason.THROTTLED}
 
 
@@ -164,19 +165,27 @@ def of_origin(wanted: Wanted, response: Response, now: float, start: int, versio
     return verdict
 
 
-def check_unaltered(wanted: Wanted, response: Response, verdict: Verdict) -> None:
-    """Refuse a whole body that a proxy before the service has compressed; what was stored compressed is as long as listed.
+def checked_whole(wanted: Wanted, response: Response, now: float, verdict: Verdict) -> Verdict:
+    """Look again at a whole body whose length is not the listed one, or for which none is listed.
 
-    Where no length is listed a weak ETag tells: the service's own are strong, and a proxy that alters a body weakens them.
+    It may be an error that came with status 200, another page (the service states a version of all that it stores), or the object
+    as a proxy before the service has compressed it: what was stored compressed is as long as listed. Where no length is listed a
+    weak ETag tells: the service's own are strong, and a proxy that alters a body weakens them.
     """
+    if verdict.md5 or verdict.size == wanted.size:
+        return verdict
     headers = response.headers()
+    if not verdict.version and _ERROR.match(response.body):
+        return _refused(response, headers, now)
     encoding = headers.get("content-encoding", "").lower()
-    if encoding in _UNALTERED or verdict.md5:
-        return
-    etag = headers.get("etag", "")
-    if wanted.size not in {-1, verdict.size} or (wanted.size < 0 and etag[:2].lower() == "w/"):
+    is_weak = headers.get("etag", "")[:2].lower() == "w/"
+    if encoding not in _UNALTERED and (wanted.size >= 0 or is_weak):
         verdict.reason = Reason.TRANSFORMED
         verdict.detail = f"content-encoding {encoding}: {verdict.size} bytes came, {wanted.size} are listed"
+    elif wanted.size >= 0 and not verdict.version and not is_weak:
+        verdict.reason = Reason.GARBAGE
+        verdict.detail = f"{verdict.size} bytes without a version came, {wanted.size} are listed"
+    return verdict
 
 
 def of_copy(wanted: Wanted, response: Response, now: float, start: int, version: str) -> Verdict:
