@@ -138,13 +138,12 @@ class Disks:
     def xfs(self, megabytes: int = 320, options: str = "loop") -> Disk:
         return self._image("mkfs.xfs", "-q", megabytes=megabytes, options=options)
 
-    def odd(self, fold: bool = False, write_seconds: float = 0.0) -> Disk:
-        """Make one that folds names, that is slow, or that fails when told to by `Disk.fail`."""
+    def odd(self, names: str = "exact", write_seconds: float = 0.0, on: str = "") -> Disk:
+        """Make one that folds names (`odd_disk.py`), that is slow, or that fails when told to by `Disk.fail`; `on` is where it keeps all."""
         disk = self._new()
-        backing = f"{disk.path}.odd/backing"
-        Path(backing).mkdir(parents=True)
-        disk.image = f"{disk.path}.odd"
-        names = "fold" if fold else "exact"
+        disk.image = on or f"{disk.path}.odd"
+        backing = f"{disk.image}/backing"
+        Path(backing).mkdir(parents=True, exist_ok=True)
         disk.command = (sys.executable, str(ODD_DISK), backing, disk.path, names, str(write_seconds))
         disk.serve()
         return disk

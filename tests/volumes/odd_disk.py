@@ -1,6 +1,6 @@
 """A file system with oddities, through FUSE: folds names and keeps dates as FAT does, is slow, and fails when told.
 
-Usage: odd_disk.py BACKING MOUNT_POINT fold|exact [SECONDS], which each write takes. While BACKING/../fault holds
+Usage: odd_disk.py BACKING MOUNT_POINT fold|ascii|exact [SECONDS], which each write takes; `ascii` folds letters of ASCII alone. While BACKING/../fault holds
 `OPERATION ERRNO [PART]`, that operation fails so, with PART only where a path contains it.
 """
 
@@ -30,11 +30,12 @@ def _failing(operation, number, parts):
 class OddDisk(mfusepy.Operations):
     use_ns = True
 
-    def __init__(self, backing, fold, write_seconds=0.0):
+    def __init__(self, backing, names, write_seconds=0.0):
         self.write_seconds = write_seconds
         self.backing = backing
         self.fault = Path(backing).parent / "fault"
-        self.fold = fold
+        self.fold = names == "fold"
+        self.ascii = names == "ascii"
 
     def __getattribute__(self, name):
         """Every operation is looked up here first."""
@@ -46,6 +47,8 @@ class OddDisk(mfusepy.Operations):
         return operation
 
     def _at(self, path):
+        if self.ascii:
+            path = os.fsdecode(os.fsencode(path).lower())
         return self.backing + (unicodedata.normalize("NFD", path).casefold() if self.fold else path)
 
     def getattr(self, path, fh=None):
@@ -119,5 +122,5 @@ class OddDisk(mfusepy.Operations):
 
 
 if __name__ == "__main__":
-    disk = OddDisk(sys.argv[1], sys.argv[3] == "fold", float((*sys.argv, 0)[4]))
+    disk = OddDisk(sys.argv[1], sys.argv[3], float((*sys.argv, 0)[4]))
     mfusepy.FUSE(disk, sys.argv[2], foreground=True, nothreads=True)

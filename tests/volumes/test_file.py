@@ -239,7 +239,7 @@ def test_a_path_that_cannot_be_reached_fails_only_that_object(writer_on, disks):
 
 
 def test_names_that_a_folding_file_system_takes_for_one_are_stored_apart(writer_on, disks):
-    disk = disks.odd(fold=True)
+    disk = disks.odd("fold")
     files = writer_on(disk.path)
     assert files.identity.folds_case
     names = [

@@ -7,6 +7,7 @@ import pytest
 
 from bucketpull.domain.errors import VolumeError, VolumeSick
 from bucketpull.volumes.identity import enter, identify, initialise
+from bucketpull.volumes.volume import open_volume
 
 
 def test_looking_for_a_volume_makes_none(tmp_path):
@@ -78,3 +79,25 @@ def test_a_full_or_read_only_disk_is_no_volume_and_says_why(disks):
     disk = disks.ext4(options="loop,ro")
     with pytest.raises(VolumeSick, match="Read-only"):
         initialise(disk.path)
+
+
+@pytest.mark.parametrize("names", ["fold", "ascii"])
+def test_a_volume_that_lies_where_names_are_told_apart_no_more_is_read_and_not_written(disks, names):
+    disk = disks.odd(names)
+    exact = f"{disk.image}/backing"
+    initialise(exact)
+    with pytest.raises(VolumeSick, match="takes `A` and `a` for one name"):
+        open_volume(disk.path)
+    enter(disk.path, None).close()
+    open_volume(exact).close()
+
+
+@pytest.mark.parametrize("names", ["fold", "ascii"])
+def test_a_new_volume_knows_whether_names_are_told_apart(disks, names):
+    disk = disks.odd(names)
+    initialise(disk.path)
+    entered = enter(disk.path, None)
+    assert entered.identity.folds_case
+    assert entered.identity.path_of(b"", b"A") != b"A"
+    entered.close()
+    open_volume(disk.path).close()

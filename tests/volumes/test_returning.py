@@ -251,7 +251,7 @@ def test_what_is_found_again_has_its_md5_and_is_not_another_that_the_listing_sta
 
 
 def test_a_disk_that_keeps_even_seconds_and_no_date_of_change_has_what_the_listing_states_an_md5_of(disks):
-    root = Path(disks.odd(fold=True).path)
+    root = Path(disks.odd("fold").path)
     initialise(str(root))
     volume = open_volume(str(root))
     volume.intend(JOURNAL, 1)

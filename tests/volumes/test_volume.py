@@ -16,7 +16,7 @@ from bucketpull.domain.batching import encode_parts
 from bucketpull.domain.errors import ConfigError, LedgerError, MachineShort, VolumeSick
 from bucketpull.domain.model import Extent, Part, VolumeState
 from bucketpull.domain.record import Block, Conclusion, Record
-from bucketpull.volumes.identity import HOME, initialise
+from bucketpull.volumes.identity import HOME, identify, initialise
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.volume import open_volume
 from bucketpull.volumes.writer import open_writer
@@ -308,6 +308,37 @@ def test_the_reserve_is_kept_free(disks):
         volume = open_volume(disk.path, None, reserve)
         assert abs(volume.status().free_bytes - free) < (1 << 20) + 100_000  # the ledger sets 1 MiB aside
         volume.close()
+
+
+def test_a_file_system_that_tells_no_size_is_used(tmp_path):
+    subprocess.run(["mount", "-t", "ramfs", "ramfs", tmp_path], check=True)
+    try:
+        initialise(str(tmp_path))
+        volume = open_volume(str(tmp_path), None, 1 << 30)
+        status = volume.status()
+        volume.close()
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
+    assert (status.state, status.detail) == (VolumeState.OPEN, "")
+    assert 1 << 40 < status.free_bytes <= status.total_bytes
+
+
+def test_what_a_file_system_passes_on_to_a_disk_survives_a_power_cut(disks):
+    disk = disks.ext4(64, "loop,commit=300")
+    odd = disks.odd(on=disk.path)
+    initialise(odd.path)
+    volume, writer = open_volume(odd.path), open_writer(odd.path, identify(odd.path), "batch")
+    for number in range(20):
+        writer.put(b"a", b"%d" % number, 1_600_000_000, [b"0123456789"], number)
+    writer.close()
+    volume.settle([block(1, record(b"a", *(b"%d" % number for number in range(20))))])
+    disk.shut_down()
+    odd.unplug()
+    volume.close()
+    odd.unmount(lazily=True)
+    disk.unmount(lazily=True)
+    disk.mount()
+    assert {path.read_bytes() for path in Path(disk.path, "backing/a").iterdir()} == {b"0123456789"}
 
 
 def test_a_full_disk_says_whether_bytes_or_inodes_are_missing(disks):

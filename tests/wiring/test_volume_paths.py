@@ -130,3 +130,10 @@ def test_a_volume_that_does_not_answer_when_a_job_begins_is_named(capfd):
             told += capfd.readouterr().err
             time.sleep(0.01)
     assert "volume /mnt/disk1 has not answered for 0 s" in told
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_what_to_do(tmp_path, disks):
+    read_only = disks.tmpfs("8m")
+    read_only.remount("ro")
+    with pytest.raises(VolumeSick, match=r"not made: Read-only file system; .*mount it read-write"):
+        open_all([f"{read_only.path}/new"], {}, Settings(source="upyun://b", reserve="0"))

@@ -200,7 +200,7 @@ def _no_thread(error: RuntimeError) -> TransportError:
     if "start new thread" not in str(error):
         raise error
     return TransportError(
-        "this machine starts no more threads; allow more (`ulimit -u`, TasksMax=, --pids-limit), then start bucketpull again"
+        "this machine starts no more threads; allow more of them (`ulimit -u`, TasksMax=, --pids-limit) or more memory (`ulimit -v`), then start bucketpull again"
     )
 
 

@@ -10,6 +10,7 @@ from bucketpull.volumes.beneath import closing_fd
 
 _MARGIN_BYTES: Final = 1 << 18
 _MARGIN_INODES: Final = 16
+_UNTOLD_BYTES: Final = 1 << 50
 
 
 class Space(NamedTuple):
@@ -21,7 +22,9 @@ class Space(NamedTuple):
 
 
 def measured(free: os.statvfs_result, reserve: int) -> Space:
-    """Return what a file system has left above a reserve in bytes."""
+    """Return what a file system has left above a reserve in bytes; one that tells no size, as some FUSE, is tried by writing."""
+    if not free.f_blocks:
+        return Space(_UNTOLD_BYTES, _UNTOLD_BYTES, "")
     total = free.f_blocks * free.f_frsize
     spare = max(0, free.f_bavail * free.f_frsize - reserve)
     if free.f_files > 0 and free.f_favail <= _MARGIN_INODES:

@@ -4,7 +4,6 @@ import fcntl
 import os
 import re
 import secrets
-import unicodedata
 from contextlib import closing, suppress
 from typing import Final, NamedTuple
 
@@ -32,6 +31,8 @@ PREFIX_DIGITS: Final = 6
 _OF_PACKS: Final = rb"packs/(?:([0-9a-f]{6})-\d+-\d{6,}\.tar(?:\.index\.sqlite)?|SHA256SUMS)(?:\.new)?\Z"
 _ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _PROBE: Final = "Probe-\u00e9"
+# FAT by UTF-8 and XFS with `version=ci` fold ASCII alone; a server of Windows drops a dot at the end.
+_ALIASES: Final = ("pROBE-\u00e9", "pROBE-\u00c9", "Probe-e\u0301", "Probe-\u00e9.")
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -232,13 +233,29 @@ def _write(home: OwnDirectory, layout: str) -> Identity:
 
 
 def _folds_case(directory: int) -> bool:
-    """Find out whether the file system takes names that differ only in case, or in Unicode form, for the same."""
+    """Find out whether the file system takes names that differ only in case, in Unicode form or in a dot at their end for the same."""
     os.close(beneath.create(directory, _PROBE.encode()))
     try:
-        others = (_PROBE.swapcase(), unicodedata.normalize("NFD", _PROBE))
-        return any(beneath.look(directory, other.encode()) is not None for other in others)
+        return any(beneath.look(directory, alias.encode()) is not None for alias in _ALIASES)
     finally:
         beneath.remove(directory, _PROBE.encode())
+
+
+def check_names(entered: Entered, path: str) -> None:
+    """Make sure that the file system tells names apart as it did when the volume was made: it may be a copy, or mounted otherwise.
+
+    Raises VolumeSick where it does not: an object would overwrite another.
+    """
+    folds = False
+    if not entered.identity.folds_case:
+        with suppress(OSError):  # as of a full disk
+            folds = _folds_case(entered.home.fd)
+    if folds:
+        raise VolumeSick(
+            path,
+            "its file system takes `A` and `a` for one name, and the volume was made where they are two: objects would overwrite each "
+            "other. Mount it as it was, or put it on a disk that tells them apart; to store on this one, name an empty folder",
+        )
 
 
 def take_lock(entered: Entered, path: str) -> int:

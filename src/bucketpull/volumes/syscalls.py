@@ -18,15 +18,22 @@ _fallocate = _libc.fallocate
 _fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 _fstatfs = _libc.fstatfs
 _fstatfs.argtypes = [ctypes.c_int, ctypes.c_void_p]
-_IN_MEMORY: Final = frozenset({0x01021994, 0x858458F6})  # TMPFS_MAGIC, RAMFS_MAGIC (linux/magic.h)
+# linux/magic.h
+_IN_MEMORY: Final = frozenset({0x01021994, 0x858458F6})  # TMPFS_MAGIC, RAMFS_MAGIC
+_ON_OTHERS: Final = frozenset({0x65735546, 0xF15F})  # FUSE_SUPER_MAGIC, ECRYPTFS_SUPER_MAGIC
 _STATFS_LONGS: Final = 64  # more than any struct statfs has
 
 
 def sync_file_system(fd: int) -> None:
-    """Write out everything of the file system that `fd` lies on; fails if any write to it failed since `fd` was opened."""
+    """Write out everything of the file system that `fd` lies on; fails if any write to it failed since `fd` was opened.
+
+    What FUSE and eCryptfs pass on to other file systems of this machine is written out with all of these: they are not asked by `syncfs`.
+    """
     if _syncfs(fd):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+    if _kind(fd) in _ON_OTHERS:
+        os.sync()
 
 
 def attachment(fd: int) -> str:
@@ -48,8 +55,13 @@ def attachment(fd: int) -> str:
 
 def is_in_memory(fd: int) -> bool:
     """Tell whether the file system of an open file is memory, from which reading waits for no disk."""
+    return _kind(fd) in _IN_MEMORY
+
+
+def _kind(fd: int) -> int:
+    """Return the magic number of the file system of an open file; 0 where it does not tell."""
     found = (ctypes.c_long * _STATFS_LONGS)()
-    return not _fstatfs(fd, found) and found[0] in _IN_MEMORY
+    return 0 if _fstatfs(fd, found) else found[0]
 
 
 def reserve_ahead(fd: int, offset: int, length: int) -> None:

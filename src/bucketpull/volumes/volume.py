@@ -22,7 +22,16 @@ from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.foreign import ForeignFiles
 from bucketpull.volumes.free_space import measured, try_writing
-from bucketpull.volumes.identity import LEDGER, Entered, Owner, enter, mark_owner, mark_packs, take_lock
+from bucketpull.volumes.identity import (
+    LEDGER,
+    Entered,
+    Owner,
+    check_names,
+    enter,
+    mark_owner,
+    mark_packs,
+    take_lock,
+)
 from bucketpull.volumes.ledger import Damage, Entry, Kind, Ledger, LedgerCheck
 from bucketpull.volumes.leftovers import (
     Work,
@@ -55,7 +64,7 @@ def open_volume(
     """Open a volume for a worker, of which `reserve` bytes stay free: take its lock, remove what a killed one left, repair the ledger's end.
 
     Raises:
-        VolumeSick: It is not there, or another one is.
+        VolumeSick: It is not there, another one is, or its file system takes names for one that were two.
         ConfigError: Another process has it open.
         LedgerError: Its ledger is damaged at its end by more than a torn append.
 
@@ -64,6 +73,7 @@ def open_volume(
     lock = -1
     try:
         lock = take_lock(entered, path)
+        check_names(entered, path)
         tidy(entered.home)
         return DiskVolume(path, entered, lock, reserve, durable)
     except BaseException as error:

@@ -25,6 +25,7 @@ from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.beneath import VOLUME_MARK
 from bucketpull.volumes.identity import HOME, PACKS, Owner, identify, initialise, owner_at
+from bucketpull.volumes.os_errors import volume_error
 from bucketpull.volumes.reader import VolumeReader, open_reader
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.file_checks import check_folder, is_inside, refuse_foreign_link
@@ -292,7 +293,7 @@ def open_one(path: str, expected: str | None, settings: Settings, owner: Owner |
             make_folder(path)
             initialise(path, settings.layout)
         except OSError as error:
-            raise VolumeError(path, error.strerror or str(error)) from error
+            raise volume_error(path, "not made", error) from error
     return _opened(path, None, settings, owner)
 
 

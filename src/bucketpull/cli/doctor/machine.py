@@ -16,6 +16,7 @@ from bucketpull.domain.errors import BucketpullError, VolumeError
 from bucketpull.domain.values import parse_reserve
 from bucketpull.report.figures import count, size
 from bucketpull.trusted_path import foreign_link, trusted_users
+from bucketpull.volumes.free_space import measured
 from bucketpull.volumes.identity import HOME, identify
 from bucketpull.volumes.reader import open_reader
 
@@ -186,17 +187,17 @@ def _check_mount(path: str, mount: MountPoint) -> Iterator[Check]:
 def _check_room(
     path: str, status: os.statvfs_result, reserve: str, mean_bytes: float | None
 ) -> Iterator[Check]:
-    total = status.f_blocks * status.f_frsize
     try:
-        free = status.f_bavail * status.f_frsize - parse_reserve(reserve, total)
+        kept = parse_reserve(reserve, status.f_blocks * status.f_frsize)
     except BucketpullError as error:
         yield failed(path, str(error), "write a size such as 5G, or a share such as 5%")
         return
+    total, free, _ = measured(status, kept)
     if free <= 0:
         yield failed(
             path, f"nothing free above the reserve of {reserve}", "free some space, or lower --reserve"
         )
-    elif total and free < (1 - _FULL_SHARE) * total:
+    elif free < (1 - _FULL_SHARE) * total:
         yield warned(path, f"{size(free)} free above the reserve, of {size(total)}", "see `bucketpull plan`")
     else:
         yield passed(path, f"{size(free)} free above the reserve, of {size(total)}")
