@@ -207,6 +207,27 @@ def test_a_directory_that_takes_no_more_entries_goes_on_in_hashed_folders(writer
     assert below.reason is None
 
 
+@pytest.mark.parametrize(
+    ("operation", "number"),
+    [("rename", errno.ENAMETOOLONG), ("mkdir", errno.ENAMETOOLONG), ("rename", errno.EINVAL)],
+)
+def test_an_object_whose_name_a_file_system_refuses_lies_under_a_short_one(
+    writer_on, disks, operation, number
+):
+    disk = disks.odd()
+    files = writer_on(disk.path)
+    names = [("\u4e2d" * 60 + f"{number}").encode() for number in range(2)]
+    disk.fail(operation, number, "\u4e2d" * 60)
+    written = [files.store(name, name, 1, [name], 0) for name in names]
+    disk.fail()
+    assert [each.reason for each in written] == [None, None]
+    for name, each in zip(names, written, strict=True):
+        assert each.path.startswith(b"%~%~long/")
+        assert max(map(len, each.path.split(b"/"))) <= 143
+        assert Path(disk.path, os.fsdecode(each.path)).read_bytes() == name
+    assert len(files_below(disk.path)) == 2
+
+
 def test_a_disk_that_fails_refuses_at_once_and_only_the_first_time_asks_the_disk(writer_on, disks):
     disk = disks.ext4()
     files = writer_on(disk.path)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import time
 
 import pytest
@@ -137,3 +138,26 @@ def test_a_folder_that_cannot_be_made_is_told_with_what_to_do(tmp_path, disks):
     read_only.remount("ro")
     with pytest.raises(VolumeSick, match=r"not made: Read-only file system; .*mount it read-write"):
         open_all([f"{read_only.path}/new"], {}, Settings(source="upyun://b", reserve="0"))
+
+
+def test_one_folder_by_two_paths_is_refused_before_anything_is_made(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "again").mkdir()
+    subprocess.run(["mount", "--bind", tmp_path / "disk", tmp_path / "again"], check=True)
+    try:
+        with pytest.raises(ConfigError, match=f"volume {tmp_path / 'again'}: given twice"):
+            check_paths([str(tmp_path / "disk"), str(tmp_path / "again")])
+        assert os.listdir(tmp_path / "disk") == []
+    finally:
+        subprocess.run(["umount", "-l", tmp_path / "again"], check=True)
+
+
+def test_a_folder_that_is_immutable_is_told_with_what_changes_that(tmp_path, disks):
+    folder = f"{disks.ext4().path}/fixed"
+    os.mkdir(folder)
+    subprocess.run(["chattr", "+i", folder], check=True)
+    try:
+        with pytest.raises(ConfigError, match=r"Operation not permitted.*chattr -i"):
+            check_paths([folder])
+    finally:
+        subprocess.run(["chattr", "-i", folder], check=True)

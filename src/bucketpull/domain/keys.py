@@ -53,13 +53,19 @@ def path_of(key: bytes, folds_case: bool = False) -> bytes:
         return key
     segments = key.split(b"/")
     path = b"/".join(_segment(name, folds_case) for name in segments)
-    return path if len(path) <= LONGEST_PATH else _long_path(key)
+    return path if len(path) <= LONGEST_PATH else short_path_of(key)
 
 
 def hashed_path_of(key: bytes, folds_case: bool = False) -> bytes:
     """Return the relative path in the hashed layout: two levels of 256 folders, then the whole key as one name."""
     digest = hashlib.blake2b(key, digest_size=2).hexdigest().encode()
     return b"%s/%s/%s" % (digest[:2], digest[2:], _segment(key, folds_case))
+
+
+def short_path_of(key: bytes) -> bytes:
+    """Return a path of short and plain names, for a key that is too long or that a file system does not take."""
+    digest = hashlib.blake2b(key, digest_size=1).hexdigest().encode()
+    return b"%s/%s/%s" % (_LONG, digest, _hashed(key))
 
 
 def name_of(segment: bytes) -> bytes | None:
@@ -172,11 +178,6 @@ def _hashed(name: bytes) -> bytes:
     """Name what is too long by its beginning (only plain bytes of it) and its digest."""
     start = re.sub(rb"[^a-z0-9._-]+", b"_", name[:_START_BYTES].lower())
     return b"%s%s~%s" % (_HASHED, start, hashlib.blake2b(name, digest_size=16).hexdigest().encode())
-
-
-def _long_path(key: bytes) -> bytes:
-    digest = hashlib.blake2b(key, digest_size=1).hexdigest().encode()
-    return b"%s/%s/%s" % (_LONG, digest, _hashed(key))
 
 
 def _variant(segment: bytes, tag: bytes) -> bytes:

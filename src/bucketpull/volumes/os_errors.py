@@ -56,8 +56,6 @@ _ABSENT: Final = "mount the disk, or name a directory that exists"
 _ADVICE: Final = {
     errno.EACCES: _NO_RIGHT,
     errno.EPERM: _NO_RIGHT,
-    errno.ENOENT: _ABSENT,
-    errno.ENOTDIR: _ABSENT,
     errno.EROFS: "see `dmesg`, check the file system, mount it read-write",
     errno.ENOSPC: "free some space, or add a volume",
     errno.EDQUOT: "free some space, raise the quota, or add a volume",
@@ -77,9 +75,16 @@ def culprit(error: OSError, *, own: bool = False) -> Culprit:
     return found
 
 
+def words(error: OSError, otherwise: str = "") -> str:
+    """Return what the system says of an error, and what to do about it, if that is known, or `otherwise`."""
+    advice = _ADVICE.get(error.errno or 0, otherwise)
+    return f"{error.strerror or error}; {advice}" if advice else str(error.strerror or error)
+
+
 def volume_error(path: str, doing: str, error: OSError) -> VolumeError:
     """Say of an error met with our own files whether the volume is full or sick, or this machine short of something."""
-    detail = f"{doing}: {error.strerror or error}; {_ADVICE.get(error.errno or 0, _LOOK_AT_IT)}"
+    is_absent = isinstance(error, FileNotFoundError | NotADirectoryError)
+    detail = f"{doing}: {words(error, _ABSENT if is_absent else _LOOK_AT_IT)}"
     kind = {Culprit.MACHINE: MachineShort, Culprit.FULL: VolumeFull}.get(culprit(error, own=True), VolumeSick)
     return kind(path, detail)
 

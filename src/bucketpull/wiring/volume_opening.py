@@ -47,7 +47,7 @@ def check_paths(paths: Sequence[str]) -> list[str]:
         with named_if_silent(path):
             full = _checked(path)
         for other in found:
-            if full == other:
+            if full == other or _is_same(full, other):
                 raise ConfigError(f"volume {path}: given twice")
             if is_inside(full, other) or is_inside(other, full):
                 raise ConfigError(
@@ -56,6 +56,13 @@ def check_paths(paths: Sequence[str]) -> list[str]:
         found.append(full)
     check_copies(paths)
     return found
+
+
+def _is_same(path: str, other: str) -> bool:
+    """Tell whether two paths are one folder, as by a bind mount."""
+    with suppress(OSError):  # as of one that is still to be made
+        return os.path.samefile(path, other)
+    return False
 
 
 def check_given(paths: Sequence[str]) -> None:

@@ -116,7 +116,7 @@ class FileWriter:
     def failed(self, what: str, error: OSError, token: object, *, placing: bool = False) -> Written:
         """Return who is to blame for an error, met while `placing` an object at its path, or with our own files."""
         fault = self._fault(error, placing=placing)
-        detail = f"{what}: {error.strerror}"
+        detail = f"{what}: {os_errors.words(error)}"
         if fault is Culprit.MACHINE:
             self.tree.close()  # some descriptors less
         elif fault is Culprit.VOLUME:

@@ -20,6 +20,8 @@ OVERFLOW: Final = b"%~%~full"
 _OPEN_DIRECTORIES: Final = 256
 _TAKEN: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
 _DIRECTORY_FULL: Final = frozenset({errno.ENOSPC, errno.EMLINK})
+# eCryptfs takes 143 bytes, NTFS with `windows_names` no colon, ZFS with `utf8only` no other bytes.
+_NAME_REFUSED: Final = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
 _FEW_BLOCKS: Final = 64
 
 
@@ -48,7 +50,7 @@ class Tree:
         self._here_fd = -1
 
     def publish(self, source: str, source_fd: int, path: bytes) -> bytes:
-        """Move a finished file to its path, or to the alternative where that is taken; return where it lies.
+        """Move a finished file to its path, or to the alternative where that is taken or refused; return where it lies.
 
         Raises OSError where it cannot lie there.
         """
@@ -58,9 +60,13 @@ class Tree:
             self.close()  # somebody removed a directory that was kept open
             return self._move(source, source_fd, path)
         except OSError as error:
-            if error.errno not in _DIRECTORY_FULL or not self.has_room():
+            if error.errno in _NAME_REFUSED:
+                other = keys.short_path_of(path)
+            elif error.errno in _DIRECTORY_FULL and self.has_room():
+                other = OVERFLOW + b"/" + keys.hashed_path_of(path)
+            else:
                 raise
-        return self._move(source, source_fd, OVERFLOW + b"/" + keys.hashed_path_of(path))
+        return self._move(source, source_fd, other)
 
     def publish_beside(self, source: str, source_fd: int, directory: bytes, name: bytes) -> bool:
         """Move a finished file of an ordinary name beside the one before; False where `publish` is needed.
