@@ -3,8 +3,8 @@
 import pytest
 from tests.coordinator.harness import Harness
 
+from bucketpull.coordinator.budget_watch import BudgetWatch
 from bucketpull.coordinator.fleet import RESTORED
-from bucketpull.coordinator.spending import BudgetWatch
 from bucketpull.domain import budget
 from bucketpull.domain.batching import decode_parts, draft, encode_parts, spans_of
 from bucketpull.domain.budget import Budget, Spending

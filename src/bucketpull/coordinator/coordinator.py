@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from bucketpull import kill_points
+from bucketpull.coordinator.budget_watch import BudgetWatch
 from bucketpull.coordinator.dispatch import Dispatch
 from bucketpull.coordinator.effects import (
     Acknowledge,
@@ -36,7 +37,6 @@ from bucketpull.coordinator.ending import (
 from bucketpull.coordinator.fleet import Fleet, Outages, RequestedStates
 from bucketpull.coordinator.rate_sharing import Shares
 from bucketpull.coordinator.reconcile import Booked, FormerCopies, booked, judge
-from bucketpull.coordinator.spending import BudgetWatch
 from bucketpull.domain import budget
 from bucketpull.domain.errors import JournalError, SourceRefused
 from bucketpull.domain.limits import Limits

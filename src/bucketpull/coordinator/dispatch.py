@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from bucketpull import kill_points
+from bucketpull.coordinator.budget_watch import BudgetWatch
 from bucketpull.coordinator.effects import Moment, Routine, SendWork, UseJournal
 from bucketpull.coordinator.fleet import Fleet
-from bucketpull.coordinator.spending import BudgetWatch
 from bucketpull.domain.budget import ANY_ROOM
 from bucketpull.domain.model import Outstanding, SentWork, Work, WorkKind
 from bucketpull.domain.parameters import CoordinatorParameters
