@@ -21,7 +21,7 @@ from bucketpull.journal.job_settings import OPTION
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.list_forms import FORMS, Columns, Form, NginxMap, csv_rows, spreadsheet_safe
 from bucketpull.report.list_output import StreamOutput, open_output
-from bucketpull.report.own_file import replacing
+from bucketpull.report.output_files import replacing
 from bucketpull.volumes.live_objects import Stored
 from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.ledgers import Ledgers, ledgers

@@ -14,7 +14,7 @@ import click
 from bucketpull.cli import options
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode
-from bucketpull.report.own_file import append
+from bucketpull.report.output_files import append
 from bucketpull.web.guard import is_loopback
 from bucketpull.wiring.dashboard_access import address_of
 from bucketpull.wiring.journals import volumes_here

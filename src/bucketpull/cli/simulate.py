@@ -161,7 +161,7 @@ def _announce(ready: "Ready", ports_file: str | None) -> None:
 
         import msgspec
 
-        from bucketpull.report.own_file import replacing
+        from bucketpull.report.output_files import replacing
 
         with replacing(Path(ports_file)) as file:
             file.write(msgspec.json.encode(ready) + b"\n")

@@ -17,7 +17,7 @@ import msgspec
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import ConfigError
 from bucketpull.report.list_forms import Columns, Form, oss_manifest
-from bucketpull.report.own_file import Folder
+from bucketpull.report.output_files import Folder
 from bucketpull.trusted_path import make_folder
 
 STATE: Final = ".bucketpull-list.json"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from bucketpull.domain.progress import Snapshot
-from bucketpull.report.own_file import append
+from bucketpull.report.output_files import append
 from bucketpull.report.printable import printable
 from bucketpull.report.reporters import Regular, missed_text
 from bucketpull.report.summary import progress_line, summary_lines

@@ -33,7 +33,7 @@ from bucketpull.ports import Inbox, Transport
 from bucketpull.report.document import exit_code_of, summary_dict
 from bucketpull.report.events import STOPPING
 from bucketpull.report.nonblocking_stream import flush_all
-from bucketpull.report.own_file import replacing
+from bucketpull.report.output_files import replacing
 from bucketpull.report.reporters import open_reporter
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.transport.mailbox import end_tasks

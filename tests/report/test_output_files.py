@@ -11,7 +11,7 @@ import pytest
 from bucketpull.domain.errors import ConfigError
 from bucketpull.report.list_forms import FORMS, Columns
 from bucketpull.report.list_output import FileOutput, FolderOutput, Mark, read_state, write_state
-from bucketpull.report.own_file import Folder, append, replacing
+from bucketpull.report.output_files import Folder, append, replacing
 from bucketpull.trusted_path import foreign_link
 
 
@@ -140,7 +140,7 @@ def test_a_link_of_another_user_at_the_name_that_was_asked_for_is_replaced(tmp_p
 
 def test_standard_output_by_its_name_is_written_to_though_it_is_a_file(tmp_path):
     code = (
-        "from pathlib import Path; from bucketpull.report.own_file import replacing\n"
+        "from pathlib import Path; from bucketpull.report.output_files import replacing\n"
         "with replacing(Path('/dev/stdout')) as file: file.write(b'here')"
     )
     with (tmp_path / "out").open("wb") as out:
