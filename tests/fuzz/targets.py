@@ -29,7 +29,7 @@ from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import FILE
 from bucketpull.reading.http_object import parse_ranges
-from bucketpull.reading.volume_set import ReadableVolume
+from bucketpull.reading.readable_volumes import ReadableVolume
 from bucketpull.sources.registry import settings_of
 from bucketpull.transport.envelope import Direction, Opener, Rejected, Sealer
 from bucketpull.transport.job_key import JobKey

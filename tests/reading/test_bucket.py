@@ -126,7 +126,7 @@ def test_a_bucket_goes_into_the_processes_of_a_pool(tmp_path, packing, method):
 
 
 def test_threads_read_at_the_same_time(tmp_path, packing, monkeypatch):
-    monkeypatch.setattr("bucketpull.reading.volume_set._MOST_PACKS", 2)
+    monkeypatch.setattr("bucketpull.reading.readable_volumes._MOST_PACKS", 2)
     objects = by_key(bodies(300))
     with Filler(tmp_path, packing) as filler:
         for start in range(0, 300, 30):
@@ -252,7 +252,7 @@ def test_the_index_of_another_user_s_disk_is_not_taken_for_that_of_ours_though_i
     """Both lie in our cache: theirs because it is theirs, ours because the disk cannot be written."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(key_index, "_SEGMENT_BYTES", 0)
-    monkeypatch.setattr("bucketpull.reading.volume_set.is_writable", lambda _: False)
+    monkeypatch.setattr("bucketpull.reading.readable_volumes.is_writable", lambda _: False)
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     held = {ours: bodies(20), theirs: bodies(2, start=50)}
     for disk, objects in held.items():

@@ -21,7 +21,7 @@ from tests.volumes.filling import ODD_KEYS, SMALL_PACKS, Filler, bodies
 from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import Packing
 from bucketpull.reading.object_server import ObjectServer, Options
-from bucketpull.reading.volume_set import OpenVolumes, read_now
+from bucketpull.reading.readable_volumes import OpenVolumes, read_now
 
 BODY = bytes(range(256)) * 40
 LARGE = os.urandom(3_000_000)

@@ -6,7 +6,7 @@ import socket
 from tests.volumes.filling import Filler
 
 from bucketpull.reading.object_server import ObjectServer, Options
-from bucketpull.reading.volume_set import OpenVolumes
+from bucketpull.reading.readable_volumes import OpenVolumes
 
 SECONDS = 60
 LARGE = bytes(20_000_000)

@@ -12,7 +12,7 @@ from bucketpull.domain.batching import encode_parts
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.model import Former, Part, VolumeState
 from bucketpull.domain.record import Conclusion, Record
-from bucketpull.reading.volume_set import ReadableVolume
+from bucketpull.reading.readable_volumes import ReadableVolume
 from bucketpull.volumes import ledger
 from bucketpull.volumes.ledger import Entry, Kind, Ledger
 from bucketpull.volumes.packs import tar

@@ -24,7 +24,7 @@ from bucketpull.wiring.volume_opening import check_copies
 
 if TYPE_CHECKING:
     from bucketpull.reading.object_server import Options
-    from bucketpull.reading.volume_set import OpenVolumes
+    from bucketpull.reading.readable_volumes import OpenVolumes
 
 _DEFAULT_PORT = 8378
 
@@ -96,7 +96,7 @@ def serve(
     check_copies(settings.volumes)
     from bucketpull.reading.http_object import Types, parse_types
     from bucketpull.reading.object_server import Options
-    from bucketpull.reading.volume_set import OpenVolumes
+    from bucketpull.reading.readable_volumes import OpenVolumes
 
     more = parse_types(_text_of(types), types) if types is not None else {}
     names = _names(host_names)

@@ -14,7 +14,7 @@ from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode, Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.model import Part, key_of, show
 from bucketpull.domain.record import Block, Record, Written
-from bucketpull.reading.volume_set import ReadableVolume
+from bucketpull.reading.readable_volumes import ReadableVolume
 from bucketpull.report.figures import size
 from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.files.file import FileWriter

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.selection import text_of
-from bucketpull.reading.volume_set import Found, ReadableVolume
+from bucketpull.reading.readable_volumes import Found, ReadableVolume
 
 _REFRESH_SECONDS: Final = 1.0
 _BUFFER_BYTES: Final = 1 << 16

@@ -12,7 +12,7 @@ import msgspec
 
 from bucketpull.domain.model import key_of, show
 from bucketpull.journal.volume_numbers import KnownVolume
-from bucketpull.reading.volume_set import ReadableVolume
+from bucketpull.reading.readable_volumes import ReadableVolume
 from bucketpull.volumes.live_objects import LiveObjects, Stored
 from bucketpull.volumes.packs.folder import path_of
 from bucketpull.volumes.reader import Location, VolumeReader, open_reader

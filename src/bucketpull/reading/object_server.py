@@ -21,7 +21,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from bucketpull.domain.values import shown_value
 from bucketpull.reading import http_object
-from bucketpull.reading.volume_set import LOOK_SECONDS, Away, Found, OpenVolumes, read_now
+from bucketpull.reading.readable_volumes import LOOK_SECONDS, Away, Found, OpenVolumes, read_now
 from bucketpull.report.printable import printable
 
 T = TypeVar("T")
