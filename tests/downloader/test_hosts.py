@@ -21,6 +21,7 @@ TROUBLES = {
     "refused": Answer(status=0, failure=Reason.CONNECT, seconds=0.001),
     "reset": Answer(status=0, failure=Reason.RESET, seconds=0.05),
     "error": Answer(503, seconds=0.05),
+    "refusals": Answer(429, seconds=0.05),
 }
 
 

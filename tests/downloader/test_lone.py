@@ -17,6 +17,7 @@ DEATHS = {
     "reset": Answer(status=0, failure=Reason.RESET, seconds=0.001),
     "certificate": Answer(status=0, failure=Reason.TLS, seconds=0.01),
     "error": Answer(503),
+    "refusals": Answer(429),
 }
 PAGES = {
     (b"", ""): Page(part_of(b"", {b"x": 1}), [b"a"], []),

@@ -101,7 +101,7 @@ def test_a_survey_that_takes_long_keeps_what_is_to_be_tried_again():
     receipt = scan(rig_of(answers, pages=pages, level=1), Position(b"a"), Position(b"b"))
 
     assert len(receipt.pages) == 2
-    assert receipt.positions == []
+    assert not any(position.passes for position in receipt.positions)
 
 
 def test_batches_are_cut_to_their_size():
@@ -217,7 +217,8 @@ def test_where_requests_are_refused_at_random_a_page_has_as_many_more_tries_as_c
     receipt = scan(rig, Position(b""))
 
     assert receipt.pages[0].objects == 3
-    assert receipt.retries == {"throttled": 11}
+    assert receipt.retries.keys() == {"throttled"}
+    assert not any(position.passes for position in receipt.positions)
 
 
 def test_a_page_that_fails_for_long_goes_back_as_work_and_holds_nobody_up():

@@ -1,9 +1,13 @@
 """Pacing through the installed command: a limit of the server is found and kept to; without one, auto is as fast as any level."""
 
+import json
 import statistics
+import subprocess
 import time
 
 import pytest
+from tests.e2e.conftest import COMMAND
+from tests.servers.web_server import WebServer
 
 
 def requests(job) -> dict[str, int]:
@@ -77,3 +81,25 @@ def test_with_200_ms_and_no_limit_auto_reaches_90_percent_of_the_best_fixed_leve
     medians = {concurrency: statistics.median(found) for concurrency, found in rates.items()}
     print(medians)
     assert medians["auto"] >= 0.9 * max(medians.values())
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_a_web_server_with_a_limit_loses_no_object_to_the_next_pass(tmp_path, status):
+    """nginx answers 503 unless it is told otherwise."""
+    site, links, summary = tmp_path / "site", tmp_path / "links", tmp_path / "summary.json"
+    site.mkdir()
+    for number in range(400):
+        (site / f"{number}.jpg").write_bytes(b"%d" % number)
+    per_second = "limit_req_zone $binary_remote_addr zone=all:1m rate=100r/s;"
+    told = f"limit_req zone=all burst=20 nodelay; limit_req_status {status};"
+
+    with WebServer(site, tmp_path / "nginx", told, per_second) as server:
+        links.write_text("".join(f"{server.url}/{number}.jpg\n" for number in range(400)))
+        own = ("--state", tmp_path / "state", "--summary", summary, "--reserve", "0")
+        command = (*COMMAND, "sync", f"urls:{links}", tmp_path / "disk", *own)
+        # An object whose tries are spent waits five minutes for the next pass.
+        subprocess.run(command, check=True, timeout=120, capture_output=True)
+
+    found = json.loads(summary.read_text())
+    assert (found["complete"], found["stored"]) == (True, 400)
+    assert set(found["retries"]) <= {"throttled"}

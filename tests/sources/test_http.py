@@ -77,3 +77,7 @@ def test_a_part_that_does_not_tell_of_how_many_bytes_ends_the_object_only_where_
 def test_what_nobody_asked_for_is_no_redirect(table):
     assert reason_of(304, table) is Reason.GARBAGE
     assert reason_of(308, table) is Reason.REDIRECTED
+
+
+def test_503_is_a_refusal_above_a_limit_as_429_is():
+    assert reason_of(503) is reason_of(429) is Reason.THROTTLED

@@ -41,6 +41,7 @@ _CROWDED_SECONDS = 1.0
 _CROWDED_FACTOR = 2.0  # times the least that answers took
 # Or objects are larger than they were: the least is raised by 2 % a round at 64 transfers, by 0.2 % at 640.
 _CROWDED_FORGETTING = 1.28
+_FEW_REFUSED = 0.005  # share of a round's answers: fewer cost less than a lower pace does, and may be single objects' own
 _BAN_SECONDS = 60.0
 _LONGEST_BAN_SECONDS = 600.0
 _LED_SECONDS = 3.0  # after the machine's last word on the pace
@@ -241,7 +242,7 @@ class Limiter:
         """Go on at the machine's pace, whatever is refused here, for as long as it is told again."""
         is_news, self._comparison.is_once = pace.is_once and not self._comparison.is_once, pace.is_once
         if is_news:
-            self._forget_failures(now)
+            self.forget_failures(now)
         self._lead, self._led_until = pace, now + _LED_SECONDS
         self._ceiling.follow(now, pace.per_second)
         if pace.rest_seconds:
@@ -290,10 +291,10 @@ class Limiter:
         """Compare an answer with others; tell whether it is a failure as each object has one, which says nothing of pace and load."""
         has_failed = reason in _FAILURES
         if self._comparison.note(now, is_retry, has_failed):
-            self._forget_failures(now)
+            self.forget_failures(now)
         return has_failed and not is_retry and self._comparison.is_once
 
-    def _forget_failures(self, now: float) -> None:
+    def forget_failures(self, now: float) -> None:
         """Undo what was done because of failures that turn out to say nothing of pace and load."""
         paused_until, ceiling = self._paused_until, self._ceiling.explored(now)
         self.recover()
@@ -306,7 +307,9 @@ class Limiter:
         if banned and now >= self._paused_until:
             self._rest(now, max(self._ban, asked_seconds or 0.0))
             self._ban = min(self._ban * 2.0, _LONGEST_BAN_SECONDS)
-        elif now >= self._may_cut or (now >= self._paused_until and self._round.is_shut()):
+        elif self._round.share() >= _FEW_REFUSED and (
+            now >= self._may_cut or (now >= self._paused_until and self._round.is_shut())
+        ):
             self._cut(now)
 
     def _cut(self, now: float) -> None:

@@ -128,9 +128,13 @@ class Endpoint(Generic[T]):
         self, target: Target, now: float, verdict: Verdict, seconds: float, received: int, is_retry: bool
     ) -> None:
         """Count an answer that came from a target, or that none did; `is_retry`: the same was asked for here before."""
-        reason = verdict.reason
+        target.note_throttle(now, verdict.reason)
+        reason = target.read(verdict.reason)
         if self.hosts is not None:
+            was_away = target.is_away
             reason = self.hosts.finished(target, now, verdict, seconds, received, is_retry)
+            if target.is_away and not was_away and self.hosts.is_of_target(target, now):
+                self.target.limiter.forget_failures(now)  # they were one host's
             target = self.target
         target.limiter.finished(now, reason, seconds, received, verdict.retry_after_seconds, is_retry)
         if self.targets.is_plural:
@@ -192,7 +196,13 @@ class Endpoint(Generic[T]):
         if not self.was_good:
             return False
         self.is_attentive = True
-        return self.refused_groups.refused(wanted.directory, wanted.name, now)
+        groups, targets = self.refused_groups, self.targets
+        believed, throttled = groups.believed, sum(target.limiter.throttled for target in targets)
+        is_expected = groups.refused(wanted.directory, wanted.name, now, targets.good, throttled)
+        if groups.believed > believed:
+            for target in targets:
+                target.limiter.forget_failures(now)  # they were the group's
+        return is_expected
 
     def gives(self, wanted: Wanted, now: float) -> bool:
         """Tell whether an object had better be asked for here."""

@@ -96,7 +96,7 @@ class Hosts:
         self, target: Target, now: float, verdict: Verdict, seconds: float, received: int, is_retry: bool
     ) -> Reason | None:
         """Count an answer; return what it says of all hosts together: what is one's own trouble says nothing of the others."""
-        reason = verdict.reason
+        reason = target.read(verdict.reason)
         target.limiter.finished(now, reason, seconds, received, verdict.retry_after_seconds, is_retry)
         is_plural = self._is_plural(target)
         if reason is None or reason in OUTAGE or is_plural:

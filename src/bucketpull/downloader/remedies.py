@@ -129,7 +129,8 @@ class Remedies:
             transfer.batch.passes,
             transfer.target.limiter.random_share,
         )
-        if decision is Decision.AGAIN and reason in OUTAGE and self._routing.refuses_part(transfer):
+        is_passing = decision is Decision.AGAIN and (reason in OUTAGE or reason is Reason.THROTTLED)
+        if is_passing and self._routing.refuses_part(transfer):
             decision = Decision.NEXT_ROUTE
         if decision in {Decision.FAIL, Decision.GONE}:
             self.fail(transfer, Reason.GONE if decision is Decision.GONE else reason, verdict.detail)

@@ -8,6 +8,7 @@ from bucketpull.domain.endpoints import REFUSALS, THROTTLES, State
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Verdict, Wanted
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
+from bucketpull.downloader.targets import Target
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.ports import Clock, Fetcher, Source
 
@@ -76,7 +77,8 @@ class Routing:
 
         If a probe is to tell, `decided` is called with the object when it has.
         """
-        endpoint, reason, now = transfer.endpoint, verdict.reason, self._clock.monotonic()
+        endpoint, now = transfer.endpoint, self._clock.monotonic()
+        reason = transfer.target.read(verdict.reason)
         assert reason is not None
         if endpoint.is_of_target(transfer.target, now):
             return Blame.ENDPOINT
@@ -119,7 +121,7 @@ class Routing:
             target = endpoint.hosts.choose(request.url, self._clock.monotonic())
         self._fetcher.submit(
             target.to(request),
-            lambda response: self._probe_answered(endpoint, probe, target.site, response),
+            lambda response: self._probe_answered(endpoint, probe, target, response),
         )
 
     def _probe_for(self, endpoint: Endpoint[Transfer]) -> Wanted | None:
@@ -140,20 +142,21 @@ class Routing:
         return probe is not None and (probe.directory, probe.name) == (wanted.directory, wanted.name)
 
     def _probe_answered(
-        self, endpoint: Endpoint[Transfer], probe: Wanted, site: str, response: Response
+        self, endpoint: Endpoint[Transfer], probe: Wanted, target: Target, response: Response
     ) -> None:
         verdict = self._source.judge(probe, endpoint.name, response, self._clock.now())
-        if verdict.reason in THROTTLES and endpoint.name in self._awaiting_probe:
+        reason = target.read(verdict.reason)
+        if reason in THROTTLES and endpoint.name in self._awaiting_probe:
             self._fetcher.call_later(THROTTLED_SECONDS, lambda: self._ask_for(endpoint, probe))
             return  # it says nothing of the others
         endpoint.is_tried = False
-        is_well = verdict.reason is None or verdict.reason is Reason.GONE
+        is_well = reason is None or reason is Reason.GONE
         if is_well:
-            endpoint.probe_came(self._clock.monotonic(), site)
-        elif verdict.reason is not None:
-            endpoint.probe_failed(verdict.reason)
+            endpoint.probe_came(self._clock.monotonic(), target.site)
+        elif reason is not None:
+            endpoint.probe_failed(reason)
         self._decide(endpoint, Blame.OBJECT if is_well else Blame.ENDPOINT)
-        if verdict.reason in {Reason.GONE, Reason.MISSING}:
+        if reason in {Reason.GONE, Reason.MISSING}:
             endpoint.probe = None  # it may have been deleted: it tells nothing any more
             endpoint.is_attentive = True
 

@@ -269,14 +269,16 @@ class Scan:
     def _is_blamed(self, wanted: WantedPage, error: AnswerError) -> bool:
         """Note a failure of the listing; tell whether the service is to blame and not the directory. An answer for the root shows that the service works."""
         endpoint, position, now = self._endpoint, wanted.position, self._clock.monotonic()
-        if wanted.target is not None and endpoint.is_of_target(wanted.target, now):
+        assert wanted.target is not None
+        if endpoint.is_of_target(wanted.target, now):
             return True
+        reason = wanted.target.read(error.reason) or error.reason
         key, wait = (position.directory, position.cursor), error.retry_after_seconds
-        blamed = endpoint.failed(key, error.reason, error.detail, now, wait)
+        blamed = endpoint.failed(key, reason, error.detail, now, wait)
         if blamed and endpoint.is_up and endpoint.was_good:
             self._probe()
-        elif endpoint.is_doubtful(error.reason) and wanted.target is not None:
-            self._doubt(position, error.reason)
+        elif endpoint.is_doubtful(reason):
+            self._doubt(position, reason)
         # Credentials with which nothing was ever listed are wrong: the machine ends the job for that.
         return blamed or (REMEDIES[error.reason] is Remedy.STOP and not endpoint.was_good)
 
@@ -294,15 +296,15 @@ class Scan:
             endpoint.is_tried = True
             target = endpoint.targets.in_turn()
             request = self._source.list_request(self._source.root(), target.site, self._clock.now())
-            self._fetcher.submit(target.to(request), self._probe_answered)
+            self._fetcher.submit(target.to(request), partial(self._probe_answered, target))
 
-    def _probe_answered(self, response: Response) -> None:
+    def _probe_answered(self, target: Target, response: Response) -> None:
         endpoint = self._endpoint
         endpoint.is_tried = False
         try:
             self._source.read_page(self._source.root(), response, self._clock.now())
         except AnswerError as error:
-            endpoint.probe_failed(error.reason)
+            endpoint.probe_failed(target.read(error.reason) or error.reason)
             return
         endpoint.probe_came(self._clock.monotonic())
 

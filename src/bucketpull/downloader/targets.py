@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from bucketpull.domain.endpoint_health import trial_seconds
+from bucketpull.domain.endpoint_health import THROTTLED_SECONDS, trial_seconds
 from bucketpull.domain.endpoints import OUTAGE, REFUSALS, SUSPECT, SUSPECT_ANSWERS, THROTTLES
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
@@ -46,8 +46,10 @@ class Target:
         self.limiter = limiter
         self.is_listed = True
         """Whether the name still has this address."""
-        self.is_away = self.was_good = False
+        self.is_away = self.was_good = self._is_out = False
         self.since = self.throttled_at = self._held_until = self._answered_at = -math.inf
+        self._throttles = 0
+        self._throttled_since = -math.inf
         self.quiet_since = self.fruitless_since = -math.inf
         """Since when nothing has come of what is under way, where that is kept (see `hosts`)."""
         self.share = 0.0
@@ -99,6 +101,19 @@ class Target:
     def is_stale(self, now: float) -> bool:
         """Tell whether nothing is known of how quick it is now: it is asked nothing, and has not been for a while."""
         return self.limiter.in_flight == 0 and now - self._answered_at >= FRESH_SECONDS
+
+    def note_throttle(self, now: float, reason: Reason | None) -> None:
+        """Note whether an answer refused what exceeds a limit. A limit lets some through: where nothing comes for seconds, all is refused."""
+        if reason is None:
+            self._throttles, self._is_out = 0, False
+        elif reason is Reason.THROTTLED:
+            self._throttled_since = self._throttled_since if self._throttles else now
+            self._throttles += 1
+            self._is_out = self._throttles >= SUSPECT and now - self._throttled_since >= THROTTLED_SECONDS
+
+    def read(self, reason: Reason | None) -> Reason | None:
+        """Tell what an answer says of this target. Servers refuse alike, with 429 or 503, what exceeds a limit and all while they are out."""
+        return Reason.SERVER_ERROR if self._is_out and reason is Reason.THROTTLED else reason
 
     def finished(self, now: float, reason: Reason | None, seconds: float, detail: str) -> None:
         """Note an answer that took so long, or that none came."""

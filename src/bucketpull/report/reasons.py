@@ -17,7 +17,9 @@ class Explanation(NamedTuple):
 
 EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.GONE: Explanation("deleted at the source after it was listed", "nothing to do"),
-    Reason.THROTTLED: Explanation("the source asks for fewer requests", "nothing to do; or set --rate"),
+    Reason.THROTTLED: Explanation(
+        "the source refuses requests for the moment (429, 503)", "nothing to do; or set --rate"
+    ),
     Reason.BANNED: Explanation(
         "the source blocks this address for a while", "wait, then lower --rate or --concurrency"
     ),

@@ -20,6 +20,7 @@ STATUS: Final[dict[int, Reason]] = {
     412: Reason.RANGE,
     416: Reason.RANGE,
     429: Reason.THROTTLED,
+    503: Reason.THROTTLED,  # nginx's `limit_req` gives it to all above the limit, without Retry-After
 }
 """What a status of a refusal means where the service says nothing else."""
 CDN_STATUS: Final[dict[int, Reason]] = {

@@ -56,7 +56,6 @@ STATUS: Final[dict[int, Reason]] = http.STATUS | {
     304: Reason.GARBAGE,
     403: Reason.PERMISSION,
     501: Reason.REJECTED,
-    503: Reason.THROTTLED,
 }
 EXPIRED: Final = frozenset({"ExpiredToken", "TokenRefreshRequired"})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})

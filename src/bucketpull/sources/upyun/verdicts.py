@@ -50,7 +50,8 @@ REST_CODES: dict[int, Reason] = {
     40600002: Reason.NOT_A_FILE,
     42900004: Reason.BANNED,
 }
-REST_STATUS: dict[int, Reason] = http.STATUS | {499: Reason.SERVER_ERROR}
+# 503 is a part of it that is out of order; refusals above a limit are 429 there.
+REST_STATUS: dict[int, Reason] = http.STATUS | {499: Reason.SERVER_ERROR, 503: Reason.SERVER_ERROR}
 CDN_CODES: dict[int, Reason] = {
     40010041: Reason.NO_BUCKET,
     40310003: Reason.THROTTLED,
