@@ -21,6 +21,7 @@ from bucketpull.domain.messages import (
     Mount,
     Outcome,
     Pulse,
+    Release,
     Removed,
     ScanReceipt,
     Stop,
@@ -285,6 +286,29 @@ def test_what_is_not_begun_is_handed_back_at_the_end_and_what_is_stored_is_kept(
     assert [m.works for m in harness.said if isinstance(m, Handback)] == [[1], [8], [9]]
     pulse = harness.agent.pulse()
     assert (pulse.window, pulse.scan_window) == (0, 0)
+
+
+def test_when_others_have_nothing_to_do_half_of_what_is_not_begun_is_handed_back_and_the_rest_goes_on():
+    harness = Harness()
+    harness.give(batch(7))
+    (tell,) = harness.assignments()
+    harness.control(release=True)
+    assert [tell.process for tell in harness.told if tell.message == Release()] == [0, 1]
+
+    harness.hear(
+        Outcome(
+            tell.message.id, unplaced=[part(*NAMES[4:])], trouble=Reason.INTERRUPTED, rest=[part(*NAMES[:4])]
+        ),
+        tell.process,
+    )
+    harness.wait(6.0)
+
+    (receipt,) = harness.receipts()
+    assert (receipt.returned.objects, receipt.remainder.objects) == (4, 4)
+    assert len(harness.assignments()) == 1
+    harness.store(tell, *NAMES[:4])
+    harness.wait(2.0)
+    assert [receipt.stored for receipt in harness.receipts()] == [0, 4]
 
 
 def test_limits_are_shared_out_and_a_refusal_is_passed_on():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.agent.world import World
 
 OFTEN = ("give", "go", "go", "go", "go", "call", "work", "say", "wait", "release")
-SELDOM = ("redeliver", "die", "kill", "release", "lose", "fill", "sicken", "hang", "heal", "stop")
+SELDOM = ("redeliver", "die", "kill", "release", "lose", "fill", "sicken", "hang", "heal", "relieve", "stop")
 STEPS = st.tuples(st.sampled_from(OFTEN * 5 + SELDOM), st.integers(0, 1 << 12))
 
 

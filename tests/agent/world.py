@@ -21,6 +21,7 @@ from bucketpull.domain.messages import (
     Handback,
     Mount,
     Pulse,
+    Release,
     Stop,
     Unmount,
 )
@@ -123,6 +124,11 @@ class Process:
             self.batches[message.id] = batch, deque(batch.take(1 << 20))
         elif isinstance(message, Stop):
             self.stopping = True
+        elif isinstance(message, Release):
+            for batch, items in self.batches.values():
+                for _ in range((len(items) + 1) // 2):
+                    leaf, index, *_ = items.pop()
+                    batch.displace(leaf, index, Reason.INTERRUPTED, "")
         elif isinstance(message, Mount):
             self.volumes.add(message.id)
         elif isinstance(message, Unmount):
@@ -393,6 +399,9 @@ class World:
         machine.hanging.clear()
         for volume in machine.volumes.values():
             volume.trouble = None
+
+    def do_relieve(self, machine, number):
+        machine.given.append(Control(Limits(), release=True))
 
     def do_stop(self, machine, number):
         machine.agent.stop(self.now)

@@ -435,6 +435,23 @@ def test_what_is_not_in_flight_at_the_stop_is_handed_back_and_the_rest_finishes(
     assert rig.transfers.volumes.idle
 
 
+def test_half_of_what_is_not_begun_is_handed_back_when_others_have_nothing_to_do():
+    rig = Rig(lambda request: Answer(body=BODY, seconds=1.0), level=4)
+    rig.mount()
+    rig.assign(parts(20))
+    rig.assign(parts(5), id=2)
+    rig.turn()
+    before = rig.transfers.volumes.unstarted()
+    rig.transfers.volumes.release()
+    assert rig.transfers.volumes.unstarted() == before // 2
+
+    first, second = sorted(rig.settle(2), key=lambda outcome: outcome.id)
+    assert (first.stored + second.stored, second.stored) == (25 - (before + 1) // 2, 0)
+    assert names_of(first.unplaced) == names(20)[first.stored :]
+    assert names_of(second.unplaced) == names(5)
+    assert {first.trouble, second.trouble} == {Reason.INTERRUPTED}
+
+
 def test_what_never_ends_is_handed_back_when_transfers_are_given_up():
     rig = Rig(lambda request: Answer(body=BODY, seconds=1000.0), level=4)
     rig.mount()

@@ -21,7 +21,7 @@ from bucketpull.agent.active_batch import (
 )
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.volume_state import STATE_OF_TROUBLE, ManagedVolume
-from bucketpull.domain.errors import MachineShort, VolumeError, VolumeFull
+from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull
 from bucketpull.domain.messages import Assignment, Begun, Outcome, ToProcess
 from bucketpull.domain.model import Extent, Part
 from bucketpull.domain.parameters import AgentParameters
@@ -185,7 +185,7 @@ class Tasks:
         if outcome.trouble in STATE_OF_TROUBLE:
             volume.stop(STATE_OF_TROUBLE[outcome.trouble], outcome.detail, self._now())
         if outcome.unplaced:
-            self._move(task, outcome.unplaced)
+            self._move(task, outcome.unplaced, is_released=outcome.trouble is Reason.INTERRUPTED)
         self._scheduler.written += outcome.stored
         if outcome.stored:
             older = task.batch.older_blocks(volume.id, task.former)
@@ -199,8 +199,8 @@ class Tasks:
         """Place a task's objects anew."""
         self.take(Outcome(task.id, unplaced=task.parts))
 
-    def _move(self, task: Task, parts: list[Part]) -> None:
-        if self.is_closed:
+    def _move(self, task: Task, parts: list[Part], *, is_released: bool = False) -> None:
+        if self.is_closed or is_released:
             task.batch.give_back(parts)
         else:
             self.place(task.batch, parts, former=task.former)

@@ -349,7 +349,7 @@ class Coordinator:
     def _give_out(self) -> Routine[None]:
         if self.limits.paused or self.budget.verdict is not budget.BudgetState.GO_ON:
             return
-        if (yield from self._dispatch.give_out(self.outstanding)):
+        if (yield from self._dispatch.give_out(self.outstanding, self._share)):
             yield from self.count()
 
     def count(self) -> Routine[None]:

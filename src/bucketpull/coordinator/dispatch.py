@@ -4,9 +4,12 @@ from collections.abc import Callable, Sequence
 
 from bucketpull import kill_points
 from bucketpull.coordinator.budget_watch import BudgetWatch
-from bucketpull.coordinator.effects import Moment, Routine, SendWork, UseJournal
-from bucketpull.coordinator.fleet import Fleet
+from bucketpull.coordinator.effects import Moment, Routine, SendControl, SendWork, UseJournal
+from bucketpull.coordinator.fleet import Fleet, Worker
+from bucketpull.coordinator.relief import Relief
 from bucketpull.domain.budget import ANY_ROOM
+from bucketpull.domain.limits import Limits
+from bucketpull.domain.messages import Control
 from bucketpull.domain.model import Outstanding, SentWork, Work, WorkKind
 from bucketpull.domain.parameters import CoordinatorParameters
 
@@ -33,6 +36,7 @@ class Dispatch:
         self._budget = budget
         self._now = now
         self._lists = True
+        self._relief = Relief()
 
     def reclaim(self) -> Routine[None]:
         """Make work ready again that was with workers in the former coordinator's process. Other workers may still have theirs."""
@@ -46,16 +50,21 @@ class Dispatch:
         self._fleet.inherit(held)
         self._budget.inherit(held)
 
-    def give_out(self, outstanding: Outstanding) -> Routine[bool]:
-        """Send each machine as much as it wants to hold; return whether any was sent something."""
+    def give_out(self, outstanding: Outstanding, share: Callable[[str], Limits]) -> Routine[bool]:
+        """Send each machine as much as it wants to hold; return whether any was sent something. `share` is a machine's of the limits."""
         self._lists = outstanding.objects < self._parameters.high_water // (1 if self._lists else 2)
         sent = False
-        for machine, member in list(self._fleet.members.items()):
+        for machine, member in sorted(self._fleet.members.items(), key=self._asked_at):
             if not self._budget.has_given_all and self._lists and outstanding.scans > outstanding.scans_sent:
                 sent |= yield from self._give(WorkKind.SCAN, machine, member.allowance(WorkKind.SCAN))
             if outstanding.batches > outstanding.batches_sent:
                 sent |= yield from self._give(WorkKind.BATCH, machine, member.allowance(WorkKind.BATCH))
+        for machine in self._relief.due(self._fleet, self._now().monotonic):
+            yield SendControl(Control(share(machine), release=True), machine)
         return sent
+
+    def _asked_at(self, member: tuple[str, Worker]) -> float:
+        return self._relief.asked_at(member[0])
 
     def give_again(self, batches: list[int], machine: str) -> Routine[None]:
         """Send a machine batches again that it began, and that no other machine has."""

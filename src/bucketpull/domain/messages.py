@@ -211,6 +211,7 @@ class Control(Value, tag="control"):
 
     `booked` are batches whose last receipts, from this worker, are booked. `verdicts` answer its questions. `remove` are stale copies
     that its volumes may hold. `down` are the endpoints that are down for all other workers which ask there; None says nothing of them.
+    `release`: others have nothing to do, so half of what is not begun is to be handed back.
     """
 
     limits: Limits
@@ -221,6 +222,7 @@ class Control(Value, tag="control"):
     stop: bool = False
     remove: list[Former] = []
     down: list[Text] | None = None
+    release: bool = False
 
 
 class Welcome(Value, tag="welcome"):
@@ -348,6 +350,10 @@ class Stop(Value, tag="stop"):
     seconds: float
 
 
+class Release(Value, tag="release"):
+    """Order to hand back half of what is not started."""
+
+
 class Tune(Value, tag="tune"):
     """The share of the limits that a process may use."""
 
@@ -379,7 +385,7 @@ class Died(Value, tag="died"):
     status: int
 
 
-ToProcess = Mount | Unmount | Assignment | Survey | Tune | Judged | Paces | Stop
+ToProcess = Mount | Unmount | Assignment | Survey | Tune | Judged | Paces | Release | Stop
 FromProcess = Outcome | ScanReceipt | Tick | Fatal | Died
 
 

@@ -198,6 +198,15 @@ class BatchProgress:
             self.unstarted -= 1
             self.displace(leaf, index, trouble, detail)
 
+    def release(self, most: int) -> int:
+        """End the last of the objects that were not taken yet, at most so many, for others to do; return how many."""
+        fresh = list(self._fresh)
+        kept = max(0, len(fresh) - most)
+        self._fresh = iter(fresh[kept:])
+        self.displace_untaken(Reason.INTERRUPTED, "")
+        self._fresh = iter(fresh[:kept])
+        return len(fresh) - kept
+
     def displace_open(self) -> None:
         """End all objects that have not ended: they are interrupted."""
         self.displace_untaken(Reason.INTERRUPTED, "")

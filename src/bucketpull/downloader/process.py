@@ -23,6 +23,7 @@ from bucketpull.domain.messages import (
     Judged,
     Mount,
     Paces,
+    Release,
     Stop,
     Survey,
     Tick,
@@ -155,6 +156,8 @@ class Process:
             self._watch.follow(message)
         elif isinstance(message, Paces):
             self._watch.pace(message)
+        elif isinstance(message, Release):
+            self.transfers.volumes.release()
         else:
             self._stop(message)
 

@@ -136,6 +136,15 @@ class VolumeQueues:
         for queue in self._turns:
             self._clear(queue, Reason.INTERRUPTED, "")
 
+    def release(self) -> None:
+        """Hand back half of what was not begun, the last of it. Files of others that may be the objects are looked at here."""
+        for queue in self._turns:
+            batches = [batch for batch in queue.batches if not batch.claims]
+            most = (sum(batch.unstarted for batch in batches) + 1) // 2
+            for batch in reversed(batches):
+                most -= batch.release(most)
+                self.report(batch)
+
     def hand_back_all(self) -> None:
         """Hand back everything that has not ended."""
         for batch in list(self._batches):
