@@ -54,3 +54,14 @@ def test_blocks_of_deleted_objects_among_the_listed_names_are_told_and_of_others
 
     assert compare([listed], known(b"g")).extents == [block]
     assert compare([listed], known(b"z")).extents == []
+
+
+def test_blocks_of_what_is_in_place_are_told_oldest_first():
+    old = Record(b"d", "", [b"a", b"b"], [1, 1], [1, 1])
+    new = Record(b"d", "", [b"a"], [2], [2])
+    listed = Part(b"d", "", [b"a", b"b"], [2, 1], [2, 1])
+
+    matched = compare([listed], [(Extent("v1", 0), [old]), (Extent("v1", 9), [new])])
+
+    assert matched.skipped == 2
+    assert matched.extents == [Extent("v1", 0), Extent("v1", 9)]

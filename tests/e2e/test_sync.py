@@ -1,5 +1,6 @@
 """The straight path: list, fetch, store, and again."""
 
+import json
 import os
 import signal
 
@@ -40,6 +41,20 @@ def test_what_is_new_or_changed_is_fetched_and_nothing_else(make_job):
     assert (summary["stored"], summary["skipped"]) == (3, 2998)
     assert (job.volumes[0] / "new.jpg").stat().st_size == 100
     assert (job.volumes[0] / keys[7]).read_bytes() == content(keys[7], 2048, 1)
+
+
+def test_what_was_changed_once_is_fetched_once_however_often_its_page_changes(make_job):
+    job = make_job("flat:50,size=2KiB")
+    job.sync()
+    first = next(iter(job.simulator.contents.walk())).key
+    job.simulator.mutate(touch=[first])
+    job.sync()
+
+    for number in range(3):
+        job.simulator.mutate(put={f"zz-{number}.jpg": 100})
+        assert job.sync()["stored"] == 1
+        (place,) = job.command("where", first, "--state", str(job.state), "--json").splitlines()
+        assert json.loads(place)["present"]
 
 
 def test_without_a_cdn_objects_come_by_rest(make_job):

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.journal.extents import covers, merged, pack_entries, unpack_entries
+from bucketpull.journal.extents import covers, in_ledger_order, merged, pack_entries, unpack_entries
 
 NAMES = st.binary(max_size=3)
 
@@ -51,3 +51,9 @@ def test_a_piece_covers_a_range_that_it_overlaps(entry, one, other):
     first, last = min(one, other), max(one, other)
 
     assert covers(entry, first, last) == (len(entry) == 2 or not (entry[3] < first or entry[2] > last))
+
+
+def test_later_blocks_of_a_ledger_come_later_and_volumes_keep_their_places():
+    found = [(1, 500), (1, 0), (2, 70), (1, 90, b"a", b"b"), (2, 7)]
+
+    assert in_ledger_order(found) == [(1, 0), (1, 90, b"a", b"b"), (2, 7), (1, 500), (2, 70)]

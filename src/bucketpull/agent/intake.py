@@ -184,7 +184,7 @@ def _last(parts: Iterable[Part], stored: Iterable[tuple[Extent, Sequence[Record]
 class Matched(msgspec.Struct):
     """Listed objects by what ledgers say of them: `skipped` objects are in place, `changed` by volume lie there in another version.
 
-    `extents` are the blocks of those in place, and of others among the names of a part that are not listed: they may come back.
+    `extents` are the blocks, oldest first, of those in place, and of others among the names of a part that are not listed: they may come back.
 
     `fresh` objects were found nowhere. `copies` of objects in place lie on another volume too, as after a rebuild: by the volume whose
     copy counts and the other one. `doubled` are all volumes that have copies which do not count.
@@ -199,14 +199,14 @@ class Matched(msgspec.Struct):
     doubled: set[str] = set()
 
 
-def compare(parts: Sequence[Part], known: Iterable[tuple[Extent, Sequence[Record]]]) -> Matched:
+def compare(parts: Sequence[Part], known: Sequence[tuple[Extent, Sequence[Record]]]) -> Matched:
     """Compare listed objects with ledger blocks, given oldest first: a later block overrides an earlier one.
 
     An object is in place when its size (bytes) and mtime (Unix seconds) are those of the listing, and its MD5 where both tell one.
     """
     found, others = _index({part.directory for part in parts}, known)
     result = Matched(0, 0, [], {}, [])
-    extents: dict[Extent, None] = {}
+    extents: set[Extent] = set()
     for part in parts:
         fresh: list[int] = []
         changed: dict[str, list[int]] = {}
@@ -217,15 +217,15 @@ def compare(parts: Sequence[Part], known: Iterable[tuple[Extent, Sequence[Record
             elif _is_in_place(old, size, mtime, part, index):
                 result.skipped += 1
                 result.skipped_bytes += old[3]
-                extents[old[2]] = None
+                extents.add(old[2])
             else:
                 changed.setdefault(old[2].volume, []).append(index)
         if fresh:
             result.fresh.append(part.take(fresh))
         for volume, indexes in changed.items():
             result.changed.setdefault(volume, []).append(part.take(indexes))
-    extents.update(dict.fromkeys(_unlisted(parts, found)))
-    result.extents = list(extents)
+    extents.update(_unlisted(parts, found))
+    result.extents = [extent for extent, _ in known if extent in extents]
     if others:
         result.copies = _copies(parts, found, others)
         result.doubled = set().union(*others.values())

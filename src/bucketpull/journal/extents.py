@@ -5,6 +5,7 @@ smallest and largest name that it covers.
 """
 
 from collections.abc import Iterable
+from operator import itemgetter
 
 import msgspec
 
@@ -48,6 +49,16 @@ def merged(entries: list[Entry], new: Iterable[Entry]) -> list[Entry]:
         else:
             result[place] = _wider(result[place], entry)
     return result
+
+
+def in_ledger_order(entries: Iterable[Entry]) -> list[Entry]:
+    """Put the blocks of each volume in the order of its ledger, where later ones tell of newer versions; volumes keep their places."""
+    listed = list(entries)
+    offsets: dict[int, list[Entry]] = {}
+    for entry in listed:
+        offsets.setdefault(entry[0], []).append(entry)
+    ordered = {volume: iter(sorted(found, key=itemgetter(1))) for volume, found in offsets.items()}
+    return [next(ordered[entry[0]]) for entry in listed]
 
 
 def covers(entry: Entry, first: bytes, last: bytes) -> bool:

@@ -127,7 +127,7 @@ class JournalReader:
         tables = self._refreshed()
         with tables.store.reading():
             found = tables.pages.over(directory, name)
-        entries = [entry for entries in found for entry in entries if covers(entry, name, name)]
+        entries = [entry for entry in found if covers(entry, name, name)]
         extents = [
             tables.volumes.extent(entry) for entry in reversed(entries) if tables.volumes.is_there(entry[0])
         ]

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from bucketpull.domain.model import PageRecord, Position, Span
-from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
+from bucketpull.journal.extents import Entry, in_ledger_order, merged, pack_entries, unpack_entries
 from bucketpull.journal.store import Store, check_types
 
 STEP = 1000  # rows a transaction when all pages are walked
@@ -111,8 +111,8 @@ class Pages:
         self._store.run("doubt-first-page", where)
         self._store.run("doubt-later-pages", where)
 
-    def over(self, directory: bytes, name: bytes) -> list[list[Entry]]:
-        """Return the blocks of the pages of a directory among whose names one may be, oldest run first."""
+    def over(self, directory: bytes, name: bytes) -> list[Entry]:
+        """Return the blocks of the pages of a directory among whose names one may be, oldest first."""
         return self._overlapping("later-pages-over", directory, name, name)
 
     def candidates(self, spans: Iterable[Span]) -> dict[bytes, list[Entry]]:
@@ -122,11 +122,7 @@ class Pages:
             first, last = ranges.get(span.directory, (span.first, span.last))
             ranges[span.directory] = min(first, span.first), max(last, span.last)
         return {
-            directory: [
-                entry
-                for entries in self._overlapping("later-pages-near", directory, first, last)
-                for entry in entries
-            ]
+            directory: self._overlapping("later-pages-near", directory, first, last)
             for directory, (first, last) in ranges.items()
         }
 
@@ -159,12 +155,12 @@ class Pages:
         head, tail = self._store.run("ends-over", where).fetchone()
         return head, tail
 
-    def _overlapping(self, query: str, directory: bytes, first: bytes, last: bytes) -> list[list[Entry]]:
+    def _overlapping(self, query: str, directory: bytes, first: bytes, last: bytes) -> list[Entry]:
         where = {"directory": directory, "first": first, "last": last}
         rows = self._store.run("first-pages-over", where).fetchall()
         rows += self._store.run(query, where).fetchall()
         rows.sort(key=lambda row: row[0])
-        return [unpack_entries(extents) for _, extents in rows]
+        return in_ledger_order(entry for _, extents in rows for entry in unpack_entries(extents))
 
     def _unlisted(self, span: Span, run: int) -> Known:
         """Make a row for objects whose page the journal does not know, such as repaired ones of a found volume."""
