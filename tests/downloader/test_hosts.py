@@ -169,6 +169,48 @@ def test_a_host_that_thinks_for_long_each_time_is_fetched_from():
     assert sum(outcome.stored for outcome in rig.outcomes) == 900
 
 
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_dead_hosts_at_the_head_of_a_list_make_way_for_others(trouble):
+    """While nothing had come from any host, the first objects alone were tried, for hours."""
+    dead = [f"d{number}.test" for number in range(40)]
+    world = World(**dict.fromkeys(dead, TROUBLES[trouble]))
+    rig = rig_of(world, {})
+    assign(rig, 1000, dead[:1])
+    assign(rig, 1000, dead, first=1000)
+    assign(rig, 1000, first=2000)
+    rig.run(lambda: sum(outcome.stored for outcome in rig.outcomes) == 1000)
+
+    assert rig.clock.seconds < 600
+    assert world.asked["d0.test"] < 200
+
+
+def test_a_host_that_dies_for_good_makes_way_for_others():
+    world = World()
+    rig = rig_of(world, {})
+    assign(rig, 1000)
+    rig.settle()
+    world.odd["a.test"] = TROUBLES["refused"]
+    assign(rig, 4000, first=1000)
+    assign(rig, 1000, ("b.test",), first=5000)
+    rig.run(lambda: sum(outcome.stored for outcome in rig.outcomes) == 2000)
+
+    assert rig.clock.seconds < 150
+
+
+def test_in_the_last_pass_an_outage_of_all_hosts_is_waited_for():
+    hosts = ("a.test", "b.test")
+    world = World(**dict.fromkeys(hosts, TROUBLES["refused"]))
+    rig = rig_of(world, {})
+    assign(rig, 2000, hosts, passes=3)
+    rig.run(lambda: rig.clock.seconds > 3600)
+    assert rig.outcomes == []
+    world.odd.clear()
+    rig.settle()
+
+    assert rig.outcomes[0].stored == 2000
+    assert rig.clock.seconds < 3700
+
+
 def test_where_the_only_host_is_dead_its_objects_wait_for_it():
     world = World()
     rig = rig_of(world, {"http://a.test": ADDRESSES})

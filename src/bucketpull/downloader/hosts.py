@@ -23,6 +23,7 @@ WELL_SECONDS: Final = 60.0  # so long ago another host answered, and it is not t
 # As `SILENT_SECONDS`, for a host that never answered: some need long for each answer.
 UNHEARD_SECONDS: Final = 8.0
 GIVEN_UP_SECONDS: Final = 60.0  # in the last pass objects are asked for even so, as long as that
+AT_ONCE: Final = 8  # requests to a host from which nothing comes, while nothing comes from any
 _UNLIMITED: Final = 1 << 20
 
 
@@ -70,6 +71,18 @@ class Hosts:
         if is_last and now - latest.since < GIVEN_UP_SECONDS:
             return None
         return Reason.CONNECT, f"{latest.label} is left alone: {latest.why}"
+
+    def is_fruitless(self, url: str, now: float, is_tried: bool) -> bool:
+        """Tell whether an object makes way for those of other hosts, while nothing comes from any: a host may be dead, and others not.
+
+        `is_tried`: it was asked for, and there are some that were not. What gave something lately is waited for.
+        """
+        listed = self._host(url).targets.listed()
+        for target in listed:
+            if target.was_good and not (target.is_away and now - target.since >= GIVEN_UP_SECONDS):
+                return False
+        asked = sum(target.limiter.in_flight for target in listed)
+        return is_tried or (asked >= AT_ONCE and all(target.is_away for target in listed))
 
     def _host(self, url: str) -> Host:
         site = url[: url.find("/", 8)]

@@ -14,6 +14,7 @@ from bucketpull.ports import Clock, Fetcher, Source
 
 THROTTLED_SECONDS = 1.0  # until a probe that was throttled is asked for again
 TRIALS = 8  # at once, where nothing else is to be had and nothing proves an endpoint well
+HOSTS_TRIALS = 64  # the same where objects are of many hosts, of which some may be well
 
 
 class Blame(Enum):
@@ -171,9 +172,10 @@ class Routing:
         return awaiting
 
     def try_out(self, endpoint: Endpoint[Transfer]) -> None:
-        """Find out whether an endpoint is back: by its probe, or by one of the objects that wait."""
-        if not self._probe(endpoint):
-            endpoint.trials = TRIALS if endpoint.waiting else 1
+        """Find out whether an endpoint is back: by its probe, or by some of the objects that wait. Of many hosts one proves nothing."""
+        if not self._probe(endpoint) or endpoint.hosts is not None:
+            most = TRIALS if endpoint.hosts is None else HOSTS_TRIALS
+            endpoint.trials = most if endpoint.waiting else 1
             endpoint.is_fresh_trial = not endpoint.is_fresh_trial
         self._fetcher.call_later(HOPELESS_SECONDS, lambda: endpoint.give_up(self._fetcher))
 

@@ -210,12 +210,15 @@ class Transfers:
 
     def _is_host_left_alone(self, transfer: Transfer, hosts: Hosts) -> bool:
         """Defer an object, or give it up, if its own host is left alone; tell whether it is."""
-        if not transfer.endpoint.is_up:
+        endpoint, is_last = transfer.endpoint, next_try(transfer.batch.passes) is None
+        if is_last and not endpoint.is_up:
             return False
-        url = (
-            transfer.url or self._source.object_request(transfer, transfer.endpoint.name, "", self._unix).url
-        )
-        trouble = hosts.trouble(url, self._now, next_try(transfer.batch.passes) is None)
+        url = transfer.url or self._source.object_request(transfer, endpoint.name, "", self._unix).url
+        if endpoint.is_up:
+            trouble = hosts.trouble(url, self._now, is_last)
+        else:
+            is_tried = transfer.target.site != "" and self.volumes.unstarted() > 0
+            trouble = endpoint.trouble if hosts.is_fruitless(url, self._now, is_tried) else None
         if trouble is None:
             return False
         self._remedies.hostless(transfer, *trouble)
