@@ -10,15 +10,13 @@
 
 import hmac
 import ipaddress
-import re
 from collections.abc import Mapping
-from typing import Final
 from urllib.parse import urlsplit
 
 from bucketpull.domain.values import shown_value
+from bucketpull.reading.http_object import host_name
 
 LOCAL_NAMES = {"localhost", "ip6-localhost"}
-_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{0,5})?")
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -56,7 +54,7 @@ class Guard:
         `public` is what holds no figures: the page itself.
         """
         host = headers.get("Host", "")
-        if self._local and not is_loopback(_name(host)):
+        if self._local and not is_loopback(host_name(host)):
             return 403, f"host {shown_value(host)} is no name of this machine"
         if not public and _is_foreign(headers, host):
             return 403, "a page of another site may not look at this job, nor change it"
@@ -74,12 +72,6 @@ def _is_foreign(headers: Mapping[str, str], host: str) -> bool:
         return True
     origin = headers.get("Origin")
     return origin is not None and _place(origin) != host.lower()
-
-
-def _name(host: str) -> str:
-    """Return the name in a `Host` header; "" if it is invalid."""
-    found = _HOST.fullmatch(host)
-    return found[1] if found else ""
 
 
 def _place(origin: str) -> str:
