@@ -16,7 +16,7 @@ import struct
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 import msgspec
 
@@ -86,13 +86,6 @@ class Rejected(Exception):
         self.header = header
 
 
-class Opened(NamedTuple):
-    """A message whose seal is right."""
-
-    header: Header
-    body: bytes
-
-
 class Sealer:
     """Seals what one process says. `heard` may change at any time."""
 
@@ -122,12 +115,12 @@ class Opener:
         self._key = key
         self._job = job
 
-    def open(self, data: bytes, queue: str, *directions: Direction) -> Opened:
-        """Return what a message says, if it was sealed for this queue and goes one of the ways. Raises Rejected at anything else, whatever the bytes are."""
-        opened = self._opened(data)
-        if opened.header.queue != queue or opened.header.way not in directions:
-            raise Rejected("it was sealed for another queue", opened.header)
-        return opened
+    def open(self, data: bytes, queue: str, *directions: Direction) -> tuple[Header, bytes]:
+        """Return a message's header and body, if it was sealed for this queue and goes one of the ways. Raises Rejected at anything else, whatever the bytes are."""
+        header, body = self._opened(data)
+        if header.queue != queue or header.way not in directions:
+            raise Rejected("it was sealed for another queue", header)
+        return header, body
 
     def is_sealed(self, data: bytes) -> bool:
         """Tell whether a message is of this job, and whole."""
@@ -137,7 +130,7 @@ class Opener:
             return False
         return True
 
-    def _opened(self, data: bytes) -> Opened:
+    def _opened(self, data: bytes) -> tuple[Header, bytes]:
         header, start = read_header(data)
         if header.job != self._job:
             raise Rejected("it is of another job", header)
@@ -146,7 +139,7 @@ class Opener:
         body = data[start:]
         if not hmac.compare_digest(self._seal(header, data[_FRONT.size : start], body), _stated(data)):
             raise Rejected("its seal is wrong", header)
-        return Opened(header, body)
+        return header, body
 
     def _seal(self, header: Header, raw: bytes, body: bytes) -> bytes:
         try:
