@@ -176,9 +176,9 @@ def display(snapshot: Snapshot, words: Words, width: int, height: int) -> Render
     return Group(*head, beside, *notes)
 
 
-def _text(text: str, style: str, *, no_wrap: bool = False, overflow: OverflowMethod | None = None) -> Text:
+def _text(text: str, style: str, *, overflow: OverflowMethod | None = None) -> Text:
     """Return what others may have written as a text that the terminal shows, and obeys nothing of."""
-    return Text(printable(text), style, no_wrap=no_wrap, overflow=overflow)
+    return Text(printable(text), style, no_wrap=False, overflow=overflow)
 
 
 def _ends(left: Text, right: Text) -> Table:
