@@ -41,12 +41,11 @@ def check_folder(what: str, path: str) -> None:
     except OSError as error:
         if error.errno not in _NO_MATTER:
             reason = f"{there} cannot be written ({error.strerror})"
-            remedy = (
-                "take its flag away (chattr -i)"
-                if error.errno == errno.EPERM
-                else "mount it so that it can be"
-            )
-            raise ConfigError(f"{what}: {reason}; name another one, or {remedy}") from error
+            if error.errno == errno.EPERM:
+                raise ConfigError(
+                    f"{what}: {reason}; let it be changed (chattr -i), or name another"
+                ) from error
+            raise ConfigError(f"{what}: {reason}; name another one, or mount it so that it can be") from error
 
 
 def _make_nameless(folder: Path) -> None:
