@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.volumes.conftest import Disks
 
 from bucketpull.domain.errors import ConfigError, JobMismatch, JournalDamaged, JournalError, JournalLocked
 from bucketpull.domain.model import WorkKind
@@ -394,6 +395,28 @@ def test_a_disk_that_is_nearly_full_is_told_of_while_the_journal_can_still_be_wr
 
     filler.unlink()
     play.journal.check_room()
+
+
+def test_a_disk_that_tells_no_size_has_room(start, tmp_path):
+    subprocess.run(["mount", "-t", "ramfs", "ramfs", tmp_path], check=True)
+    try:
+        play = start(tmp_path / "state")
+        play.journal.check_room()
+        play.journal.close()
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
+
+
+def test_a_journal_whose_disk_died_is_let_go_without_an_error_of_the_system(tmp_path):
+    disks = Disks(tmp_path)
+    disk = disks.ext4()
+    try:
+        lock = journal_file.locked(Path(disk.path, "state"))
+        disk.shut_down()
+        lock.release()
+        lock.release()
+    finally:
+        disks.close()
 
 
 def test_a_transaction_for_which_there_is_no_room_has_not_happened(start, small_disk):

@@ -12,6 +12,7 @@ import socket
 import sqlite3
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bucketpull.domain.errors import ConfigError, JournalError, JournalLocked
@@ -246,8 +247,10 @@ class Lock:
     def release(self) -> None:
         """Release it. The file stays: removing it would let two processes lock two files."""
         if self._fd >= 0:
-            os.ftruncate(self._fd, 0)
-            os.close(self._fd)
+            with suppress(OSError):  # a disk that died keeps the lock from nobody
+                os.ftruncate(self._fd, 0)
+            with suppress(OSError):  # Linux lets go of it all the same
+                os.close(self._fd)
             self._fd = -1
 
 

@@ -70,20 +70,23 @@ class Store:
         if after <= before:
             raise damaged(self.folder, "its rows are not in order")
 
-    def free_bytes(self) -> int:
-        """Return how much the journal's own disk can take. Raises JournalError where its folder is gone, or the disk does not answer."""
+    def _free_bytes(self) -> int | None:
+        """Return how much the journal's own disk can take; None where it tells no size, as some FUSE.
+
+        Raises JournalError where its folder is gone, or the disk does not answer.
+        """
         try:
             space = os.statvfs(self.folder)
         except OSError as error:
             raise JournalError(
                 f"journal {self.folder}: {error.strerror}; put its folder back, or make a journal from the volumes: `bucketpull rebuild`"
             ) from error
-        return space.f_bavail * space.f_frsize
+        return space.f_bavail * space.f_frsize if space.f_blocks else None
 
     def check_room(self, floor_bytes: int = FLOOR_BYTES) -> None:
         """Make sure that the journal can go on growing. Raises JournalError where less than the floor is free."""
-        free = self.free_bytes()
-        if free < floor_bytes:
+        free = self._free_bytes()
+        if free is not None and free < floor_bytes:
             raise JournalError(
                 f"journal {self.folder}: {free >> 20} MiB free on its disk, {floor_bytes >> 20} MiB are needed; "
                 "free some space there, or move the folder with --state"
