@@ -208,6 +208,22 @@ def test_an_index_of_a_ledger_that_was_put_back_from_a_copy_is_not_believed(tmp_
         assert {os.fsencode(key) for key in bucket.keys()}.isdisjoint(by_key(lost))  # noqa: SIM118 - no mapping
 
 
+def test_what_a_kill_left_of_an_index_goes_when_it_grows(tmp_path, monkeypatch):
+    monkeypatch.setattr(key_index, "_SEGMENT_BYTES", 100)
+    with Filler(tmp_path) as filler:
+        filler.store(bodies(30))
+        bucketpull.open(tmp_path).close()
+        folder = tmp_path / ".bucketpull/keys"
+        for name in ("0-7.keys", "0-99.keys.new", "7-99.keys", "0-999999.keys"):
+            (folder / name).write_bytes(b"not whole")
+        filler.store(bodies(30, start=30))
+        with bucketpull.open(tmp_path) as bucket:
+            assert len(list(bucket.keys())) == 60
+
+    left = {path.name for path in folder.iterdir()} - {"lock", f"0-{filler.volume._ledger.end}.keys"}
+    assert left == {"0-999999.keys"}, "of another process, which has read more of the ledger"
+
+
 def test_an_index_of_many_segments_finds_what_the_ledger_says(tmp_path, monkeypatch):
     """Small bounds: segments are written, merged and opened again, with removals and replacements in each."""
     for name, value in {"_SEGMENT_BYTES": 1500, "_TAIL_ENTRIES": 40, "_BUFFER_BYTES": 64}.items():

@@ -209,6 +209,7 @@ class KeyIndex:
                     proof = _Last(last, self._ledger.checksum_at(last))
                     segments.append(builder.write(start, self._ledger.end, proof))
                 _merge(segments, folder)
+                _remove_others(segments, folder)
         # In this order: who looks into the tail first and then here finds everything at any time.
         self._segments = segments
         self._tail = {}
@@ -223,8 +224,16 @@ def _merge(segments: list[Segment], folder: str) -> None:
             for segment in (older, newer):
                 builder.add(segment.told())
             segments.append(builder.write(older.start, newer.end, newer.last))
-        for merged in (older, newer):
-            os.unlink(merged.path)
+
+
+def _remove_others(segments: list[Segment], folder: str) -> None:
+    """Remove what a kill left half written, and segments that tell of no more than these: merged ones, and those of another ledger."""
+    kept = {os.path.basename(segment.path) for segment in segments}
+    for name in os.listdir(folder):
+        stretch = re.fullmatch(_NAME, name)
+        is_told = stretch is not None and int(stretch[2]) <= segments[-1].end and name not in kept
+        if is_told or name.endswith(".keys.new"):
+            os.unlink(os.path.join(folder, name))
 
 
 class _Builder:
