@@ -162,6 +162,22 @@ def test_a_kill_before_the_files_went_is_made_good_when_it_is_asked_again(root, 
     again.close()
 
 
+def test_a_note_of_which_the_disk_takes_a_part_at_once_is_written_to_its_end(root, monkeypatch):
+    """As on a disk with little room, or a network mount: what is missing of it would be listed as lying there."""
+    volume, extent = stored(root, "x", "y")
+    put(root, "a/z")
+    [other] = volume.settle([block(2, record(b"a", b"z"))])
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda fd, data: write(fd, data[:8]))
+        volume.remove(JOURNAL, [former(extent, "x"), former(other, "z")])
+    volume.close()
+
+    again = open_volume(str(root))
+    assert (again.read(extent.offset), again.read(other.offset)) == ([record(b"a", b"y")], [])
+    again.close()
+
+
 def test_a_torn_note_of_thinned_blocks_is_mended(root):
     volume, extent = stored(root, "x", "y")
     (root / HOME / "thinned").write_bytes(b"abc")

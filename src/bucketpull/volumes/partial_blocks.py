@@ -17,7 +17,7 @@ from bucketpull.domain.model import Former, key_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes import os_errors
 from bucketpull.volumes.as_stored import has_date, has_length
-from bucketpull.volumes.beneath import OwnDirectory, closing_fd
+from bucketpull.volumes.beneath import OwnDirectory, closing_fd, write_all
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Damage, Kind, Ledger
@@ -98,7 +98,7 @@ class PartialBlocks:
             closing_fd(self._home.open_file(_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)) as fd,
         ):
             os.ftruncate(fd, os.fstat(fd).st_size // _offset.size * _offset.size)  # a torn end
-            os.write(fd, b"".join(map(_offset.pack, new)))
+            write_all(fd, [b"".join(map(_offset.pack, new))])
             os.fsync(fd)
         self._offsets.update(new)
 

@@ -85,6 +85,15 @@ def test_the_end_is_put_in_order_whatever_a_kill_left_there(tmp_path, packs, lef
     assert seal(packs.fd, PACK, len(data)) == sealed, "it may be done again"
 
 
+def test_an_end_of_which_the_disk_takes_a_part_at_once_is_written_whole(tmp_path, packs, monkeypatch):
+    path = write(tmp_path, archive([(b"a", b"x")]))
+    pwrite, pwritev = os.pwrite, os.pwritev
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:512], at))
+    monkeypatch.setattr(os, "pwritev", lambda fd, pieces, at: pwritev(fd, [pieces[0][:512]], at))
+    sealed, _ = seal(packs.fd, PACK)
+    assert hashlib.sha256(path.read_bytes()).digest() == sealed.sha256
+
+
 def test_of_a_chunk_that_a_kill_left_without_its_first_header_nothing_is_kept(tmp_path, packs):
     data, chunk = (
         archive([(b"%s%d" % (name, n), os.urandom(3_000)) for n in range(9)]) for name in (b"a", b"b")

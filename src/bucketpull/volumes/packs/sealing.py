@@ -134,7 +134,7 @@ def seal(directory: int, pack: str, settled: int = 0) -> tuple[Sealed, int]:
             length = walk.end + len(tar.END)
             if os.fstat(fd).st_size != length or os.pread(fd, len(tar.END), walk.end) != tar.END:
                 os.ftruncate(fd, walk.end)
-                os.pwrite(fd, tar.END, walk.end)
+                beneath.write_all(fd, [tar.END], walk.end)
             walk.digest.update(tar.END)
             os.fsync(fd)
             index.finish(os.fstat(fd))
