@@ -11,11 +11,12 @@ import secrets
 import socket
 import sqlite3
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from bucketpull.domain.errors import ConfigError, JournalError, JournalLocked
+from bucketpull.journal.job_settings import adopt
 from bucketpull.journal.store import FILE, Store, damaged, migrations, read, translated, undone_on_error
 from bucketpull.trusted_path import make_private_folder
 
@@ -85,6 +86,27 @@ def mark(folder: Path, identity: str) -> None:
             raise JournalError(f"{marker}: is a link that leads nowhere; remove it") from error
         _sync(marker)
         _sync(folder)
+
+
+def opened(folder: Path, job: str, configuration: Mapping[str, str] | None, now: float) -> Store:
+    """Open a journal to write, and make it if there is none; `configuration` is that of this session, None for that of the last.
+
+    Raises JournalError where there is none and no configuration, and as `connect` and `adopt` do.
+    """
+    if not exists(folder):
+        if configuration is None:
+            raise JournalError(f"journal {folder}: not found; see --state and --job")
+        create(folder, job, now)
+    store = connect(folder)
+    try:
+        if configuration is not None:
+            adopt(store, folder, job, configuration)
+        mark(folder, store.only_row("job")[0])
+        store.rows("set-closed", 0)
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 def connect(folder: Path) -> Store:

@@ -7,7 +7,7 @@ from typing import Self, final
 
 from bucketpull.domain.batching import groups
 from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
-from bucketpull.domain.errors import JournalError, Reason
+from bucketpull.domain.errors import Reason
 from bucketpull.domain.limits import Steering
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
 from bucketpull.domain.model import (
@@ -29,7 +29,6 @@ from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.domain.selection import EVERYTHING
 from bucketpull.journal import batch_receipts, database, maintenance, scan_receipts
 from bucketpull.journal.database import Lock
-from bucketpull.journal.job_settings import adopt
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.journal_tables import NextPageTry, NextTry, Tables
 from bucketpull.journal.listed_pages import PageRow
@@ -93,7 +92,7 @@ class SqliteJournal(JournalReader):
         """
         lock = database.locked(folder)
         try:
-            opened = _opened(folder, job, configuration, now)
+            opened = database.opened(folder, job, configuration, now)
             try:
                 return cls(opened, lock, next_try, next_page_try, order)
             except BaseException:
@@ -412,23 +411,6 @@ class SqliteJournal(JournalReader):
         except BaseException:
             self._tables = Tables.load(tables.store, *self._policies)
             raise
-
-
-def _opened(folder: Path, job: str, configuration: Mapping[str, str] | None, now: float) -> Store:
-    if not database.exists(folder):
-        if configuration is None:
-            raise JournalError(f"journal {folder}: not found; see --state and --job")
-        database.create(folder, job, now)
-    opened = database.connect(folder)
-    try:
-        if configuration is not None:
-            adopt(opened, folder, job, configuration)
-        database.mark(folder, opened.only_row("job")[0])
-        opened.rows("set-closed", 0)
-    except BaseException:
-        opened.close()
-        raise
-    return opened
 
 
 def _book(tables: Tables, receipt: ScanReceipt | BatchReceipt, now: float) -> bool:
