@@ -150,12 +150,11 @@ class SourceChecks:
                     )
                     yield failed(shown(spec), f"{key}: its bytes are not those of the origin", remedy)
                     return
-        number = len(objects)
         yield passed(
             shown(spec),
-            f"{counted(number, 'objects come')} from {title}, byte for byte as from the origin"
+            f"{counted(len(objects), 'objects come')} from {title}, byte for byte as from the origin"
             if compared
-            else f"{counted(number, 'objects come')} from {title}",
+            else f"{counted(len(objects), 'objects come')} from {title}",
         )
 
 
