@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -307,6 +308,20 @@ def test_the_reserve_is_kept_free(disks):
     for reserve, free in ((0, 10 << 20), (4 << 20, 6 << 20)):
         volume = open_volume(disk.path, None, reserve)
         assert abs(volume.status().free_bytes - free) < (1 << 20) + 100_000  # the ledger sets 1 MiB aside
+        volume.close()
+
+
+def test_a_full_disk_is_opened_though_nobody_can_note_there_who_has_it(disks):
+    path = disks.tmpfs("2m").path
+    initialise(path)
+    open_volume(path).close()
+    os.truncate(Path(path, HOME, "lock"), 0)
+    with suppress(OSError), open(Path(path, "filler"), "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    for _ in range(2):
+        volume = open_volume(path)
+        assert volume.status().state is VolumeState.FULL
         volume.close()
 
 

@@ -68,6 +68,18 @@ def test_each_object_has_one_outcome_at_once_or_told_in_groups(writer, clerk, tm
     assert writer.outcomes() == []
 
 
+def test_a_bug_in_its_thread_is_raised_where_outcomes_are_taken(tmp_path):
+    """Else the process would wait for them for ever."""
+    identity = initialise(str(tmp_path))
+    open_volume(str(tmp_path)).close()
+    writer = open_writer(str(tmp_path), identity, "file")
+    writer.give(1, lambda: 1 / 0, ())
+    assert readable(writer.wake_fd, 10)
+    with pytest.raises(ZeroDivisionError):
+        writer.outcomes()
+    writer.close()
+
+
 @pytest.mark.parametrize("durability", ["batch", "file"])  # the latter always writes in the thread
 def test_no_object_waits_for_the_next_one(tmp_path, durability):
     """A lost wake-up would leave the thread asleep beside a full queue."""

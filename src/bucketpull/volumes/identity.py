@@ -272,6 +272,6 @@ def take_lock(entered: Entered, path: str) -> int:
         raise ConfigError(
             f"volume {path} ({entered.identity.id}) is in use by process {holder}; end it, or give another volume"
         ) from error
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+    with suppress(OSError):  # on a full disk it is not told who has it
+        os.ftruncate(fd, os.pwrite(fd, b"%d\n" % os.getpid(), 0))
     return fd

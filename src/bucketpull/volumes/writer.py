@@ -59,6 +59,7 @@ class DiskWriter:
         self._taken = 0
         self._idle = False
         self._told = False
+        self._bug: BaseException | None = None
         self._closing = self._leaving = False
         self._direct_from = 0.0 if direct else math.inf
         self._doubts = 0
@@ -132,6 +133,8 @@ class DiskWriter:
             with suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
         self._told = False
+        if self._bug is not None:
+            raise self._bug
         done = []
         with suppress(IndexError):
             while True:
@@ -247,6 +250,14 @@ class DiskWriter:
             self._work.release()
 
     def _run(self) -> None:
+        """Do the work of the thread; a bug in it is raised where outcomes are taken, for nothing else comes any more."""
+        try:
+            self._work_off()
+        except BaseException as error:  # noqa: BLE001 - see above
+            self._bug = error
+            os.eventfd_write(self._wake, 1)
+
+    def _work_off(self) -> None:
         """Do the work in the queue. Outcomes are given in groups: waking the caller costs as much as writing a small file."""
         jobs, done, told = self._jobs, self.done, 0.0
         while True:
