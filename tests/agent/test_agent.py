@@ -749,6 +749,18 @@ def test_objects_that_come_again_as_another_batch_are_told_of_as_counted_already
     assert harness.volumes["v1"].blocks[3].former == [1, 2], "of what counts the coordinator tells"
 
 
+def test_objects_of_two_pages_are_told_of_as_counted_already():
+    """A folder that changes while it is listed gives some of its objects on two pages."""
+    harness = Harness()
+    other = msgspec.structs.replace(part(*NAMES[2:6]), cursor="next")
+    beside = msgspec.structs.replace(part(*NAMES), directory=b"other")
+    for work, each in ((7, part(*NAMES[:4])), (8, other), (9, beside)):
+        harness.give(batch(work, each))
+        harness.store(harness.assignments()[-1])
+        harness.wait(1.0)
+    assert [block.former for block in harness.volumes["v1"].blocks] == [[], [0], []]
+
+
 def test_what_a_batch_left_beside_its_blocks_goes_when_it_is_booked():
     """A disk failed between two settlings: the batch was done elsewhere, and what is not settled here is nobody's."""
     harness = Harness()

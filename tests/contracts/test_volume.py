@@ -42,6 +42,13 @@ def test_an_object_that_is_settled_again_counts_once(bench):
     assert bench.volume.status().stored_objects == 2
 
 
+def test_an_object_of_two_blocks_that_are_settled_together_counts_once(bench):
+    blocks = [part(b"a", b"x", b"y"), part(b"a", b"z"), part(b"a", b"y", b"z")]
+    bench.write(*blocks)
+    bench.volume.settle([block(work, each) for work, each in enumerate(blocks)])
+    assert bench.volume.status().stored_objects == 3
+
+
 def test_noted_batches_are_known_with_their_blocks_until_they_are_forgotten(bench):
     for work in (1, 2):
         bench.volume.intend(JOURNAL, work, encode_parts([part(b"a", b"x")]))

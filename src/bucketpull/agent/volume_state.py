@@ -182,9 +182,12 @@ class ManagedVolume:
     def doubled(self, block: Block, spans: Sequence[Span]) -> Block:
         """Name beside a block of a batch which other ones may hold some of its objects, so that they count once.
 
-        Those of batches that are not known to count: a machine that was silent may be given the same objects again as another batch.
+        Those of batches that are not known to count: a machine that was silent may be given the same objects again as another batch,
+        and a folder that changes while it is listed may have an object on two pages.
         """
-        mine = {(span.directory, span.cursor): span for span in spans}
+        mine: dict[bytes, list[Span]] = {}
+        for span in spans:
+            mine.setdefault(span.directory, []).append(span)
         others = [
             other.offset
             for work, blocks in self.known.items()
@@ -256,6 +259,7 @@ class ManagedVolume:
 STATE_OF_TROUBLE = {Reason.VOLUME_FULL: VolumeState.FULL, Reason.VOLUME_SICK: VolumeState.SICK}
 
 
-def _overlaps(spans: Mapping[tuple[bytes, str], Span], other: Span) -> bool:
-    span = spans.get((other.directory, other.cursor))
-    return span is not None and span.first <= other.last and other.first <= span.last
+def _overlaps(spans: Mapping[bytes, Sequence[Span]], other: Span) -> bool:
+    return any(
+        span.first <= other.last and other.first <= span.last for span in spans.get(other.directory, ())
+    )

@@ -14,7 +14,7 @@ import errno
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple, TypeVar
 
@@ -374,3 +374,25 @@ def _with_header(entry: Entry, payload: bytes, objects: int, size: int) -> bytes
     fields = _FIELDS.pack(entry.kind, len(journal), 0, len(payload), entry.work, objects, size)
     crc = zlib.crc32(payload, zlib.crc32(journal, zlib.crc32(fields)))
     return b"".join((_CHECK.pack(MAGIC, crc), fields, journal, payload))
+
+
+def growths_of(
+    stored: Iterable[Iterable[Record]], former: Iterable[Iterable[Record]]
+) -> Iterator[tuple[int, int]]:
+    """Give by how many objects and bytes each of some blocks lets the totals grow; what it replaces, in one before it too, counts no more."""
+    earlier: dict[tuple[bytes, bytes], int] = {}
+    for records, older in zip(stored, former, strict=True):
+        new, old = _lengths_of(records), _lengths_of(older)
+        replaced = {key: old[key] for key in new.keys() & old.keys()}
+        replaced |= {key: earlier[key] for key in new.keys() & earlier.keys()}
+        yield len(new) - len(replaced), sum(new.values()) - sum(replaced.values())
+        earlier |= new
+
+
+def _lengths_of(records: Iterable[Record]) -> dict[tuple[bytes, bytes], int]:
+    """Return the bytes of each object, by directory and name."""
+    return {
+        (record.directory, name): length
+        for record in records
+        for name, length in zip(record.names, record.lengths, strict=True)
+    }

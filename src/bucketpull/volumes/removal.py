@@ -434,12 +434,3 @@ def _odd_path(record: Record, index: int) -> dict[int, bytes]:
 def keys_of(frame: Frame) -> set[Key]:
     """Return the directory and name of all objects that a frame names."""
     return ids_of(frame.records())
-
-
-def lengths_of(records: Iterable[Record]) -> dict[Key, int]:
-    """Return the bytes of each object, by directory and name."""
-    return {
-        (record.directory, name): length
-        for record in records
-        for name, length in zip(record.names, record.lengths, strict=True)
-    }

@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Final
 
@@ -32,7 +32,7 @@ from bucketpull.volumes.identity import (
     mark_packs,
     take_lock,
 )
-from bucketpull.volumes.ledger import Damage, Entry, Kind, Ledger, LedgerCheck
+from bucketpull.volumes.ledger import Damage, Entry, Kind, Ledger, LedgerCheck, growths_of
 from bucketpull.volumes.leftovers import (
     Work,
     intent,
@@ -48,7 +48,7 @@ from bucketpull.volumes.leftovers import (
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders
 from bucketpull.volumes.partial_blocks import PartialBlocks
-from bucketpull.volumes.removal import PRUNING, Gone, Removal, keys_of, lengths_of
+from bucketpull.volumes.removal import PRUNING, Gone, Removal, keys_of
 from bucketpull.volumes.trash import Trash, trash_note
 
 _PROBE_BYTES: Final = 1 << 20
@@ -231,7 +231,7 @@ class DiskVolume:
         stored = [_decode_records(block.records) for block in blocks]
         # What was done twice, as after a restart, counts once: whichever of its blocks is discarded later, the total is right.
         former = [] if moved else [self._former(block) for block in blocks]
-        growths = [(0, 0)] * len(blocks) if moved else list(map(_growth, stored, former))
+        growths = [(0, 0)] * len(blocks) if moved else list(growths_of(stored, former))
         entries = [
             Entry(Kind.BLOCK, block.journal, block.work, block.records, *growth)
             for block, growth in zip(blocks, growths, strict=True)
@@ -444,10 +444,3 @@ class DiskVolume:
             ]
         for journal, work in [each for each in self._intents if each[0] == PRUNING]:
             self.forget(journal, work)
-
-
-def _growth(records: Iterable[Record], former: Iterable[Record]) -> tuple[int, int]:
-    """Return by how many objects and bytes a block lets the volume grow; what it replaces counts no more."""
-    new, old = lengths_of(records), lengths_of(former)
-    replaced = new.keys() & old.keys()
-    return len(new) - len(replaced), sum(new.values()) - sum(old[key] for key in replaced)
