@@ -49,7 +49,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.STALE: Explanation(
         "the CDN has an older version than the listed one", "purge the CDN's cache, then retry"
     ),
-    Reason.CHECKSUM: Explanation("its checksum is not the listed one", "purge the CDN's cache, then retry"),
+    Reason.CHECKSUM: Explanation(
+        "its checksum is not the listed one", "check the list, or purge the CDN's cache, then retry"
+    ),
     Reason.TRANSFORMED: Explanation(
         "the CDN changed the bytes (WebP, gzip)", "switch the CDN's image optimization off, then retry"
     ),
@@ -59,7 +61,8 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.REDIRECTED: Explanation("the source redirects elsewhere", "check the domain's settings"),
     Reason.RANGE: Explanation("the rest of a large object did not fit its beginning", "retry"),
     Reason.FORBIDDEN: Explanation(
-        "the CDN refuses (hotlink protection, token)", "allow this machine or set UPYUN_TOKEN_SECRET"
+        "the source or its CDN refuses it (permission, hotlink protection, token)",
+        "grant the right to read it, or allow this machine; of a CDN of UPYUN set UPYUN_TOKEN_SECRET",
     ),
     Reason.REJECTED: Explanation("the source refuses this object", "read the last answer"),
     Reason.NOT_A_FILE: Explanation("listed as a file, but it is a folder", "check it in the console"),

@@ -61,7 +61,17 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     given |= {name: _Given(value, _ARGUMENTS.get(name) or _flag(name)) for name, value in flags.items()}
     settings = _settings(given)
     _check(settings)
+    _check_concerned(settings, flags)
     return settings
+
+
+def _check_concerned(settings: Settings, flags: Mapping[str, Any]) -> None:
+    """Refuse flags of other sources: a file or the environment may serve several, but a flag is meant for this one. Raises ConfigError."""
+    if settings.source:
+        kind = type(settings.source_settings())
+        strange = options_by_name().keys() & flags.keys() - {option.name for option in kind.OPTIONS}
+        if strange:
+            raise ConfigError(f"{_flag(min(strange))}: {kind.scheme()} has no such option; leave it out")
 
 
 def variable_of(name: str) -> str:

@@ -62,6 +62,7 @@ def test_a_source_is_a_bucket_and_a_folder():
         ("//a b", KEYS, "is not a bucket name"),
         ("//arn:aws:s3:us-west-2:1:accesspoint/my", KEYS, "is an ARN; write the bucket's name, or the alias"),
         ("//..", KEYS, "is not a bucket name"),
+        ("//AK:secret@photos", KEYS, "^source: a bucket's name has no @; give keys by"),
         *(
             ("//photos", KEYS | {"region": region}, "is no name of a region; correct --region")
             for region in ("eu west 1", "a/b", "é", "x" * 65)

@@ -105,6 +105,10 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
             raise ConfigError(
                 f"source: {self.bucket!r} is an ARN; write the bucket's name, or the alias of the access point"
             )
+        if "@" in self.bucket:  # what stands before it may be a secret
+            raise ConfigError(
+                "source: a bucket's name has no @; give keys by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and the endpoint by --api-url"
+            )
         if not self.bucket.isprintable() or set(self.bucket) & {"/", " "} or self.bucket in {".", ".."}:
             raise ConfigError(f"source: bucket {self.bucket!r} is not a bucket name; write {self.USAGE}")
         if self.region and not re.fullmatch(_REGION_NAME, self.region):
