@@ -3,11 +3,17 @@
 import shutil
 import subprocess
 import tarfile
+from pathlib import Path
 
 import pytest
 from tests.cli.conftest import COMMAND
+from tests.volumes.conftest import disks
+from tests.volumes.filling import Filler
 
+from bucketpull.domain.packing import Packing
 from upyun_simulator import content
+
+__all__ = ["disks"]
 
 SYNC = ("sync", "upyun://photos", "disk1", "--quiet")
 KEY = "2024/img-07.jpg"
@@ -120,6 +126,20 @@ def test_unpack_stores_nothing_that_is_damaged_and_says_so(user, service):
         assert not (user.folder / "files" / damaged.name).exists()
     assert f"{len(members) - 2} objects" in told
     user.run("verify", "files", "--hash")
+
+
+def test_unpack_onto_a_disk_that_is_full_ends_at_the_first_large_object_without_room(user, disks):
+    """It went on with all others, and said of each that it was not read."""
+    (user.folder / "packs").mkdir()
+    with Filler(user.folder / "packs", Packing(), durable=False) as filler:
+        filler.store({(b"d", b"%d" % number): bytes(9 << 20) for number in range(3)})
+    full = disks.tmpfs("12m").path
+
+    told = user.run("unpack", "packs", f"{full}/files", expect=5).stderr
+
+    assert "part not written: No space left on device" in told
+    assert "not read" not in told
+    assert list(Path(full, "files/.bucketpull/partial").iterdir()) == []
 
 
 def unpacked(user, name):

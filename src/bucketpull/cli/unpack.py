@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from typing import Any, Final
 
 import click
@@ -17,6 +17,7 @@ from bucketpull.domain.record import Block, Record, Written
 from bucketpull.reading.readable_volumes import ReadableVolume
 from bucketpull.report.figures import size
 from bucketpull.trusted_path import make_folder
+from bucketpull.volumes import os_errors
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.files.stream import StreamFile
 from bucketpull.volumes.identity import HOME, identify, initialise, owner_at
@@ -129,12 +130,21 @@ class _Unpacking:
     def _copy(self, stored: Stored) -> Written:
         length = stored.location.length
         self._volume.clear([_part_of(stored)])
-        stream = StreamFile(
-            self._files, stored.directory, stored.name, length, stored.mtime, hashed=bool(stored.md5)
-        )
-        for start in range(stream.offset, length, _PIECE_BYTES):
-            stream.append([self._reader.bodies.read(stored.location, start, _PIECE_BYTES)])
-        return stream.publish(length, [stored.md5] if stored.md5 else None, None)
+        with self._writing():
+            stream = StreamFile(
+                self._files, stored.directory, stored.name, length, stored.mtime, hashed=bool(stored.md5)
+            )
+        try:
+            for start in range(stream.offset, length, _PIECE_BYTES):
+                piece = self._reader.bodies.read(stored.location, start, _PIECE_BYTES)
+                with self._writing():
+                    stream.append([piece])
+            return stream.publish(length, [stored.md5] if stored.md5 else None, None)
+        finally:
+            stream.close(keep=False)
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return os_errors.volume_errors(self._files.path, "part not written")
 
     def _refuse(self, stored: Stored, written: Written) -> None:
         if written.reason is Reason.VOLUME_FULL:
