@@ -56,7 +56,7 @@ def test_noted_batches_are_known_with_their_blocks_until_they_are_forgotten(benc
     offset = stored(bench, 2, part(b"a", b"x"))
     bench.kill()
     assert sorted(bench.volume.pending(JOURNAL)) == [(1, []), (2, [offset])]
-    bench.volume.forget(JOURNAL, 2)
+    bench.volume.forget(JOURNAL, [2])
     assert bench.volume.pending(JOURNAL) == [(1, [])]
 
 

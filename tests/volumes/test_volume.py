@@ -158,8 +158,8 @@ def test_a_batch_is_known_where_it_was_intended_and_where_it_was_settled(tmp_pat
     first.close()
     second = open_volume(str(tmp_path))
     assert (sorted(second.pending(JOURNAL)), second.pending("other")) == ([(2, []), (3, [extent.offset])], [])
-    second.forget(JOURNAL, 2)
-    second.forget(JOURNAL, 3)
+    second.forget(JOURNAL, [2])
+    second.forget(JOURNAL, [3])
     assert second.pending(JOURNAL) == []
     second.close()
     third = open_volume(str(tmp_path))
@@ -192,7 +192,7 @@ def test_discarding_a_batch_removes_its_files_but_not_what_a_later_batch_stored(
         writer.put(b"a", name, 0, [b"0123456789"], name)
     writer.close()
     first, second = volume.settle([block(1, record(b"a", b"x", b"y")), block(2, record(b"a", b"y", b"z"))])
-    volume.forget(JOURNAL, 1)
+    volume.forget(JOURNAL, [1])
     volume.conclude(JOURNAL, [Conclusion(1, [first.offset])])
     assert sorted(os.listdir(tmp_path / "a")) == ["y", "z"]
     assert volume.status().stored_objects == 2

@@ -225,6 +225,8 @@ def _offsets(volume: ManagedVolume, extents: Iterable[Extent]) -> list[int]:
 
 def forget(volume: ManagedVolume, journal: str, works: Iterable[int]) -> DiskRoutine:
     """Let go of batches of which nothing more will be heard."""
-    for work in [work for work in works if work in volume.known]:
-        yield volume.ask(Verb.FORGET, journal, work)
+    known = [work for work in works if work in volume.known]
+    if known:
+        yield volume.ask(Verb.FORGET, journal, known)
+    for work in known:
         volume.known.pop(work, None)

@@ -36,7 +36,7 @@ from bucketpull.coordinator.ending import (
 )
 from bucketpull.coordinator.fleet import Fleet, Outages, RequestedStates
 from bucketpull.coordinator.rate_sharing import Shares
-from bucketpull.coordinator.reconcile import Booked, FormerCopies, booked, judge
+from bucketpull.coordinator.reconcile import Booked, FormerCopies, committed, judge
 from bucketpull.domain import budget
 from bucketpull.domain.errors import JournalError, SourceRefused
 from bucketpull.domain.limits import Limits
@@ -210,14 +210,15 @@ class Coordinator:
 
     def _commit(self, entries: Sequence[Entry]) -> Routine[None]:
         unix = self.at.unix
-        dropped = set((yield UseJournal(lambda journal: journal.commit(entries, unix))))
+        dropped, found, self.counters, self.outstanding = yield UseJournal(
+            lambda journal: committed(journal, entries, unix)
+        )
         _at("committed")
-        yield from self.count()
         self.budget.booked(entries, self.at.monotonic)
         yield from self._answered(entries, dropped)
         if any(isinstance(entry, BatchReceipt) and entry.former for entry in entries):
             self._former.changed(self.at.monotonic)
-        yield from self._confirm(entries, dropped)
+        yield from self._confirm(found)
 
     def _answered(self, entries: Sequence[FromWorker], dropped: set[int]) -> Routine[None]:
         """Note which work is done. The remainder of a batch stays with the machine that reported it, whoever had the batch meanwhile."""
@@ -234,12 +235,8 @@ class Coordinator:
                     self.fleet.done(entry.machine, work)
         yield from self._release(unowned)
 
-    def _confirm(self, entries: Sequence[FromWorker], dropped: set[int]) -> Routine[None]:
+    def _confirm(self, found: Booked) -> Routine[None]:
         """Tell workers which of their batches are booked. About others they ask in their pulses."""
-        receipts = [entry for entry in entries if isinstance(entry, BatchReceipt)]
-        if not receipts:
-            return
-        found: Booked = yield UseJournal(lambda journal: booked(journal, receipts, dropped))
         yield from self._release(found.free)
         for machine, works in found.machines.items():
             yield SendControl(Control(self._share(machine), booked=works), machine)

@@ -6,12 +6,12 @@ that is outstanding no more.
 """
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from bucketpull.coordinator.effects import Routine, UseJournal
+from bucketpull.coordinator.effects import Entry, Routine, UseJournal
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Begun, Pulse, Removed
-from bucketpull.domain.model import IN_PLACE, Extent, Former
+from bucketpull.domain.model import IN_PLACE, Counters, Extent, Former, Outstanding
 from bucketpull.ports import Journal
 
 AT_ONCE = 50  # a volume: batches of about a thousand objects
@@ -31,6 +31,15 @@ class Booked(NamedTuple):
 
     machines: dict[str, list[int]]
     free: list[int]
+
+
+def committed(
+    journal: Journal, entries: Sequence[Entry], unix: float
+) -> tuple[set[int], Booked, Counters, Outstanding]:
+    """Commit what machines say; return the works of what came second, what is booked for good, and what the books come to."""
+    dropped = set(journal.commit(entries, unix))
+    receipts = [entry for entry in entries if isinstance(entry, BatchReceipt)]
+    return dropped, booked(journal, receipts, dropped), journal.counters(), journal.outstanding()
 
 
 def booked(journal: Journal, receipts: Collection[BatchReceipt], dropped: Collection[int]) -> Booked:

@@ -1,6 +1,6 @@
 """A disk: its books, as a worker's main process sees it, and what writes files onto it in other processes."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from bucketpull.domain.exchange import Chunk
@@ -68,8 +68,8 @@ class Volume(Protocol):
 
         """
 
-    def forget(self, journal: str, work: int) -> None:
-        """Note that a batch is booked: it will not come again."""
+    def forget(self, journal: str, works: Iterable[int]) -> None:
+        """Note that batches are booked: they will not come again."""
 
     def conclude(self, journal: str, conclusions: Sequence[Conclusion]) -> None:
         """Remove what does not count of batches that have ended, and forget them; only while nothing is being written here.

@@ -1,6 +1,6 @@
 """A volume without a disk (`ports.Volume`): files, ledger and notes in memory; it can be full, sick, killed and cut from power."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -111,10 +111,11 @@ class MemoryVolume:
         self.blocks += blocks
         return [Extent(self.id, len(self.blocks) - len(blocks) + index) for index in range(len(blocks))]
 
-    def forget(self, journal: str, work: int) -> None:
+    def forget(self, journal: str, works: Iterable[int]) -> None:
         """See `ports.Volume`."""
         self._check()
-        self._notes.pop((journal, work), None)
+        for work in works:
+            self._notes.pop((journal, work), None)
 
     def conclude(self, journal: str, conclusions: Sequence[Conclusion]) -> None:
         """See `ports.Volume`."""
@@ -128,7 +129,7 @@ class MemoryVolume:
         for each in conclusions:
             if (journal, each.work) in self._notes:
                 self._take_unsettled(journal, each.work)
-                self.forget(journal, each.work)
+                self.forget(journal, [each.work])
 
     def _take_unsettled(self, journal: str, work: int) -> None:
         _, before, body = self._notes[journal, work]

@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final
 
@@ -203,7 +203,7 @@ class DiskVolume:
             records = self.recover(journal, work, among(parts, ids_of(parts) - told.since.keys()))
             if records:
                 self.settle([Block(journal, work, _encoder.encode(records), told.former)])
-            self.forget(journal, work)
+            self.forget(journal, [work])
 
     def inspect(self, parts: Sequence[Part], adopts: str) -> Inspection:
         """Find files of others that are these objects, or may be; reads them, at the speed of the disk."""
@@ -218,12 +218,13 @@ class DiskVolume:
         """Return the batches of a journal that are noted, each with the offsets of its blocks."""
         return [(work, self._blocks.get((name, work), [])) for name, work in self._intents if name == journal]
 
-    def forget(self, journal: str, work: int) -> None:
-        """Drop the note of a batch: the receipt of the batch is safe, or the batch went elsewhere."""
-        self._blocks.pop((journal, work), None)
-        intended = self._intents.pop((journal, work), None)
-        if intended is not None:
-            remove_intent(self._home, intent(journal, work, intended))
+    def forget(self, journal: str, works: Iterable[int]) -> None:
+        """Drop the notes of batches: their receipts are safe, or they went elsewhere."""
+        for work in works:
+            self._blocks.pop((journal, work), None)
+            intended = self._intents.pop((journal, work), None)
+            if intended is not None:
+                remove_intent(self._home, intent(journal, work, intended))
 
     def settle(self, blocks: Sequence[Block], *, moved: bool = False) -> list[Extent]:
         """Make objects durable (packs each for itself, files by the whole file system), then their blocks; `moved` ones count already."""
@@ -267,8 +268,7 @@ class DiskVolume:
         noted = {work: at for (name, work), at in self._intents.items() if name == journal}
         with os_errors.volume_errors(self.path, "files that do not count not removed"), self._writing:
             self._removal.conclude(journal, conclusions, noted)
-        for each in conclusions:
-            self.forget(journal, each.work)
+        self.forget(journal, [each.work for each in conclusions])
 
     def remove(self, journal: str, copies: Sequence[Former]) -> None:
         """Remove files that were replaced by copies elsewhere; the ledger says so before they go. May be called again."""
@@ -300,7 +300,7 @@ class DiskVolume:
                 self._removal.take_away(PRUNING, work, objects, trash)
         except OSError as error:
             raise self._fall_sick("objects not removed", error) from error
-        self.forget(PRUNING, work)
+        self.forget(PRUNING, [work])
 
     def pack_folders(self) -> Folders:
         """Open the folders of the packs, to rewrite packs; the caller closes them."""
@@ -442,5 +442,4 @@ class DiskVolume:
                 if frame.kind is Kind.BLOCK
                 and not any(gone.get(key, -1) > frame.offset for key in keys_of(frame) & gone.keys())
             ]
-        for journal, work in [each for each in self._intents if each[0] == PRUNING]:
-            self.forget(journal, work)
+        self.forget(PRUNING, [work for journal, work in self._intents if journal == PRUNING])
