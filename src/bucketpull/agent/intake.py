@@ -108,7 +108,7 @@ def look_among_foreign(
     return found, parts
 
 
-class AlreadyStored(NamedTuple):
+class AlreadyStored(msgspec.Struct, frozen=True, gc=False):
     """What a batch finds: `changed` by volume lie there in another version, `fresh` are to be stored anywhere.
 
     `whole` by volume are those that this very batch left there before; they have to be settled. `doubled` are volumes that have copies

@@ -115,7 +115,7 @@ class Block(Value):
     former: list[int] = []
 
 
-class Conclusion(NamedTuple):
+class Conclusion(msgspec.Struct, frozen=True, gc=False):
     """What a batch that has ended leaves on a volume: its ledger blocks `gone`, by offset, do not count; those `kept`, of any batch, do."""
 
     work: int
@@ -138,7 +138,7 @@ class Inspection(NamedTuple):
     claims: list[Claim]
 
 
-class PartVersion(NamedTuple):
+class PartVersion(msgspec.Struct, frozen=True, gc=False):
     """Of which version the part of a large object is that an earlier process left: its strong ETag, and its `Last-Modified` or "".
 
     `is_sound` says that the part lies as it was written: since then neither the machine was restarted nor the disk away.

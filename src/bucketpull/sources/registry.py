@@ -63,7 +63,7 @@ def options_by_name() -> Mapping[str, Option]:
         for option in settings_type(scheme).OPTIONS:
             known = found.setdefault(option.name, option)
             if known.help != option.help and known.help and option.help:
-                found[option.name] = known._replace(help=f"{known.help} {option.help}")
+                found[option.name] = msgspec.structs.replace(known, help=f"{known.help} {option.help}")
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Self, get_type_hints
+from typing import Any, ClassVar, Self, get_type_hints
 
 import msgspec
 
@@ -17,7 +17,7 @@ from bucketpull.domain.values import converted
 from bucketpull.ports import Source
 
 
-class Option(NamedTuple):
+class Option(msgspec.Struct, frozen=True, gc=False):
     """One setting of a source: the field of this name, the same name in a file, a flag if it has a `help`.
 
     In the environment it is `variable`, else BUCKETPULL_NAME. A `secret` is never a flag, is never shown, and does not leave the

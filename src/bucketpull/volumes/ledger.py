@@ -70,7 +70,7 @@ class Entry(NamedTuple):
     size: int
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One frame as read. `objects` and `size` are the totals up to and with it; `end` is the next frame's offset."""
 
     offset: int

@@ -10,7 +10,7 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -70,7 +70,7 @@ def oldest_intent(home: OwnDirectory) -> int:
     return min([time.time_ns(), *(note.st_mtime_ns for note in found if note is not None)])
 
 
-class IntentNote(NamedTuple):
+class IntentNote(msgspec.Struct, frozen=True, gc=False):
     """A batch's note: when it was made (ns since 1970), in which attachment of the disk, and the batch's body."""
 
     made_at: int
@@ -129,7 +129,7 @@ def whole_files(tree: Tree, identity: Identity, part: Part, made_at: int) -> Rec
     return _record(part, identity, found) if found else None
 
 
-class _WholeFile(NamedTuple):
+class _WholeFile(msgspec.Struct, frozen=True, gc=False):
     """Where it lies, how many bytes it has, and its MD5."""
 
     path: bytes

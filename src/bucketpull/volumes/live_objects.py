@@ -9,7 +9,8 @@ which is the order in which the disk was written.
 import hashlib
 from array import array
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from bucketpull.domain.errors import VolumeSick
 from bucketpull.domain.model import key_of, show
@@ -20,7 +21,7 @@ from bucketpull.volumes.reader import Location, VolumeReader
 from bucketpull.volumes.scratch import DIGEST_BYTES, Partitions, digest_of
 
 
-class Stored(NamedTuple):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """One object that a volume holds: `size` and `mtime` as listed, `location` says where its bytes are."""
 
     directory: bytes

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -44,7 +44,7 @@ _encoder = msgspec.msgpack.Encoder()
 _reach = kill_points.reach
 
 
-class Latest(NamedTuple):
+class Latest(msgspec.Struct, frozen=True, gc=False):
     """The last frame of the ledger that tells of an object: its offset, and where it is a removal its journal."""
 
     offset: int
@@ -55,7 +55,7 @@ _UNKNOWN: Final = Latest(-1, None)
 """A damaged part of the ledger, which may tell of any object, is behind the last whole frame that does: nothing of it is removed."""
 
 
-class Gone(NamedTuple):
+class Gone(msgspec.Struct, frozen=True, gc=False):
     """An object that the source no longer has: where the ledger tells of it."""
 
     block: int
@@ -73,7 +73,7 @@ class Gone(NamedTuple):
         return self.record.lengths[self.place]
 
 
-class Begun(NamedTuple):
+class Begun(msgspec.Struct, frozen=True, gc=False):
     """A batch's note: the ledger's end and the time (ns since 1970) when it was made, and the dates (Unix seconds) of the objects that it names."""
 
     since: int

@@ -4,7 +4,9 @@ The heads of one server's answers are alike but for numbers: lengths, dates, has
 out about a whole head holds for all of its shape: the next takes 1.2 µs, its date compared, in place of 1.8 µs without.
 """
 
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from bucketpull.domain.exchange import NUMBERS, Response, Verdict
 from bucketpull.domain.memo import Memo
@@ -75,7 +77,7 @@ class Dates:
         return written + _MINUTES[second // 60] + _SECONDS[second % 60]
 
 
-class _Known(NamedTuple):
+class _Known(msgspec.Struct, frozen=True, gc=False):
     """What stands before the values of a shape's headers, as the server writes it; b"" where there is no such header."""
 
     md5: bytes
@@ -105,7 +107,7 @@ class FastPath:
             or (response.chunks and response.chunks[0][0] in MARKUP_STARTS)
         ):
             return self._look(name, size, response, mtime, head, shape)
-        before, _ = known
+        before = known.md5
         if not self._is_young(known, head, mtime):
             return None
         if not before:

@@ -7,7 +7,7 @@ a file and for a folder, and one without a name is told in `Listing.odd`.
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import msgspec
 
@@ -26,7 +26,7 @@ _MOST_DIGITS = 20
 _FOLDER = "folder"
 
 
-class Listing(NamedTuple):
+class Listing(msgspec.Struct, frozen=True, gc=False):
     """A page by column. `cursor` is where the directory goes on: None at its end, "" where the answer does not say.
 
     `last` is the name that the answer gives last, and `files_first` whether all files come before all folders. Sizes (bytes) and
@@ -53,7 +53,8 @@ class Listing(NamedTuple):
 
     def only(self, places: Sequence[int]) -> "Listing":
         """Return the same with some of the files, by index."""
-        return self._replace(
+        return msgspec.structs.replace(
+            self,
             names=[self.names[place] for place in places],
             sizes=[self.sizes[place] for place in places],
             mtimes=[self.mtimes[place] for place in places],
@@ -144,7 +145,7 @@ def _odd_json(body: bytes, stated: str) -> Listing:
     return _columns([_odd_entry(entry) or _nameless(str(entry)) for entry in files], cursor, body)
 
 
-class _Row(NamedTuple):
+class _Row(msgspec.Struct, frozen=True, gc=False):
     """An entry. One of unknown type is taken for a file and for a folder; one of the two will not be found."""
 
     name: bytes

@@ -10,6 +10,8 @@ listing goes by something else than names.
 from collections.abc import Iterator, Sequence
 from zlib import crc32
 
+import msgspec
+
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Page, Position, show
 from bucketpull.sources.cycle_detection import Trail
@@ -95,7 +97,7 @@ class Paging:
         if listing.cursor != "" or ask_for(position).few:
             return listing
         if position.passes and listing.entries < self._limit:
-            return listing._replace(cursor=None)
+            return msgspec.structs.replace(listing, cursor=None)
         raise AnswerError(Reason.CURSOR, "the page says neither where the listing goes on nor that it ends")
 
     def _followed(self, position: Position, listing: Listing) -> Page:
@@ -109,7 +111,7 @@ class Paging:
             if stage.tries:
                 return parallel_listing.once_more(answered, stage)
             return parallel_listing.go_on(answered)
-        page = _go_on_serially(answered._replace(listing=_without_repeated(answered)))
+        page = _go_on_serially(msgspec.structs.replace(answered, listing=_without_repeated(answered)))
         if self._split and parallel_listing.is_worth_a_probe(stage) and listing.cursor and not page.broken:
             probe = parallel_listing.probe(answered)
             page.following[-1:] = probe or page.following[-1:]
@@ -180,7 +182,7 @@ def _held_back(page: Answered, asked: str, early: set[bytes]) -> Iterator[Positi
 
 
 def _slash_page(position: Position, listing: Listing) -> Page:
-    part = listing._replace(names=[b"/" + name for name in listing.names]).part(position)
+    part = msgspec.structs.replace(listing, names=[b"/" + name for name in listing.names]).part(position)
     page = Page(part, [b"/" + name for name in listing.directories], [])
     if listing.cursor is not None:
         trail, rows = stage_of(position).trail or Trail(), [*part.names, b"", *page.directories]
@@ -207,7 +209,7 @@ def _without_twins(listing: Listing) -> Listing:
     """Drop entries that a page has twice."""
     names, folders = listing.names, listing.directories
     if len(set(folders)) < len(folders):
-        listing = listing._replace(directories=list(dict.fromkeys(folders)))
+        listing = msgspec.structs.replace(listing, directories=list(dict.fromkeys(folders)))
     if len(set(names)) == len(names):
         return listing
     places = sorted({name: place for place, name in reversed(list(enumerate(names)))}.values())
@@ -221,5 +223,5 @@ def _without_repeated(page: Answered) -> Listing:
         if after[:2] == FILE:
             return listing.only(range(1, len(listing.names)))
         if after[:2] == FOLDER and not listing.names:
-            return listing._replace(directories=listing.directories[1:])
+            return msgspec.structs.replace(listing, directories=listing.directories[1:])
     return listing

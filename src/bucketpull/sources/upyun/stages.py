@@ -8,7 +8,6 @@ import base64
 import binascii
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -85,7 +84,7 @@ class Stage(msgspec.Struct, array_like=True, frozen=True):
     """Entries that a serial listing holds back: row, size and mtime."""
 
 
-class Ask(NamedTuple):
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """How a position is asked for: the cursor to send, whether a few entries will do, and whether from the far end."""
 
     cursor: str
@@ -123,7 +122,7 @@ def ask_for(position: Position) -> Ask:
     return Ask(cursor, kind in {"end", "check"}, kind in {"end", "check", "fill"})
 
 
-class Answered(NamedTuple):
+class Answered(msgspec.Struct, frozen=True, gc=False):
     """A listing compared with the rows of its directory. `rows` are its first and last row, b"" if it is empty."""
 
     position: Position
