@@ -147,6 +147,21 @@ def test_an_error_that_comes_with_status_200_is_no_object(code, reason, listed):
 
 
 @pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (b"InternalError", Reason.SERVER_ERROR),
+        (b"SlowDown", Reason.THROTTLED),
+        (b"NoSuchBucket", Reason.NO_BUCKET),
+        (b"X", Reason.GARBAGE),
+    ],
+)
+def test_an_error_that_comes_with_status_200_in_place_of_a_page_is_that_error(code, reason):
+    body = ERROR % code
+    response = Response(200, [b"HTTP/1.1 200 OK\r\n"], [body], len(body), 0.1)
+    assert _reason(_source(), response) is reason
+
+
+@pytest.mark.parametrize(
     ("headers", "listed", "reason"),
     [
         ([], 9000, Reason.GARBAGE),

@@ -147,7 +147,7 @@ class S3Source:
             if response.failure is Reason.SIZE or response.received > _LISTING_BYTES:
                 raise AnswerError(Reason.GARBAGE, f"more than {_LISTING_BYTES} bytes in place of a listing")
             raise AnswerError(response.failure, response.detail)
-        if response.status != 200:
+        if response.status != 200 or verdicts.is_error(response.body):
             raise self._refusal(position, response, now)
         # An MD5 an object makes a batch twice as large: only where somebody compares it, or writes it down.
         wanted = self._cdn is not None or self._config.lists_versions

@@ -164,6 +164,11 @@ def of_origin(wanted: Wanted, response: Response, now: float, start: int, versio
     return verdict
 
 
+def is_error(body: bytes) -> bool:
+    """Tell whether a body is one of the service's errors: some come with status 200, when it turns out late that nothing can be given."""
+    return _ERROR.match(body) is not None
+
+
 def checked_whole(wanted: Wanted, response: Response, now: float, verdict: Verdict) -> Verdict:
     """Look again at a whole body whose length is not the listed one, or for which none is listed.
 
@@ -174,7 +179,7 @@ def checked_whole(wanted: Wanted, response: Response, now: float, verdict: Verdi
     if verdict.md5 or verdict.size == wanted.size:
         return verdict
     headers = response.headers()
-    if not verdict.version and _ERROR.match(response.body):
+    if not verdict.version and is_error(response.body):
         return _refused(response, headers, now)
     encoding = headers.get("content-encoding", "").lower()
     is_weak = headers.get("etag", "")[:2].lower() == "w/"
