@@ -255,6 +255,29 @@ def test_a_broker_that_does_not_let_us_in_is_an_error_of_configuration(broker):
     run(scenario)
 
 
+def test_a_virtual_host_that_is_not_there_is_named(broker):
+    async def scenario():
+        async with Job(f"{broker.url}nope") as job:
+            with pytest.raises(
+                ConfigError, match="vhost nope not found; check user, password and virtual host"
+            ):
+                await asker(job.url, job.name).ask("GET", "/api/snapshot", b"")
+            with pytest.raises(ConfigError, match="vhost nope not found"):
+                await check_alone(job.url, job.name)
+            with pytest.raises(ConfigError, match="vhost nope not found"):
+                await job.coordinator()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "query", ["heartbeat=0", "heartbeat=x", "heartbeat=-5", "timeout=", "timeout=99999999"]
+)
+def test_a_number_of_seconds_that_is_none_is_refused(query):
+    with pytest.raises(ConfigError, match="write a number of seconds, such as 10"):
+        amqp.Link(f"amqp://guest:guest@127.0.0.1/?{query}", {}, {}, {})
+
+
 def test_a_broker_that_takes_rights_away_while_a_job_runs_says_which(broker):
     url = broker.url.replace("guest:guest", "other:SECRET")
     broker.control("add_user", "other", "SECRET")

@@ -4,6 +4,7 @@ from typing import Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
+from bucketpull.domain.errors import ConfigError
 from bucketpull.sources.registry import options_by_name
 from bucketpull.wiring.configuration import resolve, variable_of
 from bucketpull.wiring.settings import Settings
@@ -99,3 +100,12 @@ def test_rules_on_the_command_line_take_the_place_of_those_of_their_kind_elsewhe
     settings = resolve({"config": str(file), "rules": ("+ *.png",)}, {})
 
     assert (settings.include, settings.exclude, settings.rules) == ([], ["*.tmp"], ["+ *.png"])
+
+
+@pytest.mark.parametrize("ending", ["\r", "\udcff", "\x1b[2J"])
+@pytest.mark.parametrize("name", ["BROKER", "JOB_KEY", "DASHBOARD_TOKEN", "PING"])
+def test_a_secret_with_a_line_end_of_windows_is_refused_without_being_shown(name, ending):
+    with pytest.raises(ConfigError, match=f"^BUCKETPULL_{name}: has ") as refused:
+        resolve({}, {f"BUCKETPULL_{name}": f"https://u:OpenSesame-OpenSesame@h/{ending}"})
+
+    assert "Sesame" not in str(refused.value)

@@ -22,7 +22,6 @@ import random
 import re
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import aiormq
 import msgspec
@@ -30,12 +29,9 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport.amqp_stream import DROPPED, FilteredTransport
+from bucketpull.transport.broker_url import place_of, with_heartbeat
 from bucketpull.transport.mailbox import Mailbox, end_tasks
 
-HEARTBEAT_SECONDS: Final = 10
-# What a broker's URL may ask for, as the client documents it.
-_FILES: Final = ("cafile", "certfile", "keyfile")
-_OPTIONS: Final = (*_FILES, "capath", "cadata", "no_verify_ssl", "heartbeat", "timeout", "name", "auth")
 PUBLISH_SECONDS: Final = 30.0
 NACKS: Final = 3  # in a row, a second apart, until a queue is taken for one that takes nothing
 CONNECT_SECONDS: Final = 30.0
@@ -325,7 +321,16 @@ def _properties(delivery_mode: int) -> aiormq.spec.Basic.Properties:
 
 async def connected(url: str) -> AbstractConnection:
     """Connect to a broker; headers and properties that strangers set do not reach the client."""
-    return await aiormq.connect(url, transport_factory=FilteredTransport())
+    transport = FilteredTransport()
+    try:
+        return await aiormq.connect(url, transport_factory=transport)
+    except aiormq.exceptions.InvalidFrameError:
+        # It keeps to itself why the broker closes a connection in place of opening the virtual host.
+        if not transport.said:
+            raise
+        if transport.said.startswith("NOT_ALLOWED"):
+            raise aiormq.exceptions.ConnectionNotAllowed(transport.said) from None
+        raise ConnectionError(transport.said) from None
 
 
 async def _make(connection: AbstractConnection, queue: str, arguments: Mapping[str, object]) -> bool:
@@ -389,25 +394,18 @@ def unreachable(url: str, error: BaseException) -> ConfigError | TransportError:
         return login_refused(_words(error))
     if isinstance(error, aiormq.exceptions.ChannelAccessRefused):
         return TransportError(
-            f"the broker at {_place(url)} refuses the account a queue of the job: {_words(error)}; "
+            f"the broker at {place_of(url)} refuses the account a queue of the job: {_words(error)}; "
             "`rabbitmqctl set_permissions` gives it the rights"
         )
     return TransportError(
-        f"the broker at {_place(url)} cannot be reached: {_words(error)}; "
+        f"the broker at {place_of(url)} cannot be reached: {_words(error)}; "
         "check --broker, whether it runs there, and the network and firewall between"
     )
 
 
 def _lost_at(url: str) -> str:
     """Say that there is no connection any more, to what, and what becomes of it."""
-    return f"the connection to the broker at {_place(url)} was lost; it is made again as soon as the broker answers"
-
-
-def _place(url: str) -> str:
-    """Return host and port of a broker's URL."""
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{host}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
+    return f"the connection to the broker at {place_of(url)} was lost; it is made again as soon as the broker answers"
 
 
 def _words(error: BaseException) -> str:
@@ -419,30 +417,3 @@ def _words(error: BaseException) -> str:
     if numbers:
         return ", ".join(os.strerror(int(number)) for number in numbers)
     return re.sub(r"\[Errno -?\d+\] ", "", text) or type(error).__name__
-
-
-def with_heartbeat(url: str) -> str:
-    """Return a broker's URL with our heartbeat, unless it has one.
-
-    Raises ConfigError where it is no AMQP URL, or asks for what there is not; the message does not repeat it, for it may hold a password.
-    """
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"amqp", "amqps"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ConfigError("--broker: write amqp://USER:PASSWORD@HOST:PORT/VHOST (or amqps://)")
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    _check_options(query)
-    query.setdefault("heartbeat", str(HEARTBEAT_SECONDS))
-    return urlunsplit(parts._replace(query=urlencode(query)))
-
-
-def _check_options(query: Mapping[str, str]) -> None:
-    """Refuse options that the client would ignore, and files that it would not find."""
-    for name, value in query.items():
-        if name not in _OPTIONS:
-            raise ConfigError(f"--broker: there is no option {name}; there are {', '.join(_OPTIONS)}")
-        if name in _FILES and not os.access(value, os.R_OK):
-            raise ConfigError(f"--broker: {name}: {value} cannot be read; name a file that can")

@@ -14,6 +14,8 @@ import asyncio
 import re
 import struct
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
@@ -26,6 +28,7 @@ _HEAD = struct.Struct(">BHI")
 _METHOD_ID = struct.Struct(">HH")
 _CONTENT = struct.Struct(">HHQH")
 _DELIVER: Final = (60, 60)
+_CLOSE: Final = (10, 50)  # a connection: code (2), text with its length
 _END: Final = b"\xce"
 DROPPED: Final = "dropped"
 # Why the broker put a message to the dead letters, in its header `x-first-death-reason`: it was too old, or one too many.
@@ -34,10 +37,11 @@ _HAS_CONTENT_TYPE: Final = 1 << 15
 
 
 class FilteredReader:
-    """As much of `asyncio.StreamReader` as the client uses, one whole frame at a time."""
+    """As much of `asyncio.StreamReader` as the client uses, one whole frame at a time. `said` is told why the broker closes the connection."""
 
-    def __init__(self, reader: asyncio.StreamReader) -> None:
+    def __init__(self, reader: asyncio.StreamReader, said: Callable[[str], None] = lambda _: None) -> None:
         self._reader = reader
+        self._said = said
         self._pieces: deque[bytes] = deque()
         self._delivering: set[int] = set()
         self._skipped: dict[int, int] = {}
@@ -99,6 +103,8 @@ class FilteredReader:
 
     def _method(self, channel: int, payload: bytes) -> bytes:
         self._delivering.discard(channel)
+        if len(payload) > 7 and _METHOD_ID.unpack_from(payload) == _CLOSE:
+            self._said(payload[7 : 7 + payload[6]].decode(errors="replace"))
         if len(payload) < 14 or _METHOD_ID.unpack_from(payload) != _DELIVER:
             return payload
         self._delivering.add(channel)
@@ -123,7 +129,10 @@ class FilteredReader:
 
 
 class FilteredTransport(TransportFactory):
-    """Connects as the client itself does, and filters what it reads."""
+    """Connects as the client itself does, and filters what it reads. `said` is why the broker closed the connection, "" if it did not."""
+
+    def __init__(self) -> None:
+        self.said = ""
 
     async def create(
         self,
@@ -133,4 +142,4 @@ class FilteredTransport(TransportFactory):
         """Connect."""
         usual = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
         reader, writer = await usual.create(url, **kwargs)
-        return FilteredReader(reader), writer  # type: ignore[return-value]
+        return FilteredReader(reader, partial(setattr, self, "said")), writer  # type: ignore[return-value]

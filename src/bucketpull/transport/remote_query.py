@@ -10,7 +10,8 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport import wire
-from bucketpull.transport.amqp import Link, connected, unreachable, with_heartbeat
+from bucketpull.transport.amqp import Link, connected, unreachable
+from bucketpull.transport.broker_url import with_heartbeat
 from bucketpull.transport.envelope import Direction, Header, Rejected, Sealer, Session
 from bucketpull.transport.mailbox import end_tasks
 from bucketpull.transport.queues import QueueNames

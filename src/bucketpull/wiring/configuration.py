@@ -33,6 +33,7 @@ _SPLIT: Final[dict[str, Callable[[str], list[str]]]] = {
 # The flags of these names come as `rules`, for their order counts.
 _SIGNS: Final = {"include": "+", "exclude": "-"}
 _ARGUMENTS: Final = {"source": "SOURCE", "volumes": "VOLUME"}
+_SECRETS: Final = frozenset({"broker", "job_key", "dashboard_token", "ping"})
 
 
 class _Given(NamedTuple):
@@ -116,8 +117,7 @@ def _from_file(path: str) -> dict[str, _Given]:
 
 def _warn_of_readers(path: str, mode: int, values: Mapping[str, object]) -> None:
     """Say so where others can read a password."""
-    secret = secret_options() | {"broker", "job_key", "dashboard_token", "ping"}
-    names = secret & {name.replace("-", "_") for name in values}
+    names = (secret_options() | _SECRETS) & {name.replace("-", "_") for name in values}
     if names and mode & 0o077:
         tell(f"--config {path}: others can read the {min(names)} in it; chmod 600 {path}")
 
@@ -166,7 +166,7 @@ def _settings(given: Mapping[str, _Given]) -> Settings:
     options: dict[str, Any] = {}
     for name, (value, label) in given.items():
         if name not in known:
-            own[name] = converted(label, value, types[name])
+            own[name] = converted(label, value, types[name], secret=name in _SECRETS)
             continue
         many, secret = known[name].many, known[name].secret
         for text in value.splitlines() if many and isinstance(value, str) else [value]:
