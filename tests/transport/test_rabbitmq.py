@@ -661,12 +661,14 @@ def test_a_broker_killed_in_the_middle_loses_no_work_and_no_receipt(broker, kind
     run(scenario)
 
 
-def test_an_alarm_of_the_broker_makes_everyone_wait_and_loses_nothing(broker):
+def test_an_alarm_of_the_broker_makes_everyone_wait_is_told_and_loses_nothing(broker, monkeypatch):
+    monkeypatch.setattr(amqp, "BLOCKED_SECONDS", 0.5)
+
     async def scenario():
         async with Job(broker.url) as job:
             transport, inbox = await job.coordinator(), await job.inbox()
-            lost = []
-            transport.link.lost = inbox.link.lost = lost.append
+            lost, reached = [], []
+            transport.link.lost, transport.link.reached = lost.append, lambda: reached.append(True)
             await transport.send([work(1)], "m1")
             await taken(inbox.receive, 1)
             await asyncio.to_thread(broker.control, "set_disk_free_limit", "100000GB")
@@ -676,13 +678,20 @@ def test_an_alarm_of_the_broker_makes_everyone_wait_and_loses_nothing(broker):
                 await until(lambda: not transport.hears)
                 assert not replying.done()
                 await inbox.reply(pulse())  # says nothing, and blocks nothing
+                await until(lambda: lost)
+                with pytest.raises(
+                    TransportError, match="takes no messages, for it is short of memory or disk"
+                ):
+                    await asker(broker.url, job.name, seconds=1.0).ask("GET", "/api/snapshot", b"")
+                assert not reached
             finally:
                 await asyncio.to_thread(broker.control, "set_disk_free_limit", "50MB")
             await asyncio.wait_for(replying, SECONDS)
             assert await taken(inbox.receive, 1) == [work(2)]
             assert await taken(transport.receive, 1, BatchReceipt) == [receipt(1)]
             await until(lambda: transport.hears)
-            assert lost == []
+            assert reached
+            assert {"takes no messages" in reason for reason in lost} == {True}
 
     run(scenario)
 

@@ -20,6 +20,7 @@ import logging
 import os
 import random
 import re
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ PUBLISH_SECONDS: Final = 30.0
 NACKS: Final = 3  # in a row, a second apart, until a queue is taken for one that takes nothing
 CONNECT_SECONDS: Final = 30.0
 SETTLE_SECONDS: Final = 2.0
+BLOCKED_SECONDS: Final = 3.0
 RETRY_SECONDS: Final = (0.2, 5.0)
 # The client raises errors of many kinds where its connection is lost, a bare Exception among them.
 _LOST: Final = Exception
@@ -112,6 +114,7 @@ class Link:
         self._publisher: AbstractChannel | None = None
         self._teller: AbstractChannel | None = None
         self._consumer: AbstractChannel | None = None
+        self._blocked_at: float | None = None
         self._deliveries: Mailbox[Delivery] = Mailbox()
         self._task: asyncio.Task[None] | None = None
         self.taken = False
@@ -191,7 +194,9 @@ class Link:
     async def tell(self, queue: str, body: bytes) -> None:
         """Publish if that is possible now, without confirmation: for messages that are sent again anyway."""
         channel, connection = self._teller, self._publishing
-        if channel is None or connection is None or not self._ready.is_set() or await _is_blocked(connection):
+        if channel is None or connection is None or not self._ready.is_set():
+            return
+        if await self._waits_for_room(connection):
             return
         try:
             async with asyncio.timeout(1.0):
@@ -200,6 +205,19 @@ class Link:
             return
         except _LOST:
             self._break()
+
+    async def _waits_for_room(self, connection: AbstractConnection) -> bool:
+        """Whether the broker lets us publish nothing; say so when that has lasted for a while, and when it has ended."""
+        now = time.monotonic()
+        if not await is_blocked(connection):
+            if self._blocked_at is not None:
+                self._blocked_at = None
+                self.reached()
+            return False
+        self._blocked_at = now if self._blocked_at is None else self._blocked_at
+        if now - self._blocked_at >= BLOCKED_SECONDS:
+            self.lost(str(takes_nothing(self._url)))
+        return True
 
     async def receive(self) -> list[Delivery]:
         """Wait for deliveries; take all that are there."""
@@ -360,7 +378,7 @@ async def _confirmed(
     try:
         while not publishing.done():
             await asyncio.wait({publishing}, timeout=PUBLISH_SECONDS)
-            if not publishing.done() and not await _is_blocked(connection):
+            if not publishing.done() and not await is_blocked(connection):
                 raise TimeoutError
         answer = publishing.result()
     except asyncio.CancelledError:
@@ -373,7 +391,7 @@ async def _confirmed(
         raise ConnectionError("the broker did not confirm")
 
 
-async def _is_blocked(connection: AbstractConnection) -> bool:
+async def is_blocked(connection: AbstractConnection) -> bool:
     """Whether the broker lets us publish nothing at present, because its memory or its disk is nearly full."""
     waiting = asyncio.ensure_future(connection.ready())
     await asyncio.wait({waiting}, timeout=0)
@@ -400,6 +418,14 @@ def unreachable(url: str, error: BaseException) -> ConfigError | TransportError:
     return TransportError(
         f"the broker at {place_of(url)} cannot be reached: {_words(error)}; "
         "check --broker, whether it runs there, and the network and firewall between"
+    )
+
+
+def takes_nothing(url: str) -> TransportError:
+    """Return the error that says what an alarm of the broker does."""
+    return TransportError(
+        f"the broker at {place_of(url)} takes no messages, for it is short of memory or disk; "
+        "make room there: `rabbitmqctl status` names the alarm"
     )
 
 

@@ -10,7 +10,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport import wire
-from bucketpull.transport.amqp import Link, connected, unreachable
+from bucketpull.transport.amqp import Link, connected, is_blocked, takes_nothing, unreachable
 from bucketpull.transport.broker_url import with_heartbeat
 from bucketpull.transport.envelope import Direction, Header, Rejected, Sealer, Session
 from bucketpull.transport.mailbox import end_tasks
@@ -102,6 +102,8 @@ class Asker:
         except TimeoutError as error:
             if self._line is None:
                 raise unreachable(self._url, error) from error
+            if await is_blocked(self._line.connection):
+                raise takes_nothing(self._url) from error
             await self.close()  # a connection that is gone silently is one of the causes
             raise
         except (OSError, aiormq.exceptions.AMQPError, RuntimeError) as error:
