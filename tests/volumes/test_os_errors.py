@@ -9,12 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.volumes.filling import Filler
 
 from bucketpull.domain.errors import MachineShort, Reason, VolumeFull, VolumeSick
+from bucketpull.domain.packing import Packing
 from bucketpull.domain.record import Written
+from bucketpull.volumes import beneath
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.identity import HOME, initialise
 from bucketpull.volumes.os_errors import BLAMES, DATELESS, Culprit, volume_error
+from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.volume import open_volume
 from bucketpull.volumes.writer import open_writer
 
@@ -113,6 +117,27 @@ def test_a_machine_out_of_descriptors_is_no_sick_disk_and_goes_on(tmp_path):
     assert "Too many open files" in refused.detail
     assert files.store(b"d", b"x", 1, [b"x"], 1) == Written(1)
     files.close()
+
+
+def test_a_machine_out_of_descriptors_makes_no_volume_of_packs_sick(tmp_path, monkeypatch):
+    """Nothing was asked of the disk, so nothing is lost."""
+
+    def none_left(*_):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with Filler(tmp_path, Packing()) as filler:
+        filler.store({(b"", b"a"): b"body"})
+        with monkeypatch.context() as patch:
+            patch.setattr(beneath, "scanned", none_left)
+            filler.volume._packs._used_at = -1e9
+            with pytest.raises(MachineShort):
+                filler.volume.status()
+        with monkeypatch.context() as patch:
+            patch.setattr(PackBooks, "open", none_left)
+            with pytest.raises(MachineShort):
+                filler.store({(b"", b"b"): b"body"})
+        filler.store({(b"", b"b"): b"body"})
+        assert filler.volume.status().stored_objects == 2
 
 
 def test_a_file_larger_than_the_limit_fails_alone_small_or_streamed(tmp_path):

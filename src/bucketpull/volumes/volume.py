@@ -1,6 +1,7 @@
 """A disk and its books: identity, lock, ledger, reserve, and which batches were meant to be written here."""
 
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -13,7 +14,7 @@ import msgspec
 from bucketpull import kill_points
 from bucketpull.domain.batching import among, ids_of
 from bucketpull.domain.decoding import msgpack_decoder
-from bucketpull.domain.errors import LedgerError, VolumeSick
+from bucketpull.domain.errors import LedgerError, VolumeError, VolumeSick
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
 from bucketpull.domain.record import Block, Conclusion, Inspection, Record, Sealed
 from bucketpull.volumes import os_errors, syscalls
@@ -391,11 +392,13 @@ class DiskVolume:
         if self._sick:
             raise VolumeSick(self.path, self._sick)
 
-    def _fall_sick(self, what: str, error: OSError) -> VolumeSick:
-        """Remember that something may be lost."""
-        trouble = VolumeSick(self.path, os_errors.volume_error(self.path, what, error).detail)
+    def _fall_sick(self, what: str, error: OSError) -> VolumeError:
+        """Remember that something may be lost; not where a descriptor lacked, for then nothing was asked of the disk."""
+        trouble = os_errors.volume_error(self.path, what, error)
+        if error.errno in {errno.EMFILE, errno.ENFILE}:
+            return trouble
         self._sick = trouble.detail
-        return trouble
+        return VolumeSick(self.path, trouble.detail)
 
     def _append(self, entries: Sequence[Entry]) -> list[int]:
         try:
