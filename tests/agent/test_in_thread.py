@@ -40,11 +40,16 @@ def test_a_machine_that_never_starts_a_thread_is_not_waited_for_without_bound(mo
         asyncio.run(shell.in_thread(sum, [1, 2]))
 
 
-def test_what_a_machine_lacks_for_the_command_is_told_without_a_traceback(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [(RuntimeError("can't start new thread"), "ulimit -u"), (MemoryError(), "ulimit -v")],
+    ids=["threads", "memory"],
+)
+def test_what_a_machine_lacks_for_the_command_is_told_without_a_traceback(monkeypatch, capsys, error, advice):
     def refused(**_):
-        raise RuntimeError("can't start new thread")
+        raise error
 
     monkeypatch.setattr(main, "bucketpull", types.SimpleNamespace(main=refused))
 
     assert main._run() == 3
-    assert "ulimit -u" in capsys.readouterr().err
+    assert advice in capsys.readouterr().err

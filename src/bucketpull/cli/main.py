@@ -163,6 +163,12 @@ def _run() -> int:
         code = _told(_missing_extra(error))
     except RuntimeError as error:
         code = _told(_no_thread(error))
+    except MemoryError:
+        code = _told(
+            TransportError(
+                "this machine gives no more memory; allow more (`ulimit -v`, MemoryMax=, --memory), then start bucketpull again"
+            )
+        )
     except ReaderGone:
         code = ExitCode.COMPLETE
     return int(code or 0)
