@@ -622,6 +622,26 @@ def test_nothing_is_begun_while_something_is_removed():
     assert len(decode_parts(harness.assignments()[1].message.parts)[0].names) == 8
 
 
+def test_a_batch_that_waits_for_the_removal_is_kept_when_others_have_nothing_to_do():
+    harness = Harness()
+    harness.give(batch(7), batch(8))
+    for tell in harness.assignments():
+        harness.store(tell)
+    harness.hanging.add("v1")
+    harness.agent.received([Control(Limits(), verdicts=[gone(7, Extent("v1", 0))])], harness.now)
+    (removal,) = [action for action in harness.agent.actions() if isinstance(action, Call)]
+    harness.give(batch(8))  # nobody has it any more, and some of it is here
+    harness.control(release=True)
+
+    # Handed back it would never be asked about: what is here of it would stay beside what another machine stores.
+    assert not [message for message in harness.said if isinstance(message, Handback)]
+    assert 8 in harness.agent.holds()
+    harness.hanging.clear()
+    harness.call(removal)
+    harness.act()
+    assert harness.receipts()[-1].work == 8
+
+
 def test_a_disk_that_is_given_up_while_another_is_cleared_holds_up_nothing():
     """What is asked of a disk that hangs is never answered, whoever asks it after it was given up."""
     harness = Harness(MemoryVolume("v1"), MemoryVolume("v2"))

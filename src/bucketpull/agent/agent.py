@@ -323,16 +323,11 @@ class Agent:
         self._calls.run(self._forget(control.booked))
         self._clear_if_idle()
         if control.release and not self.stopping:
-            self._release()
+            for process in self._processes:
+                self._tell(process, Release())
         if control.stop:
             self.dismissed = True
             self.stop(self._now)
-
-    def _release(self) -> None:
-        for process in self._processes:
-            self._tell(process, Release())
-        self._hand_back([*self._unconfirmed.waiting])
-        self._unconfirmed.waiting = {}
 
     def _forget(self, booked: Sequence[int]) -> DiskRoutine:
         """Forget batches that are booked, but none in hand: its last receipt will be confirmed too. The machine is quiet when their notes are gone."""
