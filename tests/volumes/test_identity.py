@@ -6,7 +6,7 @@ import os
 import pytest
 
 from bucketpull.domain.errors import VolumeError, VolumeSick
-from bucketpull.volumes.identity import enter, identify, initialise
+from bucketpull.volumes.identity import Owner, enter, identify, initialise, owner_at
 from bucketpull.volumes.volume import open_volume
 
 
@@ -21,6 +21,18 @@ def test_a_volume_keeps_its_id(tmp_path):
     assert len(made) == 12
     assert int(made, 16) >= 0
     assert initialise(str(tmp_path), "hashed") == identify(str(tmp_path)) == made
+
+
+def test_whose_a_volume_is_survives_a_power_cut(disks):
+    disk = disks.ext4(64, "loop,commit=300")
+    initialise(disk.path)
+    volume = open_volume(disk.path)
+    volume.belong_to(Owner("journal"))
+    disk.shut_down()
+    volume.close()
+    disk.unmount(lazily=True)
+    disk.mount()
+    assert owner_at(disk.path) == (Owner("journal"), 0)
 
 
 def test_a_disk_mounted_elsewhere_is_the_same_volume(disks, tmp_path):

@@ -220,6 +220,7 @@ def mark_owner(home: OwnDirectory, identity: Identity, owner: Owner) -> Identity
 def _noted(home: OwnDirectory, before: Identity | None, identity: Identity) -> Identity:
     if identity != before:
         home.replace(_NAME, msgspec.json.encode(identity) + b"\n")
+        syscalls.sync_file_system(home.fd)  # the name too; not every file system syncs a folder alone
     return identity
 
 
@@ -227,9 +228,7 @@ def _write(home: OwnDirectory, layout: str) -> Identity:
     made = Identity(secrets.token_hex(6), layout, _folds_case(home.fd))
     # A volume without a ledger is damaged, so a new one has it from its first moment.
     os.close(home.open_file(LEDGER, os.O_WRONLY | os.O_CREAT))
-    _noted(home, None, made)
-    syscalls.sync_file_system(home.fd)
-    return made
+    return _noted(home, None, made)
 
 
 def _folds_case(directory: int) -> bool:
