@@ -141,7 +141,7 @@ def test_an_address_that_is_left_alone_is_told_once_whoever_sees_it(running):
     )
 
 
-def test_a_long_rest_that_an_endpoint_asks_for_is_told_once(running):
+def test_a_long_rest_is_told_once_whether_the_endpoint_asks_for_it_or_refuses_everything(running):
     def seen(seconds):
         endpoints = {"rest": EndpointStatus(0, 1.0, 1, 0, 0.0, rest_seconds=seconds)}
         return [msgspec.structs.replace(running.machines[0], endpoints=endpoints)]
@@ -150,7 +150,8 @@ def test_a_long_rest_that_an_endpoint_asks_for_is_told_once(running):
     assert list(changes.look(seen(2.0), 1000.0)) == []
     ((_, event, about, text),) = changes.look(seen(300.0), 1000.0)
     assert (event, about) == ("endpoint.rest", "rest rest")
-    assert re.fullmatch(r"the API v0\.api\.example asks to be left alone until \d\d:\d\d:\d\d: it is", text)
+    words = r"the API v0\.api\.example is left alone until \d\d:\d\d:\d\d: it asked for that, or refuses whatever it is asked"
+    assert re.fullmatch(words, text)
     assert list(changes.look(seen(290.0), 1010.0)) == []
     ((level, event, about, text),) = changes.look(seen(0.0), 1301.0)
     assert (level, event, about) == ("info", "endpoint.rested", "rest rest")

@@ -222,7 +222,7 @@ class Limiter:
 
     @property
     def rests_until(self) -> float:
-        """Until when nothing starts, because the source asked for it."""
+        """Until when nothing starts: the source asked for it, or refuses whatever it is asked."""
         return self._paused_until
 
     def rest(self, now: float, seconds: float) -> None:

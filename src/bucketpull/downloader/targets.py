@@ -326,5 +326,5 @@ class Targets:
 
     @property
     def rests_until(self) -> float:
-        """Until when nothing starts, because the source asked for it."""
+        """Until when nothing starts: the source asked for it, or refuses whatever it is asked."""
         return min(target.limiter.rests_until for target in self.listed())

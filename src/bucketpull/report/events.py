@@ -283,7 +283,7 @@ class EndpointEvents:
         yield from self._look_at_addresses(machines, now)
 
     def _look_at_rests(self, machines: Sequence[Pulse], now: float) -> Iterator[Told]:
-        """Tell once that an endpoint asked for a long rest, and until when it lasts."""
+        """Tell once that an endpoint is given a long rest, and until when it lasts."""
         for name in self._specs:
             seconds = max(
                 (each.endpoints[name].rest_seconds for each in machines if name in each.endpoints),
@@ -293,7 +293,7 @@ class EndpointEvents:
             if seconds > _REST_TOLD_SECONDS and now + seconds > until + _REST_TOLD_SECONDS:
                 self._rests[name] = now + seconds
                 end = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
-                text = f"{self._title(name)} asks to be left alone until {end}: it is"
+                text = f"{self._title(name)} is left alone until {end}: it asked for that, or refuses whatever it is asked"
                 yield "warning", "endpoint.rest", about, text
             elif until and not seconds:
                 del self._rests[name]

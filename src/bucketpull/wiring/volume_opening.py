@@ -68,7 +68,7 @@ def _is_same(path: str, other: str) -> bool:
 def check_given(paths: Sequence[str]) -> None:
     """Make sure that there is a volume, from the command line, the environment or the file. Raises ConfigError where there is none."""
     if not paths:
-        raise ConfigError("no volume: give at least one folder to store in")
+        raise ConfigError("no volume: give at least one folder (`bucketpull volumes` lists those of a job)")
 
 
 @contextmanager
