@@ -252,6 +252,7 @@ class Ledger:
     def _undo(self) -> None:
         with os_errors.volume_errors(self._volume, "ledger not cut after a failed append"):
             os.ftruncate(self._fd, self.end)
+            self._reserved = 0  # what was set aside beyond the end went with it
 
     def _frame_at(self, offset: int) -> Frame | None:
         head = os.pread(self._fd, _HEADER, offset)
