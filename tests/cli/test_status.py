@@ -1,5 +1,10 @@
+from pathlib import Path
+from threading import Thread
+
 import pytest
 from tests.cli.conftest import until
+
+from bucketpull.web import control_socket
 
 SYNC = ("sync", "upyun://photos", "disk1", "--quiet")
 
@@ -48,6 +53,24 @@ def test_json_has_the_fields_of_a_snapshot_and_whether_it_runs(user, service):
     assert shown["state"] == "complete"
     assert shown["running"] is False
     assert shown["last_run"]["state"] == "complete"
+
+
+def test_a_coordinator_that_does_not_answer_is_told_and_not_taken_for_one_that_has_ended(user, service):
+    user.knows(service).run(*SYNC, "--limit", "10", expect=6)
+    (shown,) = user.json("status")
+
+    with control_socket.listen(Path(shown["journal"])) as listener:
+        Thread(target=hang_up, args=(listener,), daemon=True).start()
+        found = user.run("status")
+
+    assert "its coordinator does not answer" in found.stderr
+    assert "goes on" not in found.stdout
+    assert "10" in found.stdout
+
+
+def hang_up(listener):
+    for _ in ("a trial", "the question"):
+        listener.accept()[0].close()
 
 
 def test_directories_balance_one_by_one(user, service):

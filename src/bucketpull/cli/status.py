@@ -19,7 +19,7 @@ from bucketpull.report.summary import status_lines
 from bucketpull.wiring.coordinator_client import broker_client
 from bucketpull.wiring.job_status import JobStatus, job_status
 from bucketpull.wiring.journals import job_folder, journal_to_read
-from bucketpull.wiring.output import say, words
+from bucketpull.wiring.output import say, tell_error, words
 from bucketpull.wiring.settings import Settings
 
 
@@ -57,6 +57,8 @@ def _read_status(settings: Settings, *, directories: bool) -> ExitCode:
             _print_directories(reader, as_json=settings.json)
             return ExitCode.COMPLETE
         found = job_status(reader, folder)
+        if found.silent:
+            tell_error(found.silent)
         _print(
             settings, found.snapshot, {"journal": str(folder), "last_run": _run(found)}, running=found.running
         )

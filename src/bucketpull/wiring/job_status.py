@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,11 +33,12 @@ _UNUSED: Final = "no worker uses it: it is not there, or was not named to one"
 
 
 class JobStatus(msgspec.Struct):
-    """A job's snapshot, whether it runs now, and its last run (None before the first)."""
+    """A job's snapshot, whether it runs now, its last run (None before the first), and why its coordinator was not heard although there is one."""
 
     snapshot: Snapshot
     running: bool
     last_run: RunNote | None
+    silent: BucketpullError | None = None
 
 
 class Held(msgspec.Struct):
@@ -61,16 +62,19 @@ class _Summary(msgspec.Struct):
 
 
 def job_status(reader: JournalReader, folder: Path) -> JobStatus:
-    """Return where the job stands; a coordinator that does not answer is left out."""
+    """Return where the job stands: as its journal has it where its coordinator does not answer."""
     from bucketpull.wiring.coordinator_client import local_client  # not for a job, which asks nobody
 
     runs = reader.runs(1)
     last = runs[0] if runs else None
-    with suppress(BucketpullError):
+    silent = None
+    try:
         client = local_client(folder, _ANSWER_SECONDS)
         if client is not None:
             return JobStatus(client.get("/api/job", Snapshot), True, last)
-    return JobStatus(_snapshot(reader, last), False, last)
+    except BucketpullError as error:
+        silent = error
+    return JobStatus(_snapshot(reader, last), silent is not None, last, silent)
 
 
 def measure(volume: KnownVolume, held: Mapping[str, Held], reserve: str) -> VolumeStatus:
