@@ -13,13 +13,22 @@ _JOB = (
 _FOR_OTHERS = {
     "aiormq",
     "bracex",
+    "bucketpull.cli.completion",
+    "bucketpull.sources.list_files",
+    "bucketpull.volumes.key_index",
+    "bucketpull.volumes.packs.sealing",
+    "bucketpull.volumes.pruning",
+    "bucketpull.wiring.ping",
+    "click.shell_completion",
     "csv",
     "email",
+    "gzip",
     "h11",
     "importlib.metadata",
     "logging.handlers",
     "pickle",
     "rich",
+    "tempfile",
     "zipfile",
 }
 

@@ -128,8 +128,10 @@ class Endpoint(Generic[T]):
         self, target: Target, now: float, verdict: Verdict, seconds: float, received: int, is_retry: bool
     ) -> None:
         """Count an answer that came from a target, or that none did; `is_retry`: the same was asked for here before."""
-        target.note_throttle(now, verdict.reason)
-        reason = target.read(verdict.reason)
+        reason = verdict.reason
+        if reason is not None or target.throttles:
+            target.note_throttle(now, reason)
+            reason = target.read(reason)
         if self.hosts is not None:
             was_away = target.is_away
             reason = self.hosts.finished(target, now, verdict, seconds, received, is_retry)

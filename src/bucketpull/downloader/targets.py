@@ -48,7 +48,8 @@ class Target:
         """Whether the name still has this address."""
         self.is_away = self.was_good = self._is_out = False
         self.since = self.throttled_at = self._held_until = self._answered_at = -math.inf
-        self._throttles = 0
+        self.throttles = 0
+        """Refusals of what exceeds a limit since it last gave something."""
         self._throttled_since = -math.inf
         self.quiet_since = self.fruitless_since = -math.inf
         """Since when nothing has come of what is under way, where that is kept (see `hosts`)."""
@@ -105,11 +106,11 @@ class Target:
     def note_throttle(self, now: float, reason: Reason | None) -> None:
         """Note whether an answer refused what exceeds a limit. A limit lets some through: where nothing comes for seconds, all is refused."""
         if reason is None:
-            self._throttles, self._is_out = 0, False
+            self.throttles, self._is_out = 0, False
         elif reason is Reason.THROTTLED:
-            self._throttled_since = self._throttled_since if self._throttles else now
-            self._throttles += 1
-            self._is_out = self._throttles >= SUSPECT and now - self._throttled_since >= THROTTLED_SECONDS
+            self._throttled_since = self._throttled_since if self.throttles else now
+            self.throttles += 1
+            self._is_out = self.throttles >= SUSPECT and now - self._throttled_since >= THROTTLED_SECONDS
 
     def read(self, reason: Reason | None) -> Reason | None:
         """Tell what an answer says of this target. Servers refuse alike, with 429 or 503, what exceeds a limit and all while they are out."""
