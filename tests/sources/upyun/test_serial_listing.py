@@ -143,6 +143,24 @@ def test_entries_that_two_neighbouring_pages_give_are_taken_once(overlap):
     )  # each page before once more, for a hundred entries at a time
 
 
+def test_entries_that_two_pages_give_are_taken_once_though_the_first_is_shorter_when_it_is_asked_for_again():
+    asked_before = set()
+
+    def page_of(asked):
+        first = numbered(asked)
+        count = 50 if asked in asked_before else 200
+        asked_before.add(asked)
+        count += 15 if first and count == 200 else 0
+        begin = max(0, first - (15 if count > 200 else 0))
+        end = min(1000, begin + count)
+        return names(begin, end - begin), f"c{end}" if end < 1000 else None
+
+    world = listed(page_of)
+
+    assert world.failed == []
+    assert sorted(world.objects) == [f"d/{name}".encode() for name in names(0, 1000)]
+
+
 def test_entries_that_only_lie_before_the_end_of_the_page_before_are_not_lost():
     """Pages in order of names, but not one behind the other: the second begins among the names of the first."""
     pages = [["a", "c", "e", "m"], ["d", "n", "o", "p"], ["q", "r"]]

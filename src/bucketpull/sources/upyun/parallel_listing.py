@@ -50,6 +50,7 @@ from bucketpull.sources.upyun.stages import (
 
 _SERIAL_PAGES = 3  # a directory of fewer costs no request more than it has pages; splitting one costs four
 _FEWEST_ENTRIES = 50  # a page of fewer is not worth a probe
+_HELD_PAGES = 20  # for so many pages at most an entry is looked for that a page had before
 
 
 def is_worth_a_probe(stage: Stage) -> bool:
@@ -81,10 +82,24 @@ def go_on(page: Answered) -> Page:
     if stage.kind in {"check", "fill"}:
         return _filled(page, stage)
     if stage.kind == "held":
-        given = set(page.rows())
-        new = [entry for entry in stage.held if entry[0] not in given]
-        return released(page.position, new, len(stage.held) - len(new))
+        return _released(page, stage)
     return _ranged(page, stage)
+
+
+def _released(page: Answered, stage: Stage) -> Page:
+    """Give out the entries held back that the page asked for again does not have; it may end before where it ended at first."""
+    given, cursor = set(page.rows()), page.listing.cursor
+    new = [entry for entry in stage.held if entry[0] not in given]
+    ends = stage.pages < _HELD_PAGES and page.ordered and cursor
+    behind = tuple(entry for entry in new if entry[0] > page.last) if ends else ()
+    found = released(
+        page.position, [entry for entry in new if entry not in behind], len(stage.held) - len(new)
+    )
+    if behind and cursor:
+        position, tag = page.position, page.position.cursor[1:].partition(":")[0]
+        following = Stage("held", pages=stage.pages + 1, held=behind)
+        found.following.append(position_at(position.directory, tagged(tag, cursor), following))
+    return found
 
 
 def retreat(position: Position, keys: RowKeys, error: AnswerError) -> Page | None:
