@@ -147,7 +147,7 @@ def test_a_source_that_nobody_can_reach_is_told_with_its_reason_and_a_remedy(use
         process.communicate()
 
     assert "no connection (connect, " in told
-    assert told.endswith("; check the network and the firewall\n")
+    assert told.endswith("; check the network, the firewall, and the proxy if there is one\n")
 
 
 def test_secrets_are_never_in_the_output(user, bucket):

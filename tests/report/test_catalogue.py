@@ -48,7 +48,8 @@ def test_what_is_said_inside_of_a_message_is_said_in_chinese_too():
     )
 
     assert (
-        said == "已有 20 秒没有任何进展：无法建立连接（connect，7 次；请求的是 http://h:1）；检查网络和防火墙"
+        said
+        == "已有 20 秒没有任何进展：无法建立连接（connect，7 次；请求的是 http://h:1）；检查网络、防火墙和代理（如有）"
     )
 
 

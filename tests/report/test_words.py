@@ -77,7 +77,7 @@ def test_what_to_do_about_a_running_job_is_not_to_have_it_tried_again():
     assert (
         remedies[Reason.RESET] == "it is tried again; if that lasts, check the source and the network between"
     )
-    assert remedies[Reason.CONNECT] == "check the network and the firewall"
+    assert remedies[Reason.CONNECT] == "check the network, the firewall, and the proxy if there is one"
     assert remedies[Reason.TIMEOUT] == "lower --concurrency if there are many"
 
 

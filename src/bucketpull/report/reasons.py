@@ -23,7 +23,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.BANNED: Explanation(
         "the source blocks this address for a while", "wait, then lower --rate or --concurrency"
     ),
-    Reason.CONNECT: Explanation("no connection", "check the network and the firewall, then retry"),
+    Reason.CONNECT: Explanation(
+        "no connection", "check the network, the firewall, and the proxy if there is one, then retry"
+    ),
     Reason.DNS: Explanation("the host name could not be resolved", "check the resolver, then retry"),
     Reason.TLS: Explanation(
         "no secure connection",
