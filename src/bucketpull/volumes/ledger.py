@@ -381,19 +381,24 @@ def growths_of(
     stored: Iterable[Iterable[Record]], former: Iterable[Iterable[Record]]
 ) -> Iterator[tuple[int, int]]:
     """Give by how many objects and bytes each of some blocks lets the totals grow; what it replaces, in one before it too, counts no more."""
-    earlier: dict[tuple[bytes, bytes], int] = {}
+    earlier: _Lengths = {}
     for records, older in zip(stored, former, strict=True):
-        new, old = _lengths_of(records), _lengths_of(older)
-        replaced = {key: old[key] for key in new.keys() & old.keys()}
-        replaced |= {key: earlier[key] for key in new.keys() & earlier.keys()}
-        yield len(new) - len(replaced), sum(new.values()) - sum(replaced.values())
-        earlier |= new
+        old, objects, size = _lengths_of(older), 0, 0
+        for directory, lengths in _lengths_of(records).items():
+            known = old.get(directory, {}), earlier.get(directory, {})
+            replaced = {name: each[name] for each in known for name in lengths.keys() & each.keys()}
+            objects += len(lengths) - len(replaced)
+            size += sum(lengths.values()) - sum(replaced.values())
+            earlier.setdefault(directory, {}).update(lengths)
+        yield objects, size
 
 
-def _lengths_of(records: Iterable[Record]) -> dict[tuple[bytes, bytes], int]:
-    """Return the bytes of each object, by directory and name."""
-    return {
-        (record.directory, name): length
-        for record in records
-        for name, length in zip(record.names, record.lengths, strict=True)
-    }
+_Lengths = dict[bytes, dict[bytes, int]]
+
+
+def _lengths_of(records: Iterable[Record]) -> _Lengths:
+    """Return the bytes of each object by name, by directory: names have their hashes already, pairs of both would be hashed anew."""
+    found: _Lengths = {}
+    for record in records:
+        found.setdefault(record.directory, {}).update(zip(record.names, record.lengths, strict=True))
+    return found
