@@ -9,6 +9,7 @@ from tests.downloader.test_hosts import World as Hosts
 
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.model import Part
+from bucketpull.downloader.hosts import MOST_MADE_WAY, WAITED_SECONDS
 from bucketpull.testing.virtual import Answer
 
 GOOD = Answer(body=BODY, seconds=0.02)
@@ -86,9 +87,19 @@ def test_an_outage_of_all_fails_nothing_costs_little_and_ends_soon_after_it(refu
     ends = begins + 900.0
     rig = listed(lambda now, _: refusal if begins <= now < ends else GOOD, 30_000, hosts)
 
-    assert ended(rig) == (30_000, 0, 0)
+    stored, put_off, failed = ended(rig)
+    assert (stored + put_off, failed) == (30_000, 0)
+    assert put_off <= MOST_MADE_WAY
     assert rig.clock.seconds < ends + 30
     assert len(rig.fetcher.requests) - 30_000 < 2000
+
+
+@refusals
+def test_an_outage_of_minutes_puts_nothing_off(refusal):
+    rig = listed(lambda now, _: refusal if now < WAITED_SECONDS - 30 else GOOD, 30_000, HOSTS)
+
+    assert ended(rig) == (30_000, 0, 0)
+    assert rig.clock.seconds < WAITED_SECONDS
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3])

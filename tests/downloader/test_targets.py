@@ -229,7 +229,7 @@ def test_an_address_that_its_name_no_longer_has_is_not_told_as_back():
     targets = Targets(("edge://a",), Limiter())
     targets.resolved("edge://a", ADDRESSES)
     dead = targets.all[1]
-    dead.leave(10.0, "connect: refused")
+    dead.leave(10.0, Reason.CONNECT, "refused")
     targets.resolved("edge://a", ADDRESSES[1:])
 
     assert list(targets.away(20.0)) == [dead.label]

@@ -24,6 +24,9 @@ WELL_SECONDS: Final = 60.0  # so long ago another host answered, and it is not t
 UNHEARD_SECONDS: Final = 8.0
 GIVEN_UP_SECONDS: Final = 60.0  # in the last pass objects are asked for even so, as long as that
 AT_ONCE: Final = 8  # requests to a host from which nothing comes, while nothing comes from any
+# An outage of all hosts is waited for so long, and then too, but for so many objects a process: others may be behind them.
+WAITED_SECONDS: Final = 600.0
+MOST_MADE_WAY: Final = 4096
 _UNLIMITED: Final = 1 << 20
 
 
@@ -56,6 +59,8 @@ class Hosts:
     def __init__(self) -> None:
         self._hosts: dict[str, Host] = {}
         self._well = self._other_well = ("", -math.inf)
+        self._fruitful_at = math.inf  # when something came last, or the first request began
+        self._made_way = 0
         self._names: set[str] = set()
 
     def choose(self, url: str, now: float) -> Target:
@@ -70,19 +75,25 @@ class Hosts:
         latest = max(host.targets.listed(), key=lambda target: target.since)
         if is_last and now - latest.since < GIVEN_UP_SECONDS:
             return None
-        return Reason.CONNECT, f"{latest.label} is left alone: {latest.why}"
+        assert latest.reason is not None
+        return latest.reason, f"{latest.label} is left alone: {latest.detail}"
 
-    def is_fruitless(self, url: str, now: float, is_tried: bool) -> bool:
-        """Tell whether an object makes way for those of other hosts, while nothing comes from any: a host may be dead, and others not.
+    def looks_further(self, now: float) -> bool:
+        """Tell whether nothing came from any host for so long that those of objects further on are looked for."""
+        return now - self._fruitful_at >= WAITED_SECONDS and self._made_way < MOST_MADE_WAY
 
-        `is_tried`: it was asked for, and there are some that were not. What gave something lately is waited for.
+    def makes_way(self, url: str, now: float, is_tried: bool) -> bool:
+        """Tell whether an object makes way for those of other hosts, while nothing comes from any: these may be dead, and others not.
+
+        `is_tried`: it was asked for, and there are some that were not.
         """
+        if not self.looks_further(now):
+            return False
         listed = self._host(url).targets.listed()
-        for target in listed:
-            if target.was_good and not (target.is_away and now - target.since >= GIVEN_UP_SECONDS):
-                return False
         asked = sum(target.limiter.in_flight for target in listed)
-        return is_tried or (asked >= AT_ONCE and all(target.is_away for target in listed))
+        makes_way = is_tried or (asked >= AT_ONCE and all(target.is_away for target in listed))
+        self._made_way += makes_way
+        return makes_way
 
     def _host(self, url: str) -> Host:
         site = url[: url.find("/", 8)]
@@ -96,6 +107,7 @@ class Hosts:
     def start(self, url: str, now: float) -> Target:
         """Count a request that starts; return where it goes."""
         host = self._host(url)
+        self._fruitful_at = min(self._fruitful_at, now)
         host.requests += 1
         if host.requests >= RESOLVED_FROM and now - host.resolved_at >= RESOLVE_SECONDS:
             self._names.add(host.site)
@@ -128,6 +140,7 @@ class Hosts:
         return host is not None and host.targets.is_plural
 
     def _note_well(self, site: str, now: float) -> None:
+        self._fruitful_at, self._made_way = now, 0
         if self._well[0] != site:
             self._other_well = self._well
         self._well = (site, now)
@@ -154,7 +167,7 @@ class Hosts:
         host = self._hosts.get(site)
         if host is not None and not host.targets.is_plural:
             host.targets.forgive()
-            host.targets.all[0].why = ""
+            host.targets.all[0].reason = None
 
     def forgive(self) -> None:
         """Use all as before."""

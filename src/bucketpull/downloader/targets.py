@@ -37,7 +37,7 @@ SILENT_TRIPS = 8.0  # a target is silent if it has not answered in so many times
 class Target:
     """One URL of an endpoint, at one address of its name ("" leaves the address to the fetcher).
 
-    `is_away` says that it is left alone, `since` when (monotonic seconds) and `why`, which stays until it gives something again.
+    `is_away` says that it is left alone, `since` when (monotonic seconds), `reason` and `detail` why; they stay until it gives something again.
     """
 
     def __init__(self, site: str, address: str, limiter: Limiter) -> None:
@@ -55,7 +55,8 @@ class Target:
         """Since when nothing has come of what is under way, where that is kept (see `hosts`)."""
         self.share = 0.0
         """Which part of the latest requests went here."""
-        self.why = ""
+        self.reason: Reason | None = None
+        self.detail = ""
         self._least = self._former_least = math.inf
         self._least_ends = -math.inf
         self._misses = self._refusals = self._trials = 0
@@ -130,10 +131,12 @@ class Target:
             self.throttled_at = now
         elif reason is None:
             self.forgive()
-            self.was_good, self.why = True, ""
+            self.was_good, self.reason = True, None
             self._note_least(now, seconds)
-        if self.is_away or self._misses >= SUSPECT or self._refusals >= SUSPECT_ANSWERS:
-            self.leave(now, f"{reason}: {detail}")
+        if reason is not None and (
+            self.is_away or self._misses >= SUSPECT or self._refusals >= SUSPECT_ANSWERS
+        ):
+            self.leave(now, reason, detail)
 
     def _note_least(self, now: float, seconds: float) -> None:
         if now >= self._least_ends:
@@ -141,13 +144,14 @@ class Target:
         elif seconds < self._least:
             self._least = seconds
 
-    def leave(self, now: float, why: str) -> None:
+    def leave(self, now: float, reason: Reason, detail: str) -> None:
         """Leave it alone for a while: longer each time."""
         if not self.is_away:
             self.is_away, self.since, self._trials = True, now, 0
-        if not self.why:
+        if self.reason is None:
             self.fruitless_since = now
-        self._held_until, self.why = now + trial_seconds(self._trials), why[:200]
+        self._held_until = now + trial_seconds(self._trials)
+        self.reason, self.detail = reason, detail[:200]
         self._trials += 1
 
     def forgive(self) -> None:
@@ -279,7 +283,7 @@ class Targets:
             if seconds >= max(SILENT_SECONDS, SILENT_TRIPS * min(trips, default=math.inf)) and self.has_other(
                 target
             ):
-                target.leave(now, f"{Reason.TIMEOUT}: no answer for {seconds:.0f} s")
+                target.leave(now, Reason.TIMEOUT, f"no answer for {seconds:.0f} s")
                 left.append(target)
         return left
 
@@ -289,9 +293,9 @@ class Targets:
         One that is tried again with all others, or that its name no longer has, is told of until it gives something.
         """
         return {
-            target.label: target.why
+            target.label: f"{target.reason}: {target.detail}"
             for target in self.all
-            if target.why
+            if target.reason is not None
             and (target.is_listed or target.address)
             and now - target.fruitless_since >= 1.0
             and (target.was_good or ":" not in target.address)

@@ -218,7 +218,7 @@ class Transfers:
             trouble = hosts.trouble(url, self._now, is_last)
         else:
             is_tried = transfer.target.site != "" and self.volumes.unstarted() > 0
-            trouble = endpoint.trouble if hosts.is_fruitless(url, self._now, is_tried) else None
+            trouble = endpoint.trouble if hosts.makes_way(url, self._now, is_tried) else None
         if trouble is None:
             return False
         self._remedies.hostless(transfer, *trouble)

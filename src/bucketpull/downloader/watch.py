@@ -77,8 +77,7 @@ class Watch:
             self._abandon(target)
 
     def _abandon(self, target: Target) -> None:
-        detail = target.why.removeprefix(f"{Reason.TIMEOUT}: ")  # the reason is told with it once more
-        self._fetcher.abandon(target.site, Reason.TIMEOUT, detail, target.address)
+        self._fetcher.abandon(target.site, Reason.TIMEOUT, target.detail, target.address)
 
     def _look_at_hosts(self, hosts: Hosts, usual_seconds: float, now: float) -> None:
         for site in hosts.unresolved(now):
@@ -86,7 +85,7 @@ class Watch:
         for target, seconds in hosts.silent(now, usual_seconds):
             _, waiting = self._fetcher.waits(target.site, target.address)
             if waiting:
-                target.leave(now, f"{Reason.TIMEOUT}: no answer for {seconds:.0f} s")
+                target.leave(now, Reason.TIMEOUT, f"no answer for {seconds:.0f} s")
                 self._abandon(target)
 
     def pace(self, told: Paces) -> None:
