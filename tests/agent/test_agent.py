@@ -440,6 +440,24 @@ def test_a_ledger_that_cannot_grow_is_tried_again_for_some_seconds(patience):
         assert [receipt.stored for receipt in harness.receipts()] == [8]
 
 
+@pytest.mark.parametrize("is_last_resort", [True, False])
+def test_what_is_larger_than_each_volume_fails_where_no_other_machine_may_have_room(is_last_resort):
+    harness = Harness(MemoryVolume("v1"), MemoryVolume("v2"), is_last_resort=is_last_resort)
+    huge = part(b"huge", size=1 << 41)
+    harness.give(batch(7, part(b"a", b"b"), huge))
+    (tell,) = harness.assignments()
+    harness.store(tell)
+
+    (receipt,) = harness.receipts()
+    assert receipt.stored == 2
+    if is_last_resort:
+        (failure,) = receipt.failures
+        assert (failure.name, failure.reason, receipt.returned) == (b"huge", Reason.UNSTORABLE, None)
+        assert failure.detail == "it has more bytes than the largest volume (1,099,511,627,776)"
+    else:
+        assert (receipt.failures, decode_parts(receipt.returned.body)) == ([], [huge])
+
+
 def test_a_full_disk_is_probed_and_used_again():
     harness = Harness()
     harness.give(batch(7))

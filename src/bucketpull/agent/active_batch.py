@@ -99,6 +99,10 @@ class ActiveBatch:
         """Note objects that were not tried, for lack of room or time."""
         self._returned += parts
 
+    def fail(self, failures: Iterable[Failure]) -> None:
+        """Note objects that cannot be stored."""
+        self._receipt.failures += failures
+
     def is_due(self, now: float) -> bool:
         """Whether it is time to report what has ended, although the rest has not."""
         receipt = self._receipt
@@ -197,6 +201,18 @@ def parts_of(records: Iterable[Record]) -> list[Part]:
 def as_listed(parts: Iterable[Part], records: Iterable[Record]) -> list[Part]:
     """Return the objects of records as they stand in the listed parts: records know neither versions nor URLs."""
     return among(parts, ids_of(records))
+
+
+def by_size(parts: Iterable[Part], most: int) -> tuple[list[Part], list[Part]]:
+    """Return the objects of at most so many bytes, as listed, and those that are larger."""
+    small: list[Part] = []
+    large: list[Part] = []
+    for part in parts:
+        for found, is_large in ((small, False), (large, True)):
+            indexes = [index for index, size in enumerate(part.sizes) if (size > most) is is_large]
+            if indexes:
+                found.append(part.take(indexes))
+    return small, large
 
 
 def pieces(parts: list[Part]) -> list[list[Part]]:

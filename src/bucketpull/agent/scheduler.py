@@ -231,6 +231,11 @@ class Scheduler:
             return [(self.volumes.get(shares[0][0] or ""), parts)]
         return [(self.volumes.get(name or ""), piece) for name, piece in _pieces(shares, parts)]
 
+    def largest_bytes(self) -> int:
+        """Return how many bytes the largest volume has in all; 0 while that is not known of each."""
+        sizes = [volume.status.total_bytes for volume in self.volumes.values()]
+        return max(sizes, default=0) if all(sizes) else 0
+
     def tune(self) -> Tune:
         """Return one process's share of the limits."""
         parts = len(self.unstarted)

@@ -13,6 +13,7 @@ from bucketpull.agent.active_batch import (
     Settling,
     Task,
     as_listed,
+    by_size,
     outcome_of,
     parts_of,
     pieces,
@@ -96,13 +97,23 @@ class Tasks:
         """
         for volume, piece in self._scheduler.share_out(parts, preferred, self._now()):
             if volume is None:
-                batch.give_back(piece)
-                self._scheduler.hold_off(self._now() + FULL_SECONDS)
+                self._turn_away(batch, piece)
             else:
                 task = Task(next(self._ids), batch, piece, former)
                 self._take_up(task, volume)
                 batch.unsettled += 1
                 self._calls.run(self._intend(task, volume))
+
+    def _turn_away(self, batch: ActiveBatch, parts: list[Part]) -> None:
+        """Hand back what fits nowhere now; what never will fails."""
+        largest = self._scheduler.largest_bytes()
+        if self._parameters.is_last_resort and largest:
+            parts, oversized = by_size(parts, largest)
+            detail = f"it has more bytes than the largest volume ({largest:,})"
+            batch.fail(each for part in oversized for each in part.failures(Reason.UNSTORABLE, 0, detail))
+        if parts:
+            batch.give_back(parts)
+            self._scheduler.hold_off(self._now() + FULL_SECONDS)
 
     def take_over(
         self,

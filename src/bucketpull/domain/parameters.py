@@ -37,6 +37,7 @@ class AgentParameters(msgspec.Struct, frozen=True):
     `scans` says whether it lists as well. More than `deaths_per_process` deaths a process in ten seconds are a bug. A volume that has not answered for `hang_seconds` is given
     up for this session, if there are others. `packs` says that its processes pack objects. `adopts` says by what files of others are
     taken over: "md5", "date", or "" not at all; where `keeps_foreign`, those that are in the way of an object are put aside first.
+    `is_last_resort`: no other machine may have room for what is larger than each of its volumes, so that fails.
     """
 
     machine: str
@@ -55,6 +56,7 @@ class AgentParameters(msgspec.Struct, frozen=True):
     endpoints: tuple[EndpointSpec, ...] = ()
     adopts: str = ""
     keeps_foreign: bool = True
+    is_last_resort: bool = False
 
 
 class CoordinatorParameters(msgspec.Struct, frozen=True):

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
+import msgspec
+
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ExitCode, VolumeSick
 from bucketpull.journal.volume_numbers import KnownVolume
@@ -91,7 +93,10 @@ async def _sync(
     for event, text in warnings:
         job.monitor.note("warning", event, text)
     pool = ForkedPool(opening.fork_server, settings.process_count())
-    parameters = agent_parameters(settings, opening.journal.id, machine, opening.source.open().endpoints)
+    parameters = msgspec.structs.replace(
+        agent_parameters(settings, opening.journal.id, machine, opening.source.open().endpoints),
+        is_last_resort=True,
+    )
     worker = agent_shell(settings, parameters, opening.source, transport.inbox, pool, volumes)
     await job.run(worker, pool, open_view)
     code = job.conclude()
