@@ -230,11 +230,9 @@ class _Pruning:
     ) -> None:
         for group in groups(gone, _GROUP):
             self._show(volume, group)
-            if (
-                removes and journal is not None
-            ):  # before: what comes back as it was must not be taken for unchanged
-                journal.doubt_objects(each.record.id_at(each.place) for each in group)
             if removes:
+                if journal is not None:  # first: what comes back as it was is not taken for unchanged then
+                    journal.doubt_objects(each.record.id_at(each.place) for each in group)
                 volume.prune(
                     group, trash_until(time.time(), self._keep_seconds) if self._keep_seconds else ""
                 )

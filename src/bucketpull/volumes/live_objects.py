@@ -21,7 +21,7 @@ from bucketpull.volumes.reader import Location, VolumeReader
 from bucketpull.volumes.scratch import DIGEST_BYTES, Partitions, digest_of
 
 
-class Stored(msgspec.Struct, frozen=True, gc=False):
+class Stored(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One object that a volume holds: `size` and `mtime` as listed, `location` says where its bytes are."""
 
     directory: bytes
