@@ -54,7 +54,7 @@ def test_the_last_entry_of_each_object_counts_and_discarded_ones_do_not(
     volume.close()
     reader = open_reader(path)
     found = LiveObjects(reader, str(tmp_path_factory.mktemp("sorting")))
-    assert [(stored.name, stored.size) for stored in sorted(found.objects())] == sorted(expected.items())
+    assert sorted((stored.name, stored.size) for stored in found.objects()) == sorted(expected.items())
     assert found.count == len(expected)
     reader.close()
 

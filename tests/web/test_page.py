@@ -252,7 +252,7 @@ def test_why_an_object_failed_is_found_in_two_clicks_and_it_is_tried_again_with_
 
     assert "products/2023/a-0009.jpg" in failure
     assert "status 403 · <html><title>403 Forbidden</title> hotlink protection" in failure
-    assert "What to do: allow this machine or set UPYUN_TOKEN_SECRET" in failure
+    assert "What to do: grant the right to read it, or allow this machine" in failure
     assert served.panel.calls == [("retry", "forbidden")]
 
 

@@ -17,6 +17,7 @@ from bucketpull.domain.record import Record
 from bucketpull.volumes import beneath, os_errors, syscalls
 from bucketpull.volumes.beneath import OwnDirectory, open_root
 from bucketpull.volumes.ledger import Ledger
+from bucketpull.volumes.os_errors import Culprit
 
 HOME: Final = ".bucketpull"
 LEDGER: Final = "ledger"
@@ -271,6 +272,12 @@ def take_lock(entered: Entered, path: str) -> int:
         raise ConfigError(
             f"volume {path} ({entered.identity.id}) is in use by process {holder}; end it, or give another volume"
         ) from error
-    with suppress(OSError):  # on a full disk it is not told who has it
+    try:
         os.ftruncate(fd, os.pwrite(fd, b"%d\n" % os.getpid(), 0))
+    except OSError as error:
+        if (
+            os_errors.culprit(error, own=True) is not Culprit.FULL
+        ):  # where it is full, nobody is told who has it
+            os.close(fd)
+            raise
     return fd
