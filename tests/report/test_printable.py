@@ -12,12 +12,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bucketpull.domain.progress import Note
+from bucketpull.report import console
 from bucketpull.report.printable import PrintableStream, json_line, printable
 from bucketpull.report.reporters import LineReporter, QuietReporter
 from bucketpull.report.systemd import WorkerNotices
 from bucketpull.report.terminal import TerminalReporter
 from bucketpull.report.words import Words
-from bucketpull.wiring import output
 
 EVIL = "a\nwarning: forged\r\x1b]0;title\x07\x1b[2J\x9b31m\u202egpj.exe\u2066\u2028\x7f\x00b"
 OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn"}
@@ -91,9 +91,9 @@ def test_commands_say_and_tell_one_line_each(monkeypatch):
     monkeypatch.setattr("sys.stdout", written)
     monkeypatch.setattr("sys.stderr", written)
 
-    output.say(EVIL)
-    output.tell(EVIL)
-    output.tell_error(output.BucketpullError(EVIL))
+    console.say(EVIL)
+    console.tell(EVIL)
+    console.tell_error(console.BucketpullError(EVIL))
 
     assert written.getvalue().count("\n") == 3
     assert obeyed(written.getvalue().replace("\n", "")) == []
@@ -136,9 +136,9 @@ def test_lists_and_exports_are_printable_on_a_terminal_and_exact_in_a_pipe(monke
     stdout = Terminal(io.BytesIO(), write_through=True)
     monkeypatch.setattr("sys.stdout", stdout)
 
-    output.result_stream("keys").write(b"\x1b[31mred\n")
+    console.result_stream("keys").write(b"\x1b[31mred\n")
     stdout.is_one = False
-    output.result_stream("keys").write(b"\x1b[31mred\n")
+    console.result_stream("keys").write(b"\x1b[31mred\n")
 
     assert stdout.buffer.getvalue() == b"\\x1b[31mred\n\x1b[31mred\n"
 

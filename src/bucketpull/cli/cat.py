@@ -10,8 +10,8 @@ import click
 from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode
 from bucketpull.reading.bucket import Bucket
+from bucketpull.report.console import tell
 from bucketpull.wiring.journals import volumes_here
-from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_copies, opened_to_read
 

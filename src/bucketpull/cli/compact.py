@@ -8,6 +8,7 @@ import click
 from bucketpull.cli import options
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ExitCode
+from bucketpull.report.console import inform, say, tell
 from bucketpull.report.figures import size
 from bucketpull.report.printable import json_line
 from bucketpull.volumes import os_errors
@@ -15,7 +16,6 @@ from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.packs.compacting import Compaction, Waste, find_waste
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import open_volume
-from bucketpull.wiring.output import inform, say, tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_paths, opened_to_read
 

@@ -9,7 +9,7 @@ import msgspec
 from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.values import converted
-from bucketpull.wiring.output import say
+from bucketpull.report.console import say
 from bucketpull.wiring.settings import Settings
 
 Days = Annotated[float, msgspec.Meta(gt=0, le=3650, description="days, above 0, such as 14")]

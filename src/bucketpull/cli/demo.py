@@ -17,6 +17,7 @@ import msgspec
 from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.values import check_text
+from bucketpull.report.console import tell
 from bucketpull.web.api import JobView
 from bucketpull.web.server import Answer
 from bucketpull.wiring.configuration import resolve
@@ -24,7 +25,6 @@ from bucketpull.wiring.dashboard_access import address_of, view_opener
 from bucketpull.wiring.file_checks import check_folder
 from bucketpull.wiring.job import View
 from bucketpull.wiring.local_job import run_sync
-from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 from upyun_simulator import Simulator
 

@@ -10,13 +10,13 @@ from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import Part, key_of
 from bucketpull.journal.database import exists
 from bucketpull.journal.journal_reader import JournalReader
+from bucketpull.report.console import inform, say, tell
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line
 from bucketpull.volumes.identity import identify
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.scratch import DIGEST_BYTES, Partitions, digest_of, scratch_folder
 from bucketpull.wiring.job import check_job
-from bucketpull.wiring.output import inform, say, tell
 from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import list_all

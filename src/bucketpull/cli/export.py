@@ -19,13 +19,13 @@ from bucketpull.domain.keys import urls_of
 from bucketpull.domain.model import VolumeState, key_of, show
 from bucketpull.journal.job_settings import OPTION
 from bucketpull.journal.volume_numbers import KnownVolume
+from bucketpull.report.console import result_stream, tell
 from bucketpull.report.list_forms import FORMS, Columns, Form, NginxMap, csv_rows, spreadsheet_safe
 from bucketpull.report.list_output import StreamOutput, open_output
 from bucketpull.report.output_files import replacing
 from bucketpull.volumes.live_objects import Stored
 from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.ledgers import Ledgers, ledgers
-from bucketpull.wiring.output import result_stream, tell
 
 NGINX: Final = "nginx-map"
 NAMES: Final = [*(name for name in FORMS if name not in {"csv", "csv-safe", "jsonl"}), NGINX]

@@ -12,13 +12,13 @@ from bucketpull.cli import options
 from bucketpull.cli.translation import wrapped
 from bucketpull.domain.errors import ExitCode, Reason
 from bucketpull.domain.model import Failure, key_of, show
+from bucketpull.report.console import say, tell, words
 from bucketpull.report.figures import count
 from bucketpull.report.printable import columns, fitted, json_line, label, printable
 from bucketpull.report.reasons import explain
 from bucketpull.web.api import MOST_FAILED
 from bucketpull.wiring.coordinator_client import broker_client
 from bucketpull.wiring.journals import journal_to_read
-from bucketpull.wiring.output import say, tell, words
 from bucketpull.wiring.settings import Settings
 
 

@@ -3,7 +3,7 @@
 import click
 
 from bucketpull.domain.errors import ExitCode
-from bucketpull.wiring.output import words
+from bucketpull.report.console import words
 
 MEANINGS = {
     ExitCode.COMPLETE: "complete: every listed object is stored, skipped (in place already) or vanished at the source",

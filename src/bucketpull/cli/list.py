@@ -17,6 +17,7 @@ from bucketpull.domain.keys import urls_of
 from bucketpull.domain.model import Part, Position, show
 from bucketpull.downloader.walk import ListingWalk
 from bucketpull.fetch.loop import FetchLoop
+from bucketpull.report.console import News, result_stream, tell
 from bucketpull.report.figures import count
 from bucketpull.report.list_forms import FORMS, Columns
 from bucketpull.report.list_output import (
@@ -30,7 +31,6 @@ from bucketpull.report.list_output import (
 )
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.trusted_path import make_folder
-from bucketpull.wiring.output import News, result_stream, tell
 from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Patience, SourceClient, reach, turn

@@ -14,9 +14,9 @@ import click
 
 from bucketpull import __version__
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, TransportError
+from bucketpull.report.standard_streams import ReaderGone, open_streams
 from bucketpull.report.words import language_of
 from bucketpull.wiring.descriptors import raise_limit
-from bucketpull.wiring.streams import ReaderGone, open_streams
 
 # The order is that of `--help`: the job, then looking at it, then its disks, then trying things out.
 COMMANDS = {
@@ -222,7 +222,7 @@ def _finish(code: int) -> int:
 
 
 def _told(error: BucketpullError) -> int:
-    from bucketpull.wiring.output import tell_error
+    from bucketpull.report.console import tell_error
 
     tell_error(error)
     return error.exit_code

@@ -35,11 +35,11 @@ from bucketpull.domain.packing import Packing
 from bucketpull.domain.values import parse_reserve
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Fetcher
+from bucketpull.report.console import say_on, tell, words
 from bucketpull.report.plan_output import Plan, Speed, plan_dict, plan_lines
 from bucketpull.report.printable import json_line
 from bucketpull.volumes.identity import identify
 from bucketpull.volumes.reader import open_reader
-from bucketpull.wiring.output import say_on, tell, words
 from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Patience, SourceClient, reach, wanted_of

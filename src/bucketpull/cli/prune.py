@@ -25,6 +25,7 @@ from bucketpull.domain.model import Extent, show
 from bucketpull.domain.values import parse_age, shown_value
 from bucketpull.downloader.walk import ListingWalk
 from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.report.console import say, tell
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line, printable
 from bucketpull.volumes.live_objects import LiveObjects
@@ -34,7 +35,6 @@ from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.trash import trash_until
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write, with_configuration
-from bucketpull.wiring.output import say, tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import list_all
 from bucketpull.wiring.volume_opening import check_paths, opened_to_read

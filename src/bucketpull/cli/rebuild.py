@@ -19,6 +19,7 @@ from bucketpull.journal.database import LOCK, MARKER, Lock, check_ours
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import FILE
 from bucketpull.journal.volume_numbers import KnownVolume
+from bucketpull.report.console import inform, say_on, tell
 from bucketpull.report.printable import json_line
 from bucketpull.trusted_path import make_private_folder
 from bucketpull.volumes.identity import Owner
@@ -28,7 +29,6 @@ from bucketpull.volumes.removal import PRUNING, keys_of
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.file_checks import check_folder, refuse_foreign_link
 from bucketpull.wiring.journals import job_folder
-from bucketpull.wiring.output import inform, say_on, tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_paths, name_of, opened_to_read, owner_by
 

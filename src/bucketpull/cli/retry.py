@@ -7,10 +7,10 @@ import click
 from bucketpull.cli import options
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ExitCode, Reason
+from bucketpull.report.console import inform, say_on
 from bucketpull.report.printable import json_line
 from bucketpull.wiring.coordinator_client import client_if_running
 from bucketpull.wiring.journals import journal_to_write
-from bucketpull.wiring.output import inform, say_on
 
 
 @click.command()

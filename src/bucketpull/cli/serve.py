@@ -14,11 +14,11 @@ import click
 from bucketpull.cli import options
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.report.console import tell
 from bucketpull.report.output_files import append
 from bucketpull.web.guard import is_loopback
 from bucketpull.wiring.dashboard_access import address_of
 from bucketpull.wiring.journals import volumes_here
-from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_copies
 

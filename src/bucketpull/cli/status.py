@@ -13,13 +13,13 @@ from bucketpull.domain.model import show
 from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.directories import Balance
 from bucketpull.journal.journal_reader import JournalReader
+from bucketpull.report.console import say, tell_error, words
 from bucketpull.report.document import snapshot_dict
 from bucketpull.report.printable import columns, fitted, json_line, label, printable
 from bucketpull.report.summary import status_lines
 from bucketpull.wiring.coordinator_client import broker_client
 from bucketpull.wiring.job_status import JobStatus, job_status
 from bucketpull.wiring.journals import job_folder, journal_to_read
-from bucketpull.wiring.output import say, tell_error, words
 from bucketpull.wiring.settings import Settings
 
 

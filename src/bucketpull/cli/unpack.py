@@ -15,6 +15,7 @@ from bucketpull.domain.errors import ConfigError, ExitCode, Reason, VolumeError,
 from bucketpull.domain.model import Part, key_of, show
 from bucketpull.domain.record import Block, Record, Written
 from bucketpull.reading.readable_volumes import ReadableVolume
+from bucketpull.report.console import tell
 from bucketpull.report.figures import size
 from bucketpull.trusted_path import make_folder
 from bucketpull.volumes import os_errors
@@ -26,7 +27,6 @@ from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.file_checks import refuse_foreign_link
-from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_around, opened_to_read, volume_around
 

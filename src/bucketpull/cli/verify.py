@@ -17,6 +17,7 @@ from bucketpull.domain.model import Part, VolumeState
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
+from bucketpull.report.console import News, say_on, tell, words
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line, label
 from bucketpull.volumes.live_objects import LiveObjects
@@ -28,7 +29,6 @@ from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.damaged_ledgers import Healed, count_known, damaged_ledgers, heal
 from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write, with_configuration
 from bucketpull.wiring.local_job import run_sync
-from bucketpull.wiring.output import News, say_on, tell, words
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_copies, check_given, check_paths, opened_to_read
 

@@ -14,13 +14,13 @@ from bucketpull.domain.model import VolumeState
 from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
+from bucketpull.report.console import inform, say, tell, words
 from bucketpull.report.document import volume_dict
 from bucketpull.report.printable import json_line
 from bucketpull.report.summary import volume_lines
 from bucketpull.wiring.coordinator_client import broker_client, client_if_running
 from bucketpull.wiring.job_status import job_status
 from bucketpull.wiring.journals import job_folder, journal_to_read, journal_to_write
-from bucketpull.wiring.output import inform, say, tell, words
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_copy_of, check_paths, open_one, owner_by
 

@@ -14,7 +14,7 @@ from bucketpull.report.figures import time_stamp
 from bucketpull.report.nonblocking_stream import NonblockingStream
 from bucketpull.report.printable import json_line, printable
 from bucketpull.report.summary import progress_line, summary_lines
-from bucketpull.report.words import Words, language_of
+from bucketpull.report.words import Words, shown_language
 
 EVENT_SECONDS = 1.0
 LINE_SECONDS = 10.0
@@ -178,13 +178,3 @@ def open_reporter(
 
 def _nonblocking(stream: TextIO, missed: Callable[[int], str]) -> TextIO:
     return cast("TextIO", NonblockingStream(stream, missed))
-
-
-def shown_language(environ: Mapping[str, str], stream: TextIO) -> str:
-    """Return the locale's language, "en" or "zh", if the stream can encode it."""
-    language = language_of(environ)
-    try:
-        "中".encode(stream.encoding or "utf-8")
-    except (UnicodeEncodeError, LookupError):
-        return "en"
-    return language

@@ -11,7 +11,7 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
-from typing import Final
+from typing import Final, TextIO
 
 from bucketpull.domain.counting import one
 from bucketpull.report import figures
@@ -232,6 +232,16 @@ def language_of(environ: Mapping[str, str]) -> str:
     """Return "zh" if the locale is Chinese and can show it (UTF-8, GBK, GB18030 or unsaid), else "en"."""
     locale = environ.get("LC_ALL") or environ.get("LC_MESSAGES") or environ.get("LANG") or ""
     return "zh" if locale.lower().startswith("zh") else "en"
+
+
+def shown_language(environ: Mapping[str, str], stream: TextIO) -> str:
+    """Return the locale's language, "en" or "zh", if the stream can encode it."""
+    language = language_of(environ)
+    try:
+        "中".encode(stream.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return "en"
+    return language
 
 
 @cache

@@ -16,6 +16,7 @@ from bucketpull.domain.messages import Pulse, Welcome
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.selection import Selection
 from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.report.console import tell, words_for_file
 from bucketpull.report.events import STOPPING, BrokerEvents, WorkerLines, answered, joined, left
 from bucketpull.report.systemd import WorkerNotices
 from bucketpull.sources.registry import pack, unpack
@@ -45,7 +46,6 @@ from bucketpull.wiring.job import (
 from bucketpull.wiring.job_key_file import check_coordinator_key, coordinator_key, worker_key
 from bucketpull.wiring.ledger_answers import LedgerAnswers
 from bucketpull.wiring.notifier import Notifier
-from bucketpull.wiring.output import tell, words_for_file
 from bucketpull.wiring.selected_source import selection_digest
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.system_clock import SystemClock

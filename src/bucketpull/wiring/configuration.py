@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple, get_type_hints
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.limits import parse_bandwidth
 from bucketpull.domain.values import check_text, converted, parse_reserve, shown_value
+from bucketpull.report.console import tell
 from bucketpull.sources.registry import options_by_name, settings_of
 from bucketpull.wiring.file_checks import read_settings_file, warn_of_owner, warn_of_writers
-from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings, secret_options
 
 PREFIX: Final = "BUCKETPULL_"

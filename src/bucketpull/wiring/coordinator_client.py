@@ -13,9 +13,9 @@ import msgspec
 
 from bucketpull import __version__
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, JournalError, TransportError
+from bucketpull.report.console import inform
 from bucketpull.web import control_socket
 from bucketpull.wiring.journals import existing_folder
-from bucketpull.wiring.output import inform
 from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.selection import EVERYTHING
 from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.report.console import tell
 from bucketpull.volumes.ledger import Damage
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.reader import VolumeReader
@@ -19,7 +20,6 @@ from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.journals import journal_to_read, journal_to_write
 from bucketpull.wiring.local_job import run_sync
-from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_owners, opened_to_read, with_known
 

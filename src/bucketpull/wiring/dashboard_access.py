@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import shown_value
+from bucketpull.report.console import tell
 from bucketpull.wiring.file_checks import warn_of_owner
-from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Final
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import shown_value
+from bucketpull.report.console import tell
 from bucketpull.trusted_path import foreign_link
 from bucketpull.volumes.identity import HOME
-from bucketpull.wiring.output import tell
 
 # A full disk is the job's to wait for; descriptors are this process's own.
 _MOST_BYTES: Final = 16 << 20

@@ -30,6 +30,7 @@ from bucketpull.journal.database import check_ours
 from bucketpull.journal.job_settings import OPTION, PRICE, RESERVE
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Inbox, Transport
+from bucketpull.report.console import tell
 from bucketpull.report.document import exit_code_of, summary_dict
 from bucketpull.report.events import STOPPING
 from bucketpull.report.nonblocking_stream import flush_all
@@ -50,7 +51,6 @@ from bucketpull.wiring.job_limits import Bandwidth, budget_of
 from bucketpull.wiring.job_status import absent_volumes
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.notifier import Notifier
-from bucketpull.wiring.output import tell
 from bucketpull.wiring.remote_control import JobControl
 from bucketpull.wiring.selected_source import order_of, selected, selection_of
 from bucketpull.wiring.settings import Settings

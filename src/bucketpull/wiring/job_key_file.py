@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.report.console import tell
 from bucketpull.transport.job_key import JobKey, Key, new_key, read_key
 from bucketpull.wiring.file_checks import warn_of_owner
-from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 
 FILE: Final = "job-key"

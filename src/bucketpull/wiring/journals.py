@@ -17,9 +17,9 @@ from bucketpull.journal.database import check_ours, exists
 from bucketpull.journal.job_settings import OPTION
 from bucketpull.journal.journal_reader import JobRecord, JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.report.console import tell
 from bucketpull.volumes.identity import identify
 from bucketpull.wiring.file_checks import refuse_foreign_link
-from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings, jobs_folder
 
 T = TypeVar("T")

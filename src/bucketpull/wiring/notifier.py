@@ -16,11 +16,11 @@ from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, SourceRefused
 from bucketpull.domain.progress import Snapshot
 from bucketpull.ports import Reporter
+from bucketpull.report.console import heard_by, tell, words_for_file
 from bucketpull.report.document import summary_dict
 from bucketpull.report.reasons import explain
 from bucketpull.sources.registry import credentials_of
 from bucketpull.wiring.file_checks import check_file
-from bucketpull.wiring.output import heard_by, tell, words_for_file
 from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from bucketpull.journal.job_settings import REMEMBERED
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
+from bucketpull.report.console import tell
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.beneath import VOLUME_MARK
@@ -29,7 +30,6 @@ from bucketpull.volumes.os_errors import volume_error
 from bucketpull.volumes.reader import VolumeReader, open_reader
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.file_checks import check_folder, is_inside, refuse_foreign_link
-from bucketpull.wiring.output import tell
 from bucketpull.wiring.settings import Settings
 
 SILENT_SECONDS: Final = 10.0

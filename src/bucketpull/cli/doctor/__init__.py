@@ -20,9 +20,9 @@ from bucketpull.cli.doctor.machine import (
 )
 from bucketpull.cli.doctor.source_checks import SourceChecks, check_broker
 from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.report.console import say_on, words
 from bucketpull.report.printable import json_line, label
 from bucketpull.wiring.journals import job_folder
-from bucketpull.wiring.output import say_on, words
 from bucketpull.wiring.settings import Settings, jobs_folder
 
 

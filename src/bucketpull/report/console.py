@@ -14,9 +14,8 @@ from bucketpull.domain.errors import BucketpullError, SourceRefused
 from bucketpull.report.figures import time_stamp
 from bucketpull.report.printable import PrintableStream, printable
 from bucketpull.report.reasons import explain
-from bucketpull.report.reporters import shown_language
-from bucketpull.report.words import Words, language_of
-from bucketpull.wiring.streams import OutputFailed, ReaderGone
+from bucketpull.report.standard_streams import OutputFailed, ReaderGone
+from bucketpull.report.words import Words, language_of, shown_language
 
 _listener: Callable[[str, str], None] | None = None
 

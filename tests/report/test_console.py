@@ -3,7 +3,7 @@
 import io
 import re
 
-from bucketpull.wiring.output import _write, tell
+from bucketpull.report.console import _write, tell
 
 
 def test_what_a_terminal_would_obey_is_escaped_at_the_last_step():
