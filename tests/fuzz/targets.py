@@ -31,7 +31,7 @@ from bucketpull.journal.store import FILE
 from bucketpull.reading.http_object import parse_ranges
 from bucketpull.reading.readable_volumes import ReadableVolume
 from bucketpull.sources.registry import settings_of
-from bucketpull.transport.envelope import Direction, Opener, Rejected, Sealer
+from bucketpull.transport.envelope import Direction, Rejected, Session
 from bucketpull.transport.job_key import JobKey
 from bucketpull.transport.wire import answer, down, up
 from bucketpull.volumes.identity import Identity
@@ -455,14 +455,14 @@ _KEY = JobKey(b"the secret of a job, of which the broker knows nothing")
 
 def _message_seeds() -> list[bytes]:
     return [
-        Sealer(_KEY, "1.0", "photos", "journal", "s").seal(
+        Session(_KEY, "1.0", "photos", "s", "journal").seal(
             Direction.DOWN, "m1", "q", b"\x81\xa4type\xa8greeting", meant="w"
         )
     ]
 
 
 def _read_message(data: bytes) -> None:
-    opener = Opener(_KEY, "photos")
+    opener = Session(_KEY, "1.0", "photos", "s")
     with contextlib.suppress(Rejected):
         opener.open(data, "q", Direction.DOWN)
     for reader in (up, down, answer):

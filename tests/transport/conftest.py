@@ -87,7 +87,7 @@ class Job:
     def worker(self, version: str = VERSION, incarnation: str = "one", key: Key | None = None) -> Session:
         """A worker's session that has heard the coordinator, if there is one."""
         me = Session(key or self.key, version, self.name, incarnation)
-        me.sealer.heard = self.heard
+        me.heard = self.heard
         return me
 
     async def inbox(

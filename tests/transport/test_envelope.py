@@ -13,10 +13,8 @@ from bucketpull.transport.envelope import (
     MAGIC,
     Direction,
     Header,
-    Opener,
     Rejected,
     RejectionLog,
-    Sealer,
     SeenMessages,
     Session,
 )
@@ -28,7 +26,7 @@ QUEUE = "bucketpull.photos.machine.m1"
 
 
 def sealer(key=KEY, job="photos", session="s"):
-    return Sealer(key, "1.0", job, "journal", session)
+    return Session(key, "1.0", job, session, "journal")
 
 
 def sealed(body=b"body", way=Direction.DOWN, machine="m1", queue=QUEUE, **changes):
@@ -36,7 +34,7 @@ def sealed(body=b"body", way=Direction.DOWN, machine="m1", queue=QUEUE, **change
 
 
 def opened(data, key=KEY, job="photos", queue=QUEUE, way=Direction.DOWN):
-    return Opener(key, job).open(data, queue, way)
+    return Session(key, "1.0", job, "").open(data, queue, way)
 
 
 def test_a_sealed_message_is_opened_with_all_that_it_is_bound_to():
@@ -213,8 +211,8 @@ def test_a_flood_is_told_at_once_and_then_once_a_minute():
 
 def test_one_session_lasts_over_several_connections():
     me = Session(KEY, "1", "photos", "s")
-    first = me.sealer.seal(Direction.UP, "m1", QUEUE, b"")
-    second = me.sealer.seal(Direction.UP, "m1", QUEUE, b"")
+    first = me.seal(Direction.UP, "m1", QUEUE, b"")
+    second = me.seal(Direction.UP, "m1", QUEUE, b"")
     assert first != second
 
 

@@ -14,7 +14,7 @@ from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Control, Goodbye, Poison, Pulse
 from bucketpull.transport import amqp, mailbox, rabbitmq
 from bucketpull.transport import inbox as inbox_module
-from bucketpull.transport.amqp import unreachable
+from bucketpull.transport.broker import unreachable
 from bucketpull.transport.envelope import Session
 from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.queues import QueueNames

@@ -16,7 +16,7 @@ from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import BatchReceipt, Control, Fatal, Handback, Poison, Pulse, Welcome
 from bucketpull.domain.model import BatchDraft, Part, Work, WorkKind
 from bucketpull.transport import amqp, amqp_stream
-from bucketpull.transport.envelope import Direction, Sealer, read_header
+from bucketpull.transport.envelope import Direction, Session, read_header
 from bucketpull.transport.job_key import OPERATOR, JobKey, machine_key, read_key
 from bucketpull.transport.queues import QueueNames
 from bucketpull.transport.remote_query import MachineSilent
@@ -27,8 +27,8 @@ STRANGERS = JobKey(b"a key that somebody made up, long enough for one")
 
 def forged(job, queue, message, way=Direction.UP, machine="m1", key=STRANGERS, number=1, **changes):
     """Seal a message as somebody who knows all but the key."""
-    sealer = Sealer(
-        key, VERSION, job.name, changes.pop("journal", job.journal), changes.pop("session", "one")
+    sealer = Session(
+        key, VERSION, job.name, changes.pop("session", "one"), changes.pop("journal", job.journal)
     )
     sealer.heard = job.heard
     sealer._number = number - 1
@@ -291,7 +291,7 @@ def test_a_worker_that_lives_on_is_greeted_by_the_next_coordinator_and_counts(br
             await inbox.reply(Fatal("m1", Reason.PERMISSION, "no"))
             hearing = asyncio.create_task(inbox.receive())
             async with asyncio.timeout(SECONDS):
-                while inbox._me.sealer.heard != second.session:
+                while inbox._me.heard != second.session:
                     await inbox.reply(pulse())
                     await asyncio.sleep(0.1)
             await inbox.reply(pulse(objects=1))
@@ -455,7 +455,7 @@ def test_an_order_that_somebody_kept_is_not_obeyed_by_the_next_coordinator(broke
     async def scenario():
         async with Job(broker.url) as job:
             asked, queue = [], QueueNames(job.name).coordinator
-            operator = Sealer(KEY, VERSION, job.name, "", "an operator's")
+            operator = Session(KEY, VERSION, job.name, "an operator's")
 
             async def answer(ask, _machine):
                 asked.append((ask.method, ask.target))

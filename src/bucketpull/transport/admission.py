@@ -49,7 +49,7 @@ class Admission:
             if delivery.queue == self._names.receipts
             else (Direction.UP, Direction.ECHO, Direction.QUESTION)
         )
-        header, body = self._me.opener.open(delivery.body, delivery.queue, *directions)
+        header, body = self._me.open(delivery.body, delivery.queue, *directions)
         if not self._names.fits(header.machine):
             raise Rejected("the machine's name is too long", header)
         return header, body

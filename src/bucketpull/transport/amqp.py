@@ -17,9 +17,7 @@ Facts of the broker that shape it, each measured on 3.10, 4.0 and 4.3:
 
 import asyncio
 import logging
-import os
 import random
-import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
@@ -30,7 +28,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport.amqp_stream import DROPPED, FilteredTransport
-from bucketpull.transport.broker_url import place_of, with_heartbeat
+from bucketpull.transport.broker import lost_at, takes_nothing, unreachable, with_heartbeat
 from bucketpull.transport.mailbox import Mailbox, end_tasks
 
 PUBLISH_SECONDS: Final = 30.0
@@ -38,25 +36,15 @@ NACKS: Final = 3  # in a row, a second apart, until a queue is taken for one tha
 CONNECT_SECONDS: Final = 30.0
 SETTLE_SECONDS: Final = 2.0
 BLOCKED_SECONDS: Final = 3.0
+LOOK_SECONDS: Final = 0.1
 RETRY_SECONDS: Final = (0.2, 5.0)
 # The client raises errors of many kinds where its connection is lost, a bare Exception among them.
 _LOST: Final = Exception
-REFUSED: Final = (
-    aiormq.exceptions.AuthenticationError,
-    aiormq.exceptions.ProbableAuthenticationError,
-    aiormq.exceptions.ConnectionNotAllowed,
-)
 
 _LONG_BYTES: Final = 256 << 10
-_REFUSED_AT: Final = re.compile(r"\[Errno (\d+)\] Connect call failed")
 _BEGINNING_BYTES: Final = 4 << 10  # an envelope's header is shorter, and says whose message it claims to be
 
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it has to say, `Link.lost` says in our words
-
-
-def login_refused(why: object) -> ConfigError:
-    """Return the error that says so, with the broker's words."""
-    return ConfigError(f"--broker: the login was refused: {why}; check user, password and virtual host")
 
 
 class Delivery(msgspec.Struct):
@@ -78,8 +66,8 @@ class Delivery(msgspec.Struct):
 class Link:
     """Publishes and consumes durable messages, across any number of reconnections. `run` keeps it alive, in a task of its own.
 
-    `lost` is told why there is no connection, `reached` that there is one; `taken` becomes true when another connection has a queue that must be ours alone,
-    `refused` when the broker refuses the login.
+    `lost` is told why there is no connection, `reached` that there is one. `trouble` is why the last try to connect failed, a ConfigError
+    where the login is refused; `taken` whether another connection has a queue that must be ours alone.
 
     Args:
         durable: Queues that must be there, with the arguments with which they are made if they are not.
@@ -118,7 +106,7 @@ class Link:
         self._deliveries: Mailbox[Delivery] = Mailbox()
         self._task: asyncio.Task[None] | None = None
         self.taken = False
-        self.refused = ""
+        self.trouble: ConfigError | TransportError | None = None
         self.lost: Callable[[str], None] = lambda _: None
         self.reached: Callable[[], None] = lambda: None
 
@@ -142,11 +130,11 @@ class Link:
                 delay = RETRY_SECONDS[0]
                 self.reached()
                 await self._broken.wait()
-                self.lost(_lost_at(self._url))
+                self.lost(lost_at(self._url))
             except asyncio.CancelledError:
                 if _cancelled():
                     raise
-                self.lost(_lost_at(self._url))
+                self.lost(lost_at(self._url))
             except _LOST as error:
                 self._explain(error)
             finally:
@@ -155,8 +143,11 @@ class Link:
             delay = min(delay * 2, RETRY_SECONDS[1])
 
     async def connected(self) -> None:
-        """Wait until there is a connection."""
-        await self._ready.wait()
+        """Wait until there is a connection. Raises ConfigError where the broker refuses the login."""
+        while not self._ready.is_set():
+            if isinstance(self.trouble, ConfigError):
+                raise self.trouble
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def publish(self, queue: str, make: Callable[[], bytes], *, insist: bool = True) -> bool:
         """Return when the broker has confirmed the message; wait and try again for as long as that takes.
@@ -261,14 +252,14 @@ class Link:
 
     def _explain(self, error: BaseException) -> None:
         self.taken = isinstance(error, aiormq.exceptions.ChannelLockedResource)
-        self.refused = _words(error) if isinstance(error, REFUSED) else ""
+        self.trouble = unreachable(self._url, error)
         if self.taken:
             self.lost(
                 "another process has this name at the broker: waiting for it to go; "
                 "if it died, the broker lets go of it within a minute"
             )
         else:
-            self.lost(str(unreachable(self._url, error)))
+            self.lost(str(self.trouble))
 
     async def _connect(self, connections: list[AbstractConnection]) -> None:
         self._generation += 1
@@ -293,7 +284,7 @@ class Link:
                 await asyncio.sleep(self._settle_seconds)
             await self._begin(self._consumer)
         if not self._broken.is_set():
-            self.taken, self.refused = False, ""
+            self.taken, self.trouble = False, None
             self._ready.set()
 
     async def _begin(self, channel: AbstractChannel) -> None:
@@ -404,42 +395,3 @@ def _cancelled() -> bool:
     """Whether this task is being cancelled: the client raises CancelledError also when it loses its connection."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def unreachable(url: str, error: BaseException) -> ConfigError | TransportError:
-    """Return the error that says where no broker is reached, or why it does not let us in; what else is in the URL stays untold."""
-    if isinstance(error, REFUSED):
-        return login_refused(_words(error))
-    if isinstance(error, aiormq.exceptions.ChannelAccessRefused):
-        return TransportError(
-            f"the broker at {place_of(url)} refuses the account a queue of the job: {_words(error)}; "
-            "`rabbitmqctl set_permissions` gives it the rights"
-        )
-    return TransportError(
-        f"the broker at {place_of(url)} cannot be reached: {_words(error)}; "
-        "check --broker, whether it runs there, and the network and firewall between"
-    )
-
-
-def takes_nothing(url: str) -> TransportError:
-    """Return the error that says what an alarm of the broker does."""
-    return TransportError(
-        f"the broker at {place_of(url)} takes no messages, for it is short of memory or disk; "
-        "make room there: `rabbitmqctl status` names the alarm"
-    )
-
-
-def _lost_at(url: str) -> str:
-    """Say that there is no connection any more, to what, and what becomes of it."""
-    return f"the connection to the broker at {place_of(url)} was lost; it is made again as soon as the broker answers"
-
-
-def _words(error: BaseException) -> str:
-    """Say what went wrong as the system does, once for all addresses of a host."""
-    text = str(error).replace("\n", " ").strip()
-    if isinstance(error, TimeoutError) and not text:
-        return "no answer"
-    numbers = dict.fromkeys(_REFUSED_AT.findall(text))
-    if numbers:
-        return ", ".join(os.strerror(int(number)) for number in numbers)
-    return re.sub(r"\[Errno -?\d+\] ", "", text) or type(error).__name__

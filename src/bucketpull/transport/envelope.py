@@ -86,68 +86,6 @@ class Rejected(Exception):
         self.header = header
 
 
-class Sealer:
-    """Seals what one process says. `heard` may change at any time."""
-
-    def __init__(self, key: Key, version: str, job: str, journal: str, session: str) -> None:
-        self._key = key
-        self._version, self._job = version, job
-        self.journal = journal
-        self.session = session
-        self.heard = ""
-        self._number = 0
-
-    def seal(
-        self, way: Direction, machine: str, queue: str, body: bytes, *, meant: str = "", reply_to: str = ""
-    ) -> bytes:
-        """Return a body with its header and seal; each call makes another message of it."""
-        self._number += 1
-        origin = (self._version, self._job, self.journal, way, machine, self.session, self._number)
-        header = _encode(Header(*origin, queue, meant, self.heard, reply_to, self._key.id))
-        front = _FRONT.pack(MAGIC, len(header), _seal(self._key.of(machine), header, body))
-        return b"".join((front, header, body))
-
-
-class Opener:
-    """Opens what others sealed with the key of one job."""
-
-    def __init__(self, key: Key, job: str) -> None:
-        self._key = key
-        self._job = job
-
-    def open(self, data: bytes, queue: str, *directions: Direction) -> tuple[Header, bytes]:
-        """Return a message's header and body, if it was sealed for this queue and goes one of the ways. Raises Rejected at anything else, whatever the bytes are."""
-        header, body = self._opened(data)
-        if header.queue != queue or header.way not in directions:
-            raise Rejected("it was sealed for another queue", header)
-        return header, body
-
-    def is_sealed(self, data: bytes) -> bool:
-        """Tell whether a message is of this job, and whole."""
-        try:
-            self._opened(data)
-        except Rejected:
-            return False
-        return True
-
-    def _opened(self, data: bytes) -> tuple[Header, bytes]:
-        header, start = read_header(data)
-        if header.job != self._job:
-            raise Rejected("it is of another job", header)
-        if header.key_id != self._key.id:
-            raise Rejected("it is sealed with another job key than --job-key-file has here", header)
-        body = data[start:]
-        if not hmac.compare_digest(self._seal(header, data[_FRONT.size : start], body), _stated(data)):
-            raise Rejected("its seal is wrong", header)
-        return header, body
-
-    def _seal(self, header: Header, raw: bytes, body: bytes) -> bytes:
-        try:
-            return _seal(self._key.of(header.machine), raw, body)
-        except ConfigError:
-            raise Rejected("it is sealed with the key of another machine", header) from None
-
-
 class SeenMessages:
     """Remembers which messages have come: the latest numbers of each session of each machine and way, in bounded memory.
 
@@ -179,6 +117,63 @@ class SeenMessages:
         return True
 
 
+class Session:
+    """What one process seals and opens during its life, over any number of connections: `session` is its name, `numbers` what has come.
+
+    `journal`, and `heard` of the other side, may change at any time.
+    """
+
+    def __init__(self, key: Key, version: str, job: str, session: str, journal: str = "") -> None:
+        self._key = key
+        self._job = job
+        self.version = version
+        self.session = session
+        self.journal = journal
+        self.heard = ""
+        self.numbers = SeenMessages()
+        self._number = 0
+
+    def seal(
+        self, way: Direction, machine: str, queue: str, body: bytes, *, meant: str = "", reply_to: str = ""
+    ) -> bytes:
+        """Return a body with its header and seal; each call makes another message of it."""
+        self._number += 1
+        origin = (self.version, self._job, self.journal, way, machine, self.session, self._number)
+        header = _encode(Header(*origin, queue, meant, self.heard, reply_to, self._key.id))
+        front = _FRONT.pack(MAGIC, len(header), _seal(self._key.of(machine), header, body))
+        return b"".join((front, header, body))
+
+    def open(self, data: bytes, queue: str, *directions: Direction) -> tuple[Header, bytes]:
+        """Return a message's header and body, if it was sealed for this queue and goes one of the ways. Raises Rejected at anything else, whatever the bytes are."""
+        header, body = self._opened(data)
+        if header.queue != queue or header.way not in directions:
+            raise Rejected("it was sealed for another queue", header)
+        return header, body
+
+    def is_sealed(self, data: bytes) -> bool:
+        """Tell whether a message is of this job, and whole."""
+        try:
+            self._opened(data)
+        except Rejected:
+            return False
+        return True
+
+    def _opened(self, data: bytes) -> tuple[Header, bytes]:
+        header, start = read_header(data)
+        if header.job != self._job:
+            raise Rejected("it is of another job", header)
+        if header.key_id != self._key.id:
+            raise Rejected("it is sealed with another job key than --job-key-file has here", header)
+        try:
+            key = self._key.of(header.machine)
+        except ConfigError:
+            raise Rejected("it is sealed with the key of another machine", header) from None
+        stated, body = _FRONT.unpack_from(data)[2], data[start:]
+        if not hmac.compare_digest(_seal(key, data[_FRONT.size : start], body), stated):
+            raise Rejected("its seal is wrong", header)
+        return header, body
+
+
 def read_header(data: bytes) -> tuple[Header, int]:
     """Read what a message claims, and where its body begins; nothing of it is proven. Raises Rejected where it has not our form."""
     if not data:
@@ -195,11 +190,6 @@ def read_header(data: bytes) -> tuple[Header, int]:
         raise Rejected("its header cannot be read") from None
 
 
-def _stated(data: bytes) -> bytes:
-    seal: bytes = _FRONT.unpack_from(data)[2]
-    return seal
-
-
 def _seal(key: bytes, header: bytes, body: bytes) -> bytes:
     whole = hmac.new(key, len(header).to_bytes(2) + header, "sha256")
     whole.update(body)
@@ -208,17 +198,6 @@ def _seal(key: bytes, header: bytes, body: bytes) -> bytes:
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Header).decode
-
-
-class Session:
-    """What one process needs to seal and open messages during its session, over any number of connections."""
-
-    def __init__(self, key: Key, version: str, job: str, session: str, journal: str = "") -> None:
-        self.sealer = Sealer(key, version, job, journal, session)
-        self.opener = Opener(key, job)
-        self.numbers = SeenMessages()
-        self.version = version
-        self.session = session
 
 
 class RejectionLog:

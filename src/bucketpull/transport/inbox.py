@@ -13,7 +13,7 @@ from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import Control, FromWorker, Goodbye, Pulse, Refusal, Welcome
 from bucketpull.domain.model import Work
 from bucketpull.transport.admission import claims_of, ends_work, works_of
-from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refused
+from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link
 from bucketpull.transport.envelope import Direction, Header, Rejected, RejectionLog, Session
 from bucketpull.transport.queues import QueueNames, QueueType
 from bucketpull.transport.remote_query import Answering
@@ -59,7 +59,7 @@ class RabbitInbox:
         self._me = me
         self._volumes = volumes
         self._limited: tuple[str, int, Limits] | None = None
-        me.sealer.journal = journal
+        me.journal = journal
         self.distrust = RejectionLog(time.monotonic)
         self._held: dict[int, Delivery] = {}
         self._done: dict[int, None] = {}
@@ -71,9 +71,9 @@ class RabbitInbox:
             {names.lock(machine): {}},
             {self._queue: PREFETCH},
             settle_seconds=settle_seconds,
-            believes=lambda _, body: me.opener.is_sealed(body),
+            believes=lambda _, body: me.is_sealed(body),
         )
-        self.answering = Answering(names, me.sealer, self.link)
+        self.answering = Answering(names, me, self.link)
 
     async def start(self) -> None:
         """Connect, and stay connected, in the background."""
@@ -149,8 +149,8 @@ class RabbitInbox:
         await self.link.close()
 
     def _check_refused(self, taken: bool) -> None:
-        if self.link.refused:
-            raise login_refused(self.link.refused)
+        if isinstance(self.link.trouble, ConfigError):
+            raise self.link.trouble
         if taken:
             raise ConfigError(
                 f"another worker of this job is machine {self._machine}: give another --machine"
@@ -179,7 +179,7 @@ class RabbitInbox:
         """
         if self._me.numbers.is_new(header):
             if header.meant == self._me.session:
-                self._me.sealer.heard = header.session
+                self._me.heard = header.session
             return True
         if not delivery.redelivered:
             self.distrust.note("it came before", claims_of(header))
@@ -247,7 +247,7 @@ class RabbitInbox:
             Rejected: It is neither of them that speaks, not to this machine, or it cannot be decoded.
 
         """
-        header, body = self._me.opener.open(delivery.body, self._queue, Direction.DOWN, Direction.QUESTION)
+        header, body = self._me.open(delivery.body, self._queue, Direction.DOWN, Direction.QUESTION)
         if header.machine != self._machine:
             raise Rejected("it is meant for another machine", header)
         message = down.read(body)
@@ -256,7 +256,7 @@ class RabbitInbox:
         return header, message
 
     def _sealed(self, queue: str, body: bytes) -> bytes:
-        return self._me.sealer.seal(Direction.UP, self._machine, queue, body)
+        return self._me.seal(Direction.UP, self._machine, queue, body)
 
 
 def _changes(told: Callable[[str], None]) -> Callable[[str], None]:

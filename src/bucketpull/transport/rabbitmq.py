@@ -14,11 +14,12 @@ from typing import Final
 
 import msgspec
 
-from bucketpull.domain.errors import ConfigError, TransportError
+from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.messages import Control, Fatal, FromWorker, Goodbye, Pulse, Refusal, Welcome
 from bucketpull.domain.model import Value, Work
 from bucketpull.transport.admission import MOST_FALSE_CLAIMS, Admission, claims_of, poison_of
-from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link, login_refused, unreachable
+from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link
+from bucketpull.transport.broker import unreachable
 from bucketpull.transport.envelope import Direction, Header, Rejected, RejectionLog, Session, read_header
 from bucketpull.transport.job_key import COORDINATOR, JobKey
 from bucketpull.transport.mailbox import Mailbox, end_tasks
@@ -91,9 +92,9 @@ class RabbitTransport:
             {names.coordinator: names.dead_letters()},
             dict.fromkeys((names.coordinator, names.receipts, names.dead), PREFETCH),
             settle_seconds=settle_seconds,
-            believes=lambda queue, body: queue != names.dead and self._me.opener.is_sealed(body),
+            believes=lambda queue, body: queue != names.dead and self._me.is_sealed(body),
         )
-        self.answering = Answering(names, self._me.sealer, self.link)
+        self.answering = Answering(names, self._me, self.link)
 
     async def start(self) -> None:
         """Connect, and make sure that no other coordinator has the job.
@@ -103,24 +104,15 @@ class RabbitTransport:
             TransportError: The broker cannot be reached in ten seconds.
 
         """
-        reasons: list[str] = []
-        self.link.lost = reasons.append
         self.link.start()
         try:
             async with asyncio.timeout(START_SECONDS):
-                while not await self._connected():
-                    if self.link.refused:
-                        raise login_refused(self.link.refused)
-        except TimeoutError:
+                await self.link.connected()
+        except (TimeoutError, ConfigError):
             await self.close()
             if self.link.taken:
                 raise ConfigError(taken(self._job)) from None
-            raise (
-                TransportError(reasons[-1]) if reasons else unreachable(self._url, TimeoutError())
-            ) from None
-        except ConfigError:
-            await self.close()
-            raise
+            raise (self.link.trouble or unreachable(self._url, TimeoutError())) from None
         self._echoed_at = time.monotonic()
         self._tasks = [
             asyncio.create_task(self._send_all(), name="send"),
@@ -179,14 +171,6 @@ class RabbitTransport:
         await self.answering.close()
         await self.link.close()
 
-    async def _connected(self) -> bool:
-        try:
-            async with asyncio.timeout(0.2):
-                await self.link.connected()
-        except TimeoutError:
-            return False
-        return True
-
     async def _read_all(self) -> None:
         """Read messages of workers; welcome those that are new."""
         while True:
@@ -220,15 +204,13 @@ class RabbitTransport:
     async def _echo(self) -> None:
         queue = self._names.coordinator
         while True:
-            await self.link.tell(
-                queue, self._me.sealer.seal(Direction.ECHO, COORDINATOR, queue, encode(Echo()))
-            )
+            await self.link.tell(queue, self._me.seal(Direction.ECHO, COORDINATOR, queue, encode(Echo())))
             await asyncio.sleep(ECHO_SECONDS)
 
     def _sealing(self, machine: str, message: Value, meant: str) -> Callable[[], bytes]:
         """Return what seals the message to a machine, anew for each try."""
         queue, body = self._names.machine(machine), encode(message)
-        return lambda: self._me.sealer.seal(Direction.DOWN, machine, queue, body, meant=meant)
+        return lambda: self._me.seal(Direction.DOWN, machine, queue, body, meant=meant)
 
     # --- what came
 
@@ -269,7 +251,7 @@ class RabbitTransport:
 
     async def _keep(self, delivery: Delivery) -> None:
         """Hand on a dead letter; only the first thousand, since somebody may send them without end. One of ours was only dropped: its work is given again."""
-        if delivery.dropped and self._me.opener.is_sealed(delivery.body):
+        if delivery.dropped and self._me.is_sealed(delivery.body):
             header = read_header(delivery.body)[0]
             if header.way is not Direction.QUESTION:  # which is to be dropped where nobody is there to answer
                 self.distrust.note(DROPPED_BY_POLICY, claims_of(header), "dropped by the broker")

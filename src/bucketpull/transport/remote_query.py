@@ -10,9 +10,9 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport import wire
-from bucketpull.transport.amqp import Link, connected, is_blocked, takes_nothing, unreachable
-from bucketpull.transport.broker_url import with_heartbeat
-from bucketpull.transport.envelope import Direction, Header, Rejected, Sealer, Session
+from bucketpull.transport.amqp import Link, connected, is_blocked
+from bucketpull.transport.broker import takes_nothing, unreachable, with_heartbeat
+from bucketpull.transport.envelope import Direction, Header, Rejected, Session
 from bucketpull.transport.mailbox import end_tasks
 from bucketpull.transport.queues import QueueNames
 from bucketpull.transport.wire import Query, QueryAnswer, encode
@@ -114,7 +114,7 @@ class Asker:
     async def _exchange(self, question: Query, name: str, queue: str) -> bytes:
         line = self._line = self._line or await _line_to(self._url, QueueNames(self._job).answers())
         meant = "" if question.method == "GET" else self._coordinator
-        sealed = self._me.sealer.seal(
+        sealed = self._me.seal(
             Direction.QUESTION, name, queue, encode(question), meant=meant, reply_to=line.reply
         )
         # Who is away must not find it years later.
@@ -122,7 +122,7 @@ class Asker:
         await line.channel.basic_publish(sealed, routing_key=queue, mandatory=True, properties=properties)
         while True:
             with contextlib.suppress(Rejected):
-                header, body = self._me.opener.open(await line.answers.get(), line.reply, Direction.ANSWER)
+                header, body = self._me.open(await line.answers.get(), line.reply, Direction.ANSWER)
                 if header.meant == self._me.session and header.machine == name:
                     self._coordinator = header.session
                     return body
@@ -162,9 +162,9 @@ class Answering:
     `answer` is what answers a question of somebody who asks under a name; None answers nothing.
     """
 
-    def __init__(self, names: QueueNames, sealer: Sealer, link: Link) -> None:
+    def __init__(self, names: QueueNames, me: Session, link: Link) -> None:
         self._names = names
-        self._sealer = sealer
+        self._me = me
         self._link = link
         self._telling: set[asyncio.Task[None]] = set()
         self.answer: Callable[[Query, str], Awaitable[QueryAnswer]] | None = None
@@ -190,9 +190,7 @@ class Answering:
             return
         answer = await self.answer(question, header.machine)
         queue = header.reply_to
-        sealed = self._sealer.seal(
-            Direction.ANSWER, header.machine, queue, encode(answer), meant=header.session
-        )
+        sealed = self._me.seal(Direction.ANSWER, header.machine, queue, encode(answer), meant=header.session)
         await self._link.tell(queue, sealed)
 
 
