@@ -12,12 +12,6 @@ from urllib.parse import quote
 import pytest
 from tests.servers.broker import free_ports
 
-from bucketpull.cli import export
-from bucketpull.domain.model import VolumeState
-from bucketpull.journal.volume_numbers import KnownVolume
-from bucketpull.volumes.live_objects import Stored
-from bucketpull.volumes.reader import Location
-
 SYNC = ("sync", "upyun://photos", "disk1", "disk2", "--quiet")
 
 
@@ -68,41 +62,6 @@ def test_parquet_can_be_read_back(user, service):
     table = parquet.read_table(user.folder / "manifest.parquet")
     assert table.num_rows == 100
     assert set(table.column_names) >= {"key", "size", "mtime", "md5", "volume", "path", "offset", "length"}
-
-
-def test_parquet_has_few_row_groups_for_each_is_held_in_memory_to_the_end(monkeypatch):
-    parquet = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(export, "_GROUPS_A_ROW_GROUP", 2)
-    volume = KnownVolume("id", "machine", "/disk", VolumeState.OPEN)
-    written = io.BytesIO()
-
-    with export._parquet_writer(written) as write:
-        for number in range(5):
-            name = b"%d" % number
-            write([(volume, Stored(b"a", name, "", 7, 9, b"", Location(b"a/" + name, 0, 7, "")))] * 3)
-
-    found = parquet.ParquetFile(io.BytesIO(written.getvalue()))
-    assert [found.metadata.row_group(number).num_rows for number in range(3)] == [6, 6, 3]
-    assert found.read().column("key").to_pylist()[::3] == [f"a/{number}" for number in range(5)]
-
-
-def test_a_key_and_a_path_that_are_no_text_have_their_bytes_in_hex():
-    volume = KnownVolume("id", "machine", "/disk", VolumeState.OPEN)
-    written = io.BytesIO()
-    with export._jsonl(written) as write:
-        write(
-            [
-                (volume, Stored(b"", name, "", 7, 9, b"", Location(path, 0, 7, "")))
-                for name, path in ((b"\xff", b"\xff"), (b"\xfe", b"packs/1.tar"), (b"a", b"a"))
-            ]
-        )
-    rows = [json.loads(line) for line in written.getvalue().splitlines()]
-    assert [row["path"] for row in rows] == ["\\xff", "packs/1.tar", "a"]
-    assert [(row.get("key_hex"), row.get("path_hex")) for row in rows] == [
-        ("ff", "ff"),
-        ("fe", None),
-        (None, None),
-    ]
 
 
 def test_parquet_wants_a_file(user, service):
