@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.keys import quoted
 from bucketpull.report.list_forms import FORMS, Columns, Form, NginxMap
-from bucketpull.report.list_output import FolderOutput, Mark, StreamOutput
+from bucketpull.report.list_output import FolderOutput, ListState, Mark, StreamOutput
 
 KEYS = [
     b"a/1.jpg",
@@ -201,7 +201,7 @@ def test_a_folder_has_whole_lines_in_files_of_a_bounded_size_through_kills(
     folder = tmp_path_factory.mktemp("list")
     form = Form(FORMS["keys"].encode, ".txt", most_bytes=most)
     keys = [b"%03d" % number + b"x" * length for number, length in enumerate(lengths)]
-    output, done, mark = FolderOutput(form, folder, None, "keys"), 0, None
+    output, done, mark = FolderOutput(form, folder, None), 0, None
     while done < len(keys):
         output.write(columns_of(keys[done : done + 3]))
         done = min(done + 3, len(keys))
@@ -211,9 +211,9 @@ def test_a_folder_has_whole_lines_in_files_of_a_bounded_size_through_kills(
             done = mark if mark is not None else 0
             state = Mark([tuple(each) for each in again["files"]], again["size"]) if again else None
             kill_at = -1
-            output = FolderOutput(form, folder, state, "keys")
+            output = FolderOutput(form, folder, state)
         elif output.can_mark and done % 2:
-            output.mark(b"0")
+            output.mark(ListState())
             mark = done
     output.finish()
     files = sorted(path for path in folder.iterdir() if path.suffix == ".txt")
@@ -222,8 +222,8 @@ def test_a_folder_has_whole_lines_in_files_of_a_bounded_size_through_kills(
 
 
 def test_a_compressed_file_can_be_marked_at_its_end_only(tmp_path):
-    form = Form(FORMS["oss"].encode, ".csv.gz", most_bytes=100, is_gzipped=True)
-    output = FolderOutput(form, tmp_path, None, "oss")
+    form = Form(FORMS["oss"].encode, ".csv.gz", most_bytes=100, is_gzipped=True, has_manifest=True)
+    output = FolderOutput(form, tmp_path, None)
     assert output.can_mark
     output.write(columns_of([b"a"]))
     assert not output.can_mark

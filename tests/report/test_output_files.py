@@ -10,7 +10,7 @@ import pytest
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.report.list_forms import FORMS, Columns
-from bucketpull.report.list_output import FileOutput, FolderOutput, Mark, read_state, write_state
+from bucketpull.report.list_output import FileOutput, FolderOutput, ListState, Mark, read_state, write_state
 from bucketpull.report.output_files import Folder, append, replacing
 from bucketpull.trusted_path import foreign_link
 
@@ -62,7 +62,7 @@ def test_a_list_follows_no_link_at_the_names_that_it_makes(tmp_path, victim, nam
     path = tmp_path / "out.csv"
     (tmp_path / name).symlink_to(victim)
     with closing(FileOutput(FORMS["csv"], path, None)) as output:
-        output.mark(b"{}")
+        output.mark(ListState())
         output.finish()
 
     assert victim.read_text() == "precious"
@@ -75,14 +75,14 @@ def test_a_list_stays_in_its_folder_when_another_is_put_in_its_place(tmp_path, f
     columns = Columns([b"a"], [1], [0], [""], ["http://h/a"])
     with (
         closing(FileOutput(FORMS["csv"], tmp_path / "folder" / "out.csv", None)) as file,
-        closing(FolderOutput(FORMS["oms"], tmp_path / "folder", None, "oss")) as files,
+        closing(FolderOutput(FORMS["oms"], tmp_path / "folder", None)) as files,
     ):
         (tmp_path / "folder").rename(tmp_path / "aside")
         (tmp_path / "folder").symlink_to("elsewhere")
         foreign(tmp_path / "folder")
         for output in (file, files):
             output.write(columns)
-            output.mark(b"{}")
+            output.mark(ListState())
             output.finish()
 
     assert os.listdir(tmp_path / "elsewhere") == []

@@ -3,7 +3,7 @@
 import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -20,17 +20,24 @@ from bucketpull.domain.model import VolumeState, key_of, show
 from bucketpull.journal.job_settings import OPTION
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.console import result_stream, tell
-from bucketpull.report.list_forms import FORMS, Columns, Form, NginxMap, csv_rows, spreadsheet_safe
-from bucketpull.report.list_output import StreamOutput, open_output
+from bucketpull.report.list_forms import FORMS, Columns, Encoded, Form, NginxMap, csv_rows, spreadsheet_safe
+from bucketpull.report.list_output import (
+    ListOutput,
+    ParquetFile,
+    StreamOutput,
+    check_output,
+    is_folder,
+    open_output,
+)
 from bucketpull.report.output_files import replacing
 from bucketpull.volumes.live_objects import Stored
 from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.ledgers import Ledgers, ledgers
 
 NGINX: Final = "nginx-map"
-NAMES: Final = [*(name for name in FORMS if name not in {"csv", "csv-safe", "jsonl"}), NGINX]
-SHORT: Final = ["csv", "csv-safe", "jsonl", "parquet", NGINX]
-FORMATS: Final = [*SHORT[:-1], *NAMES]
+PARQUET: Final = "parquet"
+SHORT: Final = ["csv", "csv-safe", "jsonl", PARQUET, NGINX]
+FORMATS: Final = [*SHORT[:-1], *(name for name in FORMS if name not in SHORT), NGINX]
 _WHICH_FORM: Final = (
     "say once in which form: --format, --csv, --csv-safe, --jsonl, --parquet or --nginx-map; "
     "for several, run it once for each"
@@ -80,20 +87,16 @@ def export(
     places = [*files, *([output] if output is not None else [])]
     file = _one_of(places or ["-"], "name one place to write: FILE or --output")
     settings, by_broker = options.asking(flags)
-    if form not in NAMES:
-        _check_manifest(form, file)
+    if form == PARQUET and file == "-":
+        raise ConfigError("--format parquet: give --output FILE")
     missing: list[str] = []
     with ledgers(settings, by_broker=by_broker) as found:
-        stored = groups(_stored(found, missing), _GROUP)
-        if form in NAMES:
-            base = base_url or found.configuration().get(f"{OPTION}cdn_url", "").partition(" ")[0]
-            rows, left_out = _write_list(form, file, base, stored)
-        else:
-            rows, left_out = _write_manifest(form, file, stored), 0
+        base = base_url or found.configuration().get(f"{OPTION}cdn_url", "").partition(" ")[0]
+        written, left_out = _write(form, _form(form, base), file, groups(_stored(found, missing), _GROUP))
     for text in missing:
         tell(f"volume {text}; its objects are missing here")
     if not settings.quiet and file != "-":
-        tell(f"{counted(rows, 'objects')} in {file}")
+        tell(f"{counted(written, 'objects')} in {file}")
     return ExitCode.INCOMPLETE if missing or left_out else ExitCode.COMPLETE
 
 
@@ -104,7 +107,7 @@ def _one_of(given: list[str], remedy: str) -> str:
 
 
 _GROUP: Final = 10_000  # objects handed to a writer at a time
-_GROUPS_A_ROW_GROUP: Final = 20  # each row group of Parquet costs 20 kB of memory until the file is closed
+_ROW_GROUP: Final = 200_000  # each of them costs 20 kB of memory until a file of Parquet is closed
 COLUMNS: Final[dict[str, type]] = {
     "key": str,
     "size": int,
@@ -126,7 +129,7 @@ same path in full, as it is on `machine`, where the volume is mounted at `mount`
 
 _IN_HEX: Final = ("key_hex", "path_hex")
 Held = tuple[KnownVolume, Stored]
-Write = Callable[[list[Held]], None]
+Group = list[Held]
 
 
 def _fields(volume: KnownVolume, stored: Stored, text: Callable[[bytes], str]) -> tuple[str | int, ...]:
@@ -158,28 +161,6 @@ def _row(volume: KnownVolume, stored: Stored) -> dict[str, str | int]:
     return row
 
 
-def _check_manifest(form: str, file: str) -> None:
-    """Make sure that a manifest can be written where it is wanted, before the ledgers are read. Raises ConfigError where it cannot."""
-    if form == "parquet":
-        if file == "-":
-            raise ConfigError("--format parquet: give --output FILE")
-        importlib.import_module("pyarrow")  # whoever lacks it is told before anything is made
-    if file != "-" and not os.path.exists(file):
-        check_file("--output", file)
-    elif os.path.isdir(file):
-        raise ConfigError(f"--output {file}: is a directory; name a file")
-
-
-def _write_manifest(form: str, file: str, stored: Iterable[list[Held]]) -> int:
-    """Write the columns of all objects; return how many there are."""
-    rows = 0
-    with _target(file, form) as stream, _WRITERS[form](stream) as write:
-        for group in stored:
-            write(group)
-            rows += len(group)
-    return rows
-
-
 def _stored(ledgers: Ledgers, missing: list[str]) -> Iterator[Held]:
     """Give volume and object, of those below the job's prefix: jobs may share a disk."""
     prefix = ledgers.configuration().get("prefix", "").encode("utf-8", "surrogateescape")
@@ -195,94 +176,105 @@ def _stored(ledgers: Ledgers, missing: list[str]) -> Iterator[Held]:
             missing.append(f"{volume.id} ({volume.machine}:{volume.path}): {error.detail}")
 
 
-@contextmanager
-def _target(file: str, form: str) -> Iterator[BinaryIO]:
-    """Open the file under another name until it is whole; - is standard output."""
-    if file == "-":
-        yield result_stream(form)
-        return
-    try:
-        with replacing(Path(file)) as stream:
-            yield stream
-    except OSError as error:
-        raise ConfigError(
-            f"{file}: not written: {error.strerror or error}; name a file that can be"
-        ) from error
-
-
-def _csv(stream: BinaryIO, safe: Callable[[str], str] = str) -> AbstractContextManager[Write]:
+def _csv(group: Group, safe: Callable[[str], str] = str) -> Encoded:
     """Write keys and paths byte by byte as they are, or as `safe` makes them."""
-
-    def write(group: list[Held]) -> None:
-        stream.write(csv_rows(_fields(*held, lambda text: safe(_raw(text))) for held in group))
-
-    stream.write((",".join(COLUMNS) + "\n").encode())
-    return nullcontext(write)
+    return Encoded(csv_rows(_fields(*held, lambda text: safe(_raw(text))) for held in group), [])
 
 
 def _raw(text: bytes) -> str:
     return text.decode("utf-8", "surrogateescape")
 
 
-def _jsonl(stream: BinaryIO) -> AbstractContextManager[Write]:
-    def write(group: list[Held]) -> None:
-        stream.write(msgspec.json.Encoder().encode_lines([_row(*held) for held in group]))
-
-    return nullcontext(write)
+def _jsonl(group: Group) -> Encoded:
+    return Encoded(msgspec.json.Encoder().encode_lines([_row(*held) for held in group]), [])
 
 
-@contextmanager
-def _parquet_writer(stream: BinaryIO) -> Iterator[Write]:
-    arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-    types = {str: arrow.string(), int: arrow.int64()}
-    schema = arrow.schema(
-        [(name, types[type_]) for name, type_ in (COLUMNS | dict.fromkeys(_IN_HEX, str)).items()]
-    )
-
-    waiting: list[Any] = []
-
-    def write(group: list[Held]) -> None:
-        rows = [{**dict.fromkeys(_IN_HEX, ""), **_row(*held)} for held in group]
-        waiting.append(arrow.Table.from_pylist(rows, schema=schema))
-        if len(waiting) == _GROUPS_A_ROW_GROUP:
-            write_row_group()
-
-    def write_row_group() -> None:
-        writer.write_table(arrow.concat_tables(waiting))
-        waiting.clear()
-
-    with parquet.ParquetWriter(stream, schema, compression="zstd") as writer:
-        yield write
-        if waiting:
-            write_row_group()
+def _no_bytes(group: Group) -> Encoded:
+    raise NotImplementedError  # see `ParquetManifest.write`
 
 
-_WRITERS: dict[str, Callable[[BinaryIO], AbstractContextManager[Write]]] = {
-    "csv": _csv,
-    "csv-safe": partial(_csv, safe=spreadsheet_safe),
-    "jsonl": _jsonl,
-    "parquet": _parquet_writer,
+_HEAD: Final = (",".join(COLUMNS) + "\n").encode()
+MANIFESTS: Final[dict[str, Form[Group]]] = {
+    "csv": Form(_csv, ".csv", _HEAD),
+    "csv-safe": Form(partial(_csv, safe=spreadsheet_safe), ".csv", _HEAD),
+    "jsonl": Form(_jsonl, ".jsonl"),
+    PARQUET: Form(_no_bytes, ".parquet"),
 }
 
 
-def _write_list(name: str, file: str, base: str, stored: Iterable[list[Held]]) -> tuple[int, int]:
-    """Write objects in a form of `NAMES`; return how many were written, and how many have no place in the form.
+class ParquetManifest(StreamOutput[Group]):
+    """A manifest as Parquet."""
 
-    `base` is what their URLs begin with, "" if that is not known. Raises ConfigError where the form cannot be written there, or without URLs.
-    """
-    form = FORMS.get(name) or Form(NginxMap().encode, ".map")
-    if form.needs_urls and not base:
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__(MANIFESTS[PARQUET], stream)
+        self._file = ParquetFile(stream, COLUMNS | dict.fromkeys(_IN_HEX, str), _ROW_GROUP)
+
+    def write(self, objects: Group) -> list[bytes]:
+        """See `ListOutput`."""
+        rows = [{**dict.fromkeys(_IN_HEX, ""), **_row(*held)} for held in objects]
+        self._file.add(importlib.import_module("pyarrow").RecordBatch.from_pylist(rows, self._file.schema))
+        return []
+
+    def finish(self) -> None:
+        """See `ListOutput`."""
+        self.close()
+        super().finish()
+
+    def close(self) -> None:
+        """See `ListOutput`."""
+        self._file.close()
+
+
+def _output(form: Form[Group], stream: BinaryIO) -> ListOutput[Group]:
+    return ParquetManifest(stream) if form is MANIFESTS[PARQUET] else StreamOutput(form, stream)
+
+
+def _form(name: str, base: str) -> Form[Group]:
+    """Return the form of a name; `base` is what objects' URLs begin with, "" if that is not known. Raises ConfigError where it needs that."""
+    if name in MANIFESTS:
+        return MANIFESTS[name]
+    if name == NGINX:
+        nginx = NginxMap()
+        return Form(lambda group: nginx.encode(_columns(group, _paths(group))), ".map")
+    listed = FORMS[name]
+    if listed.needs_urls and not base:
         raise ConfigError(f"--format {name}: where can the objects be fetched? Give --base-url")
-    if file == "-" and (form.most_bytes is not None or form.is_sorted):
-        raise ConfigError(f"--format {name}: give --output {'DIR' if form.most_bytes else 'FILE'}")
+    above = base.rstrip("/") + "/"
+    return Form(lambda group: listed.encode(_columns(group, urls_of(above, _keys(group)))), *listed[1:])
+
+
+@contextmanager
+def _opened(name: str, form: Form[Group], file: str) -> Iterator[ListOutput[Group]]:
+    """Open where a form goes; a file lies under another name until it is whole; - is standard output.
+
+    Raises ConfigError where it cannot go there.
+    """
+    check_output(name, form, to_stream=file == "-")
+    if file == "-":
+        yield StreamOutput(form, result_stream(name))
+        return
+    if not is_folder(form) and (os.path.isdir(file) or not os.path.exists(file)):
+        check_file("--output", file)
+    try:
+        if is_folder(form) or form.is_sorted:
+            with closing(open_output(form, Path(file))) as output:
+                yield output
+        else:
+            with replacing(Path(file)) as stream, closing(_output(form, stream)) as output:
+                yield output
+    except OSError as error:
+        raise ConfigError(
+            f"{file}: not written: {error.strerror or error}; name a file that can be"
+        ) from error
+
+
+def _write(name: str, form: Form[Group], file: str, stored: Iterable[Group]) -> tuple[int, int]:
+    """Write objects; return how many were written, and how many have no place in the form."""
     written = 0
     left_out: list[bytes] = []
-    output = StreamOutput(form, result_stream(name)) if file == "-" else open_output(name, form, Path(file))
-    with closing(output):
+    with _opened(name, form, file) as output:
         for group in stored:
-            keys = [key_of(stored.directory, stored.name) for _, stored in group]
-            urls = _paths(group) if name == NGINX else urls_of(base.rstrip("/") + "/", keys)
-            odd = output.write(_columns(group, keys, urls))
+            odd = output.write(group)
             written += len(group) - len(odd)
             left_out += odd
         output.finish()
@@ -297,9 +289,13 @@ def _write_list(name: str, file: str, base: str, stored: Iterable[list[Held]]) -
     return written, len(left_out)
 
 
-def _columns(group: list[Held], keys: list[bytes], urls: list[str]) -> Columns:
+def _keys(group: Group) -> list[bytes]:
+    return [key_of(stored.directory, stored.name) for _, stored in group]
+
+
+def _columns(group: Group, urls: list[str]) -> Columns:
     return Columns(
-        keys,
+        _keys(group),
         [stored.location.length for _, stored in group],
         [stored.mtime for _, stored in group],
         [stored.md5.hex() for _, stored in group],
@@ -307,7 +303,7 @@ def _columns(group: list[Held], keys: list[bytes], urls: list[str]) -> Columns:
     )
 
 
-def _paths(group: list[Held]) -> list[str]:
+def _paths(group: Group) -> list[str]:
     """Return the full paths of files; nginx can serve no objects in packs, which have "" here."""
     return [
         "" if stored.location.pack else _raw(os.path.join(os.fsencode(volume.path), stored.location.path))

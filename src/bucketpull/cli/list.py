@@ -1,6 +1,5 @@
 """`bucketpull list`: an inventory of a source, for people and for the services that fetch by URL."""
 
-import importlib
 import time
 from contextlib import closing
 from pathlib import Path
@@ -11,26 +10,27 @@ import msgspec
 
 from bucketpull.cli import options
 from bucketpull.domain.counting import counted
-from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.keys import urls_of
-from bucketpull.domain.model import Part, Position, show
+from bucketpull.domain.model import Part, show
 from bucketpull.downloader.walk import ListingWalk
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.report.console import News, result_stream, tell
 from bucketpull.report.figures import count
-from bucketpull.report.list_forms import FORMS, Columns
+from bucketpull.report.list_forms import FORMS, Columns, Form
 from bucketpull.report.list_output import (
+    PARQUET,
     ListOutput,
+    ListState,
     Mark,
-    ParquetOutput,
     StreamOutput,
+    check_output,
+    is_folder,
     open_output,
     read_state,
     state_of,
 )
 from bucketpull.sources.source_settings import SourceSettings
-from bucketpull.trusted_path import make_folder
 from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Patience, SourceClient, reach, turn
@@ -75,108 +75,63 @@ def list_(places: tuple[str, ...], output: str | None, form: str, base_url: str 
     return _run(settings, output, form, base_url)
 
 
-def _run(settings: Settings, output: str | None, form: str, base_url: str | None) -> ExitCode:
+def _run(settings: Settings, output: str | None, name: str, base_url: str | None) -> ExitCode:
     config = settings.source_config()
-    if form not in FORMS or FORMS[form].has_md5s:
+    form = FORMS.get(name, PARQUET)
+    if form.has_md5s:
         config = config.with_versions()
-    base = _base(form, base_url, config)
-    identity = [config.identity(), form, base, msgspec.to_builtins(selection_of(settings))]
-    opened = _Opened(output, form)
-    mark = opened.mark(identity)
+    base = _base(name, form, base_url, config)
+    path = None if output is None else Path(output)
+    check_output(name, form, to_stream=path is None)
+    selection = selection_of(settings)
+    which = msgspec.json.encode([config.identity(), name, base, msgspec.to_builtins(selection)])
+    mark = None if path is None else _mark(path, form, which)
+    state = ListState(msgspec.Raw(which)) if mark is None else mark.more
     with closing(FetchLoop(settings.fetch_options())) as fetcher:
-        source = selected(config.open(), selection_of(settings))
+        source = selected(config.open(), selection)
         patience = Patience(settings.source)
         reach(SourceClient(source, fetcher, patience), settings.source)
-        inventory = _Inventory(opened.open(mark), base, identity, mark)
-        with closing(inventory):
-            walk = ListingWalk(
-                source, fetcher, SystemClock(), inventory.take, inventory.state.frontier, settings.rate
-            )
+        opened = StreamOutput(form, result_stream(name)) if path is None else _opened(path, form, mark)
+        with closing(opened):
+            inventory = _Inventory(opened, base, state)
+            walk = ListingWalk(source, fetcher, SystemClock(), inventory.take, state.frontier, settings.rate)
             inventory.run(walk, patience, News(quiet=settings.quiet, seconds=_SHOW_SECONDS))
     return _told(inventory, walk, settings)
 
 
-def _base(form: str, base_url: str | None, config: SourceSettings) -> str:
+def _base(name: str, form: Form[Columns], base_url: str | None, config: SourceSettings) -> str:
     """Return what URLs begin with; "" where none are written, or objects bring their own."""
     base = base_url or (getattr(config, "cdn_url", None) or "").partition(" ")[0]
-    has_own = config.scheme() == "urls"
-    if form in FORMS and FORMS[form].needs_urls and not base and not has_own:
-        raise ConfigError(f"--format {form}: where can the objects be fetched? Give --cdn-url or --base-url")
-    if form in FORMS and not FORMS[form].has_urls:
-        return ""
-    return base.rstrip("/") + "/" if base else ""
+    if form.needs_urls and not base and config.scheme() != "urls":
+        raise ConfigError(f"--format {name}: where can the objects be fetched? Give --cdn-url or --base-url")
+    return base.rstrip("/") + "/" if base and form.has_urls else ""
 
 
-class _State(msgspec.Struct):
-    """What a list needs to go on, beside its output."""
-
-    identity: msgspec.Raw
-    frontier: list[Position] = []
-    objects: int = 0
-    left_out: int = 0
-    failed: int = 0
-
-
-_decode_state = json_decoder(_State)
+def _mark(path: Path, form: Form[Columns], which: bytes) -> Mark | None:
+    """Read how far a list came before. Raises ConfigError where it was another one."""
+    place = state_of(path, is_folder(form))
+    mark = read_state(place)
+    if mark is not None and bytes(mark.more.identity) != which:
+        raise ConfigError(f"{path}: was begun as another list; name another --output, or remove {place}")
+    return mark
 
 
-class _Opened:
-    """Where a list goes by what the user said."""
-
-    def __init__(self, output: str | None, form: str) -> None:
-        self._form = form
-        self._path = None if output is None else Path(output)
-        if form == "parquet":
-            importlib.import_module("pyarrow")  # whoever lacks it is told before anything is made
-        self._is_folder = form == "parquet" or FORMS[form].most_bytes is not None
-        if self._path is None and (self._is_folder or FORMS[form].is_sorted):
-            raise ConfigError(f"--format {form}: give --output {'DIR' if self._is_folder else 'FILE'}")
-
-    def mark(self, identity: list[Any]) -> Mark | None:
-        """Read how far the list came before. Raises ConfigError where it was another one."""
-        if self._path is None:
-            return None
-        place = state_of(self._path, self._is_folder)
-        mark = read_state(place)
-        if mark is None:
-            return None
-        try:
-            state = _decode_state(bytes(mark.more))
-        except msgspec.DecodeError as error:
-            raise ConfigError(
-                f"{place}: not the state of a list: {error}; remove it to begin anew"
-            ) from error
-        if bytes(state.identity) != msgspec.json.encode(identity):
-            raise ConfigError(
-                f"{self._path}: was begun as another list; name another --output, or remove {place}"
-            )
-        return mark
-
-    def open(self, mark: Mark | None) -> ListOutput:
-        """Open the output, cut back to its mark."""
-        path, form = self._path, self._form
-        if path is None:
-            return StreamOutput(FORMS[form], result_stream(form))
-        try:
-            if form != "parquet":
-                return open_output(form, FORMS[form], path, mark)
-            make_folder(path, parents=True)
-            return ParquetOutput(path, mark)
-        except OSError as error:
-            raise ConfigError(
-                f"--output {path}: {error.strerror or error}; name a place that can be written"
-            ) from error
+def _opened(path: Path, form: Form[Columns], mark: Mark | None) -> ListOutput[Columns]:
+    try:
+        return open_output(form, path, mark)
+    except OSError as error:
+        raise ConfigError(
+            f"--output {path}: {error.strerror or error}; name a place that can be written"
+        ) from error
 
 
 class _Inventory:
     """A list in writing."""
 
-    def __init__(self, output: ListOutput, base: str, identity: list[Any], mark: Mark | None) -> None:
+    def __init__(self, output: ListOutput[Columns], base: str, state: ListState) -> None:
         self._output = output
         self._base = base
-        self.state = _State(msgspec.Raw(msgspec.json.encode(identity)))
-        if mark is not None:
-            self.state = _decode_state(bytes(mark.more))
+        self.state = state
         self.shown: list[bytes] = []
         self._due = 0.0
 
@@ -207,16 +162,9 @@ class _Inventory:
                 self._due = ended + max(_MARK_SECONDS, _MARK_SHARE * (ended - began))
         self._output.finish()
 
-    def close(self) -> None:
-        """Close the output."""
-        self._output.close()
-
     def _mark(self, walk: ListingWalk) -> None:
-        self.state.frontier = walk.frontier()
-        self.state.failed += len(walk.failures)
-        self._output.mark(msgspec.json.encode(self.state))
-        self.state.failed -= len(walk.failures)
-        self.state.frontier = []
+        failed = self.state.failed + len(walk.failures)
+        self._output.mark(msgspec.structs.replace(self.state, frontier=walk.frontier(), failed=failed))
 
 
 def _columns(part: Part, base: str) -> Columns:

@@ -18,13 +18,14 @@ import csv
 import re
 from binascii import b2a_base64
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from bucketpull.domain.keys import percent_encoded
 from bucketpull.domain.model import show
 
+T = TypeVar("T")
 _MEGABYTE: Final = 1_000_000
 _LONGEST_OMS_LINE: Final = 65_535
 _LONGEST_VOLCENGINE_KEY: Final = 1_024
@@ -53,20 +54,21 @@ class Encoded(NamedTuple):
     left_out: list[bytes]
 
 
-class Form(NamedTuple):
-    """One form. `head` begins each file; `most_bytes` bounds one (None: there is one file); with `needs_urls` each object needs a URL.
+class Form(NamedTuple, Generic[T]):
+    """One form of objects that are given as T. `head` begins each file; `most_bytes` bounds one (None: there is one file); with `needs_urls` each object needs a URL.
 
-    `is_sorted`: lines must be in the order of their bytes. `is_gzipped`: files are compressed; the bound is before that. `has_md5s` and
-    `has_urls`: they are written where they are known.
+    `is_sorted`: lines must be in the order of their bytes. `is_gzipped`: files are compressed; the bound is before that. `has_manifest`:
+    they are named in a file of their own. `has_md5s` and `has_urls`: they are written where they are known.
     """
 
-    encode: Callable[[Columns], Encoded]
+    encode: Callable[[T], Encoded]
     suffix: str
     head: bytes = b""
     most_bytes: int | None = None
     needs_urls: bool = False
     is_sorted: bool = False
     is_gzipped: bool = False
+    has_manifest: bool = False
     has_md5s: bool = False
     has_urls: bool = True
 
@@ -245,14 +247,16 @@ def _volcengine(columns: Columns) -> Encoded:
 
 
 _CSV_HEAD: Final = b"key,size,mtime,md5,url\n"
-FORMS: Final[dict[str, Form]] = {
+FORMS: Final[dict[str, Form[Columns]]] = {
     "keys": Form(_keys, ".txt", has_urls=False),
     "keys0": Form(_keys0, ".txt", has_urls=False),
     "jsonl": Form(_jsonl, ".jsonl", has_md5s=True),
     "csv": Form(_csv, ".csv", _CSV_HEAD, has_md5s=True),
     "csv-safe": Form(_csv_safe, ".csv", _CSV_HEAD, has_md5s=True),
     "urls": Form(_urls, ".txt", needs_urls=True),
-    "oss": Form(_oss, ".csv.gz", most_bytes=100 * _MEGABYTE, needs_urls=True, is_gzipped=True),
+    "oss": Form(
+        _oss, ".csv.gz", most_bytes=100 * _MEGABYTE, needs_urls=True, is_gzipped=True, has_manifest=True
+    ),
     "gcs": Form(_gcs, ".tsv", b"TsvHttpData-1.0\n", needs_urls=True, is_sorted=True, has_md5s=True),
     "oms": Form(_oms, ".txt", most_bytes=1_000 * _MEGABYTE, needs_urls=True),
     "volcengine": Form(_volcengine, ".txt", most_bytes=500 * _MEGABYTE, needs_urls=True, has_md5s=True),

@@ -41,7 +41,14 @@ class Folder:
             fd = os.open(name, _NEW, 0o666, dir_fd=self._fd)
         return os.fdopen(fd, "wb")
 
-    def reopen(self, name: str, mode: str) -> BinaryIO:
+    def reopen_at(self, name: str, size: int) -> BinaryIO:
+        """Open a file that this user has made, cut back to its first `size` bytes, to write on; see `reopen`."""
+        file = self.reopen(name, "r+b")
+        file.truncate(size)
+        file.seek(size)
+        return file
+
+    def reopen(self, name: str, mode: str = "rb") -> BinaryIO:
         """Open a file that this user has made, "rb" or "r+b". Raises OSError where there is none, or it is somebody else's."""
         fd = os.open(name, _OLD | (os.O_RDWR if "+" in mode else os.O_RDONLY), dir_fd=self._fd)
         found = os.fstat(fd)
@@ -52,7 +59,7 @@ class Folder:
 
     def synced(self, name: str) -> tuple[str, int]:
         """Make durable what was written to a file, and return its name and size."""
-        with self.reopen(name, "rb") as file:
+        with self.reopen(name) as file:
             os.fsync(file.fileno())
             return name, os.fstat(file.fileno()).st_size
 
