@@ -15,6 +15,8 @@ HEARTBEAT_SECONDS: Final = 10
 # What a broker's URL may ask for, as the client documents it. Of a number that is none it would make 0: no heartbeats at all.
 _FILES: Final = ("cafile", "certfile", "keyfile")
 _SECONDS: Final = ("heartbeat", "timeout")
+# The client takes each other value of the first for 1: no certificate would be checked.
+_WORDS: Final = {"no_verify_ssl": ("0", "1"), "auth": ("plain", "external")}
 _OPTIONS: Final = (*_FILES, "capath", "cadata", "no_verify_ssl", *_SECONDS, "name", "auth")
 _MOST_SECONDS: Final = 1 << 16
 _REFUSED: Final = (
@@ -51,7 +53,7 @@ def with_heartbeat(url: str) -> str:
 
 
 def _check_options(query: Mapping[str, str]) -> None:
-    """Refuse options that the client would ignore, and files that it would not find."""
+    """Refuse options that the client would ignore or take for something else, and files that it would not find."""
     for name, value in query.items():
         if name not in _OPTIONS:
             raise ConfigError(f"--broker: there is no option {name}; there are {', '.join(_OPTIONS)}")
@@ -59,6 +61,10 @@ def _check_options(query: Mapping[str, str]) -> None:
             value.isascii() and value.isdecimal() and 0 < int(value) < _MOST_SECONDS
         ):
             raise ConfigError(f"--broker: {name} {shown_value(value)}: write a number of seconds, such as 10")
+        if name in _WORDS and value.lower() not in _WORDS[name]:
+            raise ConfigError(
+                f"--broker: {name} {shown_value(value)}: write one of {', '.join(_WORDS[name])}"
+            )
         if name in _FILES and not os.access(value, os.R_OK):
             raise ConfigError(f"--broker: {name}: {value} cannot be read; name a file that can")
 

@@ -136,6 +136,23 @@ def test_endpoints_that_are_to_be_ignored_are(home, environ):
     assert find_environment(environ).endpoint == ""
 
 
+def test_a_word_that_says_neither_whether_endpoints_are_ignored_is_refused(home):
+    environ = {"HOME": str(home), "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "maybe"}
+    with pytest.raises(
+        ConfigError, match=r"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS, .* is 'maybe'; write true or"
+    ):
+        find_environment(environ)
+
+
+@pytest.mark.parametrize("name", ["AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"])
+def test_a_pipe_is_refused_before_it_is_waited_for_and_no_file_at_all_is_none(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ConfigError, match=f"{path} is not a regular file; write what it says to one, or"):
+            find_keys({"HOME": str(tmp_path), name: str(path)})
+    assert find_keys({"HOME": str(tmp_path), name: os.devnull}) is None
+
+
 @pytest.mark.parametrize(
     ("token", "found"), [("", "by role_arn, which is not supported"), ("aws_session_token = t\n", "")]
 )

@@ -6,11 +6,14 @@ win over those of a profile.
 """
 
 import configparser
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.values import shown_value
 from bucketpull.sources.s3.signing import Credentials
 
 _INDIRECT: Final = (
@@ -91,9 +94,14 @@ class _Profile:
         return next((values[name] for values in self._sections if values.get(name)), "")
 
     def ignores_endpoints(self, environ: Mapping[str, str]) -> bool:
-        """Tell whether no endpoint counts but that of a flag."""
+        """Tell whether no endpoint counts but that of a flag. Raises ConfigError where what is set says neither."""
         name = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
-        return (environ.get(name) or self.get("ignore_configured_endpoint_urls")).lower() == "true"
+        value = environ.get(name) or self.get("ignore_configured_endpoint_urls")
+        if value.lower() not in {"", "true", "false"}:
+            raise ConfigError(
+                f"source: {name}, or ignore_configured_endpoint_urls of the profile, is {shown_value(value)}; write true or false"
+            )
+        return value.lower() == "true"
 
     def endpoint(self, environ: Mapping[str, str]) -> str:
         """Return the endpoint of S3, or else that of all services, of the environment, or else of the files; "" if none is named."""
@@ -131,7 +139,12 @@ class _Profile:
 
 
 def _section(path: Path, name: str) -> Mapping[str, str] | None:
+    """Return a section; None where it, or the file, is not there. Raises ConfigError where the file cannot be one, such as a pipe: it is read more than once."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and os.path.realpath(path) != os.devnull:
+            raise ConfigError(
+                f"source: {path} is not a regular file; write what it says to one, or correct AWS_SHARED_CREDENTIALS_FILE or AWS_CONFIG_FILE"
+            )
         with path.open(encoding="utf-8-sig") as file:
             text = file.read(_LONGEST)
     except OSError:
