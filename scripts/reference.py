@@ -23,7 +23,6 @@ from bucketpull.domain import errors
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.record import Record
 from bucketpull.domain.retry import BOUNDS, Bound
-from bucketpull.journal.store import migrations
 from bucketpull.report.reasons import explain
 from bucketpull.report.words import Words
 from bucketpull.sources.registry import SOURCES, settings_type
@@ -311,13 +310,10 @@ def metrics_page() -> str:
 
 
 def journal_page() -> str:
-    """Write the journal's tables, as they are created, and what later versions change in them."""
+    """Write the journal's tables, as they are created."""
     schema = resources.files("bucketpull.journal").joinpath("schema.sql").read_text()
-    steps = "\n\n".join(f"-- Version {version}.\n{text.rstrip()}" for version, text in migrations())
-    return f"{JOURNAL}\n\n```sql\n{schema.rstrip()}\n```\n\n{STEPS}\n\n```sql\n{steps}\n```\n"
+    return f"{JOURNAL}\n\n```sql\n{schema.rstrip()}\n```\n"
 
-
-STEPS = "Later versions change it by these steps; a new journal is made by all of them."
 
 JOURNAL = """\
 # The journal

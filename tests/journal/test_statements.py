@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import bucketpull.journal
-from bucketpull.journal.store import migrations, parse, read, statements
+from bucketpull.journal.store import parse, read, statements
 
 # One row, or a row a volume or setting; `runs` reads as many rows as it returns.
 SMALL = {
@@ -34,8 +34,6 @@ HARMLESS = ("CONSTANT ROW", "INDEX work_sent", "INDEX failure_listing", "SCAN ne
 def empty() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:")
     connection.executescript(read("schema.sql"))
-    for _, text in migrations():
-        connection.executescript(text)
     return connection
 
 
@@ -111,7 +109,3 @@ def test_names_and_bodies_are_told_apart() -> None:
     text = "-- head\n\n-- name: one\n-- who\nselect 1;\n\n-- name: two\n-- who\nselect\n    2;\n"
 
     assert parse(text) == {"one": "select 1", "two": "select\n    2"}
-
-
-def test_migrations_are_numbered_without_a_gap() -> None:
-    assert [version for version, _ in migrations()] == list(range(2, 2 + len(migrations())))

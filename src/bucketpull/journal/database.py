@@ -1,4 +1,4 @@
-"""The journal's folder, which one process at a time has, and its SQLite file: made, opened, checked and migrated.
+"""The journal's folder, which one process at a time has, and its SQLite file: made, opened and checked.
 
 Only its user may change the folder: who else may write there could replace our files by links.
 WAL with `synchronous=FULL`: a transaction that has returned survives a power cut. A damaged file is refused, never
@@ -11,18 +11,19 @@ import secrets
 import socket
 import sqlite3
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from bucketpull.domain.errors import ConfigError, JournalError, JournalLocked
 from bucketpull.journal.job_settings import adopt
-from bucketpull.journal.store import FILE, Store, damaged, migrations, read, translated, undone_on_error
+from bucketpull.journal.store import FILE, Store, damaged, read, translated
 from bucketpull.trusted_path import make_private_folder
 
 MARKER = "journal.id"
 LOCK = "journal.lock"
 APPLICATION = 0x62706A31  # "bpj1", in the file's header
+SCHEMA_VERSION = 5  # one more with each change of `schema.sql`
 # A complete check reads the whole file: 1 ms a MiB where it is cached, 10 where it is not.
 CHECKED_BYTES = 64 * 1024 * 1024
 CHECKED_AFTER_CRASH_BYTES = 256 * 1024 * 1024
@@ -56,13 +57,11 @@ def create(folder: Path, name: str, now: float) -> None:
         leftover.unlink(missing_ok=True)
     identity = secrets.token_hex(6)
     with translated(folder):
-        steps = migrations()
-        schema = ";".join([read("schema.sql"), *(text for _, text in steps)])
         connection = sqlite3.connect(fresh, isolation_level=None)
         connection.execute("pragma journal_mode = wal")
-        connection.executescript(f"begin immediate;{schema};commit;")
+        connection.executescript(f"begin immediate;{read('schema.sql')}commit;")
         connection.execute(f"pragma application_id = {APPLICATION}")
-        connection.execute(f"pragma user_version = {_newest(steps)}")
+        connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
         connection.execute(
             "insert into job (id, journal, name, created) values (1, ?, ?, ?)", (identity, name, now)
         )
@@ -114,7 +113,7 @@ def connect(folder: Path) -> Store:
 
     Raises:
         JournalDamaged: It is corrupt, truncated, or no journal.
-        JournalError: It is of a newer version, or cannot be opened.
+        JournalError: It is of another version, or cannot be opened.
 
     """
     with translated(folder):
@@ -122,7 +121,7 @@ def connect(folder: Path) -> Store:
         try:
             for setting in _SETTINGS:
                 store.connection.execute(setting)
-            migrate(store)
+            _refuse_other_versions(store)
             check_pages(store)
         except BaseException:
             store.close()
@@ -137,8 +136,7 @@ def connect_to_read(folder: Path) -> Store:
         try:
             store.connection.execute("pragma busy_timeout = 10000")
             store.connection.execute("pragma query_only = on")
-            newest = _newest(migrations())
-            _refuse_other_versions(folder, _version(store.connection), oldest=newest, newest=newest)
+            _refuse_other_versions(store)
         except BaseException:
             store.close()
             raise
@@ -185,38 +183,15 @@ def check_pages(store: Store) -> None:
             raise damaged(store.folder, str(verdict))
 
 
-def migrate(store: Store, steps: Sequence[tuple[int, str]] | None = None) -> None:
-    """Bring an older journal to the present schema, step by step, each in a transaction.
-
-    Raises JournalError where it is of a newer version.
-    """
-    steps = migrations() if steps is None else steps
-    have = _version(store.connection)
-    _refuse_other_versions(store.folder, have, oldest=1, newest=_newest(steps))
-    for version, text in steps:
-        if version > have:
-            with undone_on_error(store.connection):
-                store.connection.executescript(
-                    f"begin immediate;{text};pragma user_version = {version};commit;"
-                )
-
-
-def _newest(steps: Sequence[tuple[int, str]]) -> int:
-    return max([1, *(version for version, _ in steps)])
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    version: int = connection.execute("pragma user_version").fetchone()[0]
-    return version
-
-
-def _refuse_other_versions(folder: Path, have: int, oldest: int, newest: int) -> None:
-    if have > newest:
-        fact = f"schema version {have} is newer than this program's {newest}"
-        raise JournalError(f"journal {folder / FILE}: {fact}; update bucketpull")
-    if have < oldest:
-        fact = f"schema version {have} is older than {oldest}"
-        raise JournalError(f"journal {folder / FILE}: {fact}; run `bucketpull sync` once to bring it up")
+def _refuse_other_versions(store: Store) -> None:
+    (version,) = store.connection.execute("pragma user_version").fetchone()
+    file = store.folder / FILE
+    if version > SCHEMA_VERSION:
+        raise JournalError(f"journal {file}: is of a newer bucketpull; update bucketpull")
+    if version < SCHEMA_VERSION:
+        raise JournalError(
+            f"journal {file}: is of an older bucketpull; move its folder away and make a new one with `bucketpull rebuild`"
+        )
 
 
 def _sync(path: Path) -> None:

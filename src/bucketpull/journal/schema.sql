@@ -1,4 +1,4 @@
--- The journal of one job, schema version 1. Directories, names and keys are bytes; times are Unix seconds; sizes are bytes.
+-- The journal of one job. Directories, names and keys are bytes; times are Unix seconds; sizes are bytes.
 -- There is no row an object: pages and batches have rows, and of objects only those that failed.
 
 create table job (
@@ -48,13 +48,15 @@ create table work (
     due real not null default 0,            -- 0 at once, otherwise not before
     home integer not null default 0,        -- volume that holds most candidates, 0 none
     machine text not null default '',       -- to which it was sent
-    attempt integer not null default 0,
+    passes integer not null default 0,      -- how many it has had
+    part integer not null default 0,        -- what of a batch is outstanding: 0 all of it, else the number that a machine gave to the rest
+    rank integer not null default 0,        -- ready work is given out by rank (`--first`), within it the oldest first
     objects integer not null default 0,
     bytes integer not null default 0,
     candidates blob                         -- MessagePack [[volume, offset], ...], oldest first; empty: fetch whatever ledgers say
 ) strict;
 
-create index work_ready on work (kind, tier, home, id) where state = 0 and due = 0;
+create index work_ready on work (kind, tier, home, rank, id) where state = 0 and due = 0;
 create index work_deferred on work (kind, home, due, id) where state = 0 and due > 0;
 create index work_sent on work (machine, id) where state = 1;
 
@@ -108,3 +110,16 @@ create table failure (
 create index failure_page on failure (directory, cursor);
 create index failure_reason on failure (reason);
 create index failure_listing on failure (directory, cursor) where name = x'';
+
+-- Copies that count no more, because a batch stored their objects on another volume since: to be removed from their volume
+-- when it is there.
+create table former (
+    id integer primary key autoincrement,
+    volume integer not null,
+    owner integer not null,                 -- the volume that holds the objects now
+    offsets blob not null,                  -- MessagePack [offset, ...] of the blocks in which the copies may be
+    parts blob not null                     -- the objects, as in the body of a batch
+) strict;
+
+create index former_volume on former (volume, id);
+create index former_owner on former (owner);

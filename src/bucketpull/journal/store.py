@@ -39,9 +39,13 @@ class Store:
         """Do all or nothing; what is done is durable at the end."""
         with translated(self.folder):
             self.connection.execute("begin immediate")
-            with undone_on_error(self.connection):
+            try:
                 yield
                 self.connection.execute("commit")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("rollback")
+                raise
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -131,17 +135,6 @@ def damaged(folder: Path, fact: str) -> JournalDamaged:
     return JournalDamaged(f"journal {folder / FILE}: {fact}; {remedy}")
 
 
-@contextmanager
-def undone_on_error(connection: sqlite3.Connection) -> Iterator[None]:
-    """Roll back what an error interrupts."""
-    try:
-        yield
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("rollback")
-        raise
-
-
 @cache
 def statements() -> dict[str, str]:
     """Return the statements of `queries.sql` by name."""
@@ -158,13 +151,6 @@ def parse(text: str) -> dict[str, str]:
 def read(name: str) -> str:
     """Return the text of a file of this package."""
     return (_HERE / name).read_text("utf-8")
-
-
-@cache
-def migrations() -> Sequence[tuple[int, str]]:
-    """Return the steps from one schema version to the next: the version that each makes, and its text."""
-    found = (_HERE / "migrations").glob("*.sql")
-    return tuple(sorted((int(entry.name[:4]), entry.read_text("utf-8")) for entry in found))
 
 
 def _bare(body: str) -> str:
