@@ -250,7 +250,7 @@ def pack(path, is_last=True):
             if is_last:
                 with closing(volume.pack_folders()) as folders:
                     sealed, _ = sealing.seal(folders.packs.fd, record.pack)
-                    sealing.write_sums(folders.packs, sealed)
+                    folders.note_sealed(sealed)
     finally:
         writer.close()
         volume.close()

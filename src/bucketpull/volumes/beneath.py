@@ -292,20 +292,14 @@ class OwnDirectory:
             return file.read()
 
     def replace(self, name: str, data: bytes, *, durable: bool = True) -> None:
-        """Write a file atomically."""
-        temporary = f"{name}.{secrets.token_hex(4)}"
-        fd = create(self.fd, temporary)
-        try:
-            with open(fd, "wb") as file:
-                file.write(data)
-                file.flush()
-                if durable:
-                    os.fsync(fd)
-            os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary, dir_fd=self.fd)
-            raise
+        """Give a file this content, all of it or none. One process at a time may do so: a kill leaves one file, which is overwritten."""
+        temporary = f"{name}.new"
+        with open(create(self.fd, temporary), "wb") as file:
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def names(self) -> list[str]:
         """Return what is there."""

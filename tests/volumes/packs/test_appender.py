@@ -13,8 +13,8 @@ from bucketpull.domain import keys
 from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import Packing, PackNames
 from bucketpull.volumes.beneath import OwnDirectory, open_root
-from bucketpull.volumes.packs.appender import Appender, Member
 from bucketpull.volumes.packs.folder import Folders
+from bucketpull.volumes.packs.writer import Appender, Member
 
 VOLUME = "0123456789ab"
 STEPS = ("pack_begun", "bodies_written", "packed")
@@ -255,7 +255,7 @@ VICTIM = """
 import os, sys
 from bucketpull.domain.packing import Packing
 from bucketpull.volumes.beneath import OwnDirectory, open_root
-from bucketpull.volumes.packs.appender import Appender, Member
+from bucketpull.volumes.packs.writer import Appender, Member
 from bucketpull.volumes.packs.folder import Folders
 root = open_root(sys.argv[1], writing=True)
 home = OwnDirectory.open(root, ".bucketpull", sys.argv[1], writing=True)

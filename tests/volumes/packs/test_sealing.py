@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -14,7 +15,8 @@ from ratarmountcore.mountsource.factory import open_mount_source
 from bucketpull.domain import keys
 from bucketpull.domain.record import Sealed
 from bucketpull.volumes.beneath import OwnDirectory, open_root
-from bucketpull.volumes.packs import sealing, tar
+from bucketpull.volumes.packs import tar
+from bucketpull.volumes.packs.folder import Folders
 from bucketpull.volumes.packs.sealing import seal
 
 PACK = "012345-0-000000"
@@ -43,6 +45,17 @@ def packs(tmp_path):
     found = OwnDirectory.open(root, "packs", str(tmp_path), writing=True)
     yield found
     found.close()
+    os.close(root)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    (tmp_path / ".bucketpull").mkdir()
+    root = open_root(str(tmp_path), writing=True)
+    with closing(OwnDirectory.open(root, ".bucketpull", str(tmp_path), writing=True)) as home:
+        found = Folders(root, home, "0123456789ab", str(tmp_path))
+        yield found
+        found.close()
     os.close(root)
 
 
@@ -137,11 +150,11 @@ def test_a_member_larger_than_what_is_read_at_once(tmp_path, packs):
     assert seal(packs.fd, PACK)[0].sha256 == hashlib.sha256(data + bytes(1024)).digest()
 
 
-def test_the_sums_are_those_of_sha256sum(tmp_path, packs):
+def test_the_sums_are_those_of_sha256sum(tmp_path, folders):
     write(tmp_path, archive([(b"a", b"x")]))
-    sealed, _ = seal(packs.fd, PACK)
+    sealed, _ = seal(folders.packs.fd, PACK)
     for _ in range(2):
-        sealing.write_sums(packs, sealed)
+        folders.note_sealed(sealed)
     run = subprocess.run(
         ["sha256sum", "--check", "SHA256SUMS"],
         cwd=tmp_path / "packs",
@@ -150,10 +163,10 @@ def test_the_sums_are_those_of_sha256sum(tmp_path, packs):
         check=True,
     )
     assert run.stdout == f"{PACK}.tar: OK\n"
-    assert sealing.in_sums(packs) == {PACK}
+    assert folders.sealed() == {PACK}
 
 
-def test_sums_are_written_and_forgotten_by_several_threads_at_once(tmp_path, packs):
+def test_sums_are_written_and_forgotten_by_several_threads_at_once(tmp_path, folders):
     """`compact` removes packs while others are sealed."""
     names = [f"012345-0-{number:06d}" for number in range(100)]
     sealed = [Sealed(name, 1, bytes(32), 1) for name in names]
@@ -161,18 +174,18 @@ def test_sums_are_written_and_forgotten_by_several_threads_at_once(tmp_path, pac
         (tmp_path / "packs" / f"{name}.tar").touch()
 
     with ThreadPoolExecutor(2) as threads:
-        list(threads.map(lambda each: sealing.write_sums(packs, each), sealed[:50]))
-        adding = [threads.submit(sealing.write_sums, packs, each) for each in sealed[50:]]
-        forgetting = [threads.submit(sealing.forget_sum, packs, name) for name in names[:50]]
+        list(threads.map(folders.note_sealed, sealed[:50]))
+        adding = [threads.submit(folders.note_sealed, each) for each in sealed[50:]]
+        forgetting = [threads.submit(folders.remove, name) for name in names[:50]]
         for each in (*adding, *forgetting):
             each.result()
 
-    assert sealing.in_sums(packs) == set(names[50:])
+    assert folders.sealed() == set(names[50:])
 
 
-def test_a_pack_that_was_removed_while_it_was_sealed_has_no_sum(packs):
-    sealing.write_sums(packs, Sealed(PACK, 1, bytes(32), 1))
-    assert sealing.in_sums(packs) == set()
+def test_a_pack_that_was_removed_while_it_was_sealed_has_no_sum(folders):
+    folders.note_sealed(Sealed(PACK, 1, bytes(32), 1))
+    assert folders.sealed() == set()
 
 
 def test_sealing_is_a_program(tmp_path, packs):

@@ -97,7 +97,7 @@ class PackBooks:
         if self._found is None:
             return
         numbers = self._found.numbers()
-        sealed = _in_sums(self._found) if numbers else set()
+        sealed = self._found.sealed() if numbers else set()
         for pack in sealed & self._state.finished.keys():
             del self._state.finished[pack]
         writers = sorted({*numbers, *self._state.writers})
@@ -174,7 +174,7 @@ class PackBooks:
     def _recover(self, folders: Folders, writer: int, numbers: list[int], sealed: set[str]) -> None:
         number, end = self._state.writers.get(writer, (-1, 0))
         for newer in (each for each in numbers if each > number):
-            folders.remove(folder.file_of(folders.name(writer, newer)))
+            folders.remove(folders.name(writer, newer))
         for older in numbers:
             if older < number and folders.name(writer, older) not in sealed:
                 self._seal_later(folders.name(writer, older))
@@ -246,7 +246,7 @@ class PackBooks:
                     continue
                 sealed = _decode_sealed(line)
                 self._sealed(sealed)
-                sealing.write_sums(self.folders.packs, sealed)
+                self.folders.note_sealed(sealed)
                 settled.pop(sealed.pack, None)
 
     # --- the state
@@ -261,10 +261,4 @@ class PackBooks:
     def save(self) -> None:
         """Write down what the ledger says so far. The state may be older than the ledger, never newer."""
         self._state.ledger = self._ledger.end
-        folder.replace(self.folders.state, _STATE, msgspec.json.encode(self._state), durable=True)
-
-
-def _in_sums(folders: Folders) -> set[str]:
-    from bucketpull.volumes.packs import sealing  # not for a volume without packs
-
-    return sealing.in_sums(folders.packs)
+        self.folders.state.replace(_STATE, msgspec.json.encode(self._state))

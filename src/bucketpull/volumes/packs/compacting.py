@@ -18,10 +18,8 @@ from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import LARGEST_PACKED, Packing, PackNames
 from bucketpull.domain.record import Block
 from bucketpull.volumes.live_objects import LiveObjects, Stored, whole_body
-from bucketpull.volumes.packs import folder, sealing, tar
-from bucketpull.volumes.packs.appender import Appender, Member
-from bucketpull.volumes.packs.folder import Folders
-from bucketpull.volumes.packs.index import SUFFIX
+from bucketpull.volumes.packs import folder, tar
+from bucketpull.volumes.packs.writer import Appender, Member
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.volume import DiskVolume
 
@@ -132,7 +130,7 @@ class Compaction:
         pack = waste.pack
         _rewrite(self._volume, self._reader, list(self._live.in_pack(pack, self._blocks[pack])))
         with closing(self._volume.pack_folders()) as folders:
-            _remove(folders, pack)
+            folders.remove(pack)
         return waste.dead
 
 
@@ -184,10 +182,3 @@ def _groups(objects: list[Stored]) -> Iterator[list[Stored]]:
             group, size = [], 0
     if group:
         yield group
-
-
-def _remove(folders: Folders, pack: str) -> None:
-    name = folder.file_of(pack)
-    for each in (name + SUFFIX, name):
-        folders.remove(each)
-    sealing.forget_sum(folders.packs, pack)

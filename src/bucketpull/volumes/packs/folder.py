@@ -12,12 +12,13 @@ nowhere. Names differ between volumes, so that packs of several disks can lie in
 import fcntl
 import os
 import re
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
 from typing import Final, NamedTuple
 
-from bucketpull.domain.record import Record
+from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes import beneath
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.identity import PACKS, PREFIX_DIGITS
@@ -29,7 +30,12 @@ NEXT: Final = -1
 """In place of an end: the writer is to begin its next pack."""
 EMPTY_BYTES: Final = 512
 """Zeros of which readers say that they are an archive without members; of a file of no bytes they say that it is none."""
+INDEX_SUFFIX: Final = ".index.sqlite"
+_SUMS: Final = "SHA256SUMS"
 _NAME: Final = r"([0-9a-f]{6})-(\d+)-(\d{6,})\Z"
+
+
+_changing_sums = threading.Lock()  # `compact` removes packs while a thread seals others
 
 
 def pack_name(volume: str, writer: int, number: int) -> str:
@@ -102,17 +108,6 @@ def is_made(home: OwnDirectory) -> bool:
     return beneath.look(home.fd, STATE) is not None
 
 
-def replace(folder: OwnDirectory, name: str, data: bytes, *, durable: bool) -> None:
-    """Give a file this content, all of it or none. One process at a time may do so: a kill leaves one file, which is overwritten."""
-    temporary = f"{name}.new"
-    with open(beneath.create(folder.fd, temporary), "wb") as file:
-        file.write(data)
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
-    beneath.rename(temporary, name, src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
-
-
 class Folders:
     """The folders of one volume's packs, for who writes there: made if they lack, and opened once.
 
@@ -160,10 +155,25 @@ class Folders:
         found = beneath.look(self.packs.fd, file_of(pack))
         return -1 if found is None else found.st_size
 
-    def remove(self, name: str) -> None:
-        """Remove a file beside the packs, or one of them, if it is there."""
-        with suppress(FileNotFoundError):
-            beneath.remove(self.packs.fd, name)
+    def remove(self, pack: str) -> None:
+        """Remove a pack, if it is there, with its index and its line in `SHA256SUMS`."""
+        name = file_of(pack)
+        self._remove_file(name + INDEX_SUFFIX)
+        self._remove_file(name)
+        with _changing_sums:
+            self._write_sums(self._sums(but=pack))
+
+    def sealed(self) -> set[str]:
+        """Return the packs that are sealed, which are those in `SHA256SUMS`."""
+        lines = (each.partition(b"  ")[2].strip().decode(errors="replace") for each in self._sums())
+        return {name.removesuffix(".tar") for name in lines}
+
+    def note_sealed(self, sealed: Sealed) -> None:
+        """Add a pack to what `sha256sum --check` reads, unless it was removed meanwhile."""
+        with _changing_sums:
+            if self.size(sealed.pack) >= 0:
+                line = b"%s  %s\n" % (sealed.sha256.hex().encode(), file_of(sealed.pack).encode())
+                self._write_sums([*self._sums(but=sealed.pack), line])
 
     def sync_names(self) -> None:
         """Make the names of new packs, and of their folder, durable."""
@@ -186,7 +196,7 @@ class Folders:
 
     def leave_open(self, writer: int, number: int, end: int) -> None:
         """Say which pack a writer is to go on with, and where."""
-        replace(self.state, f"{writer}.open", b"%d %d\n" % (number, end), durable=False)
+        self.state.replace(f"{writer}.open", b"%d %d\n" % (number, end), durable=False)
 
     def left_open(self, writer: int) -> tuple[int, int] | None:
         """Return number and end of the pack that a writer is to go on with."""
@@ -206,3 +216,21 @@ class Folders:
     def close(self) -> None:
         """Let go of the packs' folder; the other one is the caller's."""
         self.packs.close()
+
+    def _sums(self, but: str = "") -> list[bytes]:
+        """Return the whole lines of `SHA256SUMS`, but for that of a pack."""
+        with suppress(FileNotFoundError):
+            lines = self.packs.read(_SUMS).splitlines(keepends=True)
+            other = b"  %s\n" % file_of(but).encode()
+            return [line for line in lines if line.endswith(b"\n") and not line.endswith(other)]
+        return []
+
+    def _write_sums(self, lines: list[bytes]) -> None:
+        if lines:
+            self.packs.replace(_SUMS, b"".join(sorted(lines)))
+        else:
+            self._remove_file(_SUMS)
+
+    def _remove_file(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            beneath.remove(self.packs.fd, name)
