@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from bucketpull.cli import options
+from bucketpull.cli.damaged_ledgers import Healed, count_known, damaged_ledgers, heal
 from bucketpull.domain.batching import objects_in
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
@@ -26,7 +27,6 @@ from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.verification import Fault, Finding, Verification, repairs
 from bucketpull.volumes.volume import open_volume
-from bucketpull.wiring.damaged_ledgers import Healed, count_known, damaged_ledgers, heal
 from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write, with_configuration
 from bucketpull.wiring.local_job import run_sync
 from bucketpull.wiring.settings import Settings

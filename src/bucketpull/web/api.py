@@ -21,6 +21,7 @@ A change is answered with `{"text": ...}`, what cannot be with `{"error": ..., "
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, unquote
 
@@ -188,8 +189,10 @@ class Api:
             ("GET", "/api/where"): self._where,
             ("GET", "/api/directories"): self._directories,
         }
-        for path, change in _changes(control).items() if control is not None else ():
-            self._routes["POST", path] = change
+        if control is not None:
+            self._routes["POST", "/api/retry"] = partial(_retry, control)
+            for path, change in _changes(control).items():
+                self._routes["POST", path] = partial(_changed, change)
 
     async def answer(self, request: ApiRequest) -> ApiResponse:
         """Answer a request, whatever it is."""
@@ -251,50 +254,34 @@ class Api:
         return json_response({"directories": shown, "more": len(found) > MOST_DIRECTORIES})
 
 
-def _changes(panel: Panel) -> dict[str, Callable[[ApiRequest], Awaitable[ApiResponse]]]:
-    """Return the handlers of changes, by path."""
+Change = Callable[[ApiRequest], Awaitable[str]]
 
-    def saying(change: Callable[[str], Awaitable[str]]) -> Callable[[ApiRequest], Awaitable[ApiResponse]]:
-        async def answer(request: ApiRequest) -> ApiResponse:
-            return told(await change(request.client), request)
 
-        return answer
-
-    def of_volume(
-        change: Callable[[str, str], Awaitable[str]],
-    ) -> Callable[[ApiRequest], Awaitable[ApiResponse]]:
-        async def answer(request: ApiRequest) -> ApiResponse:
-            return told(await change(volume_in(request.body), request.client), request)
-
-        return answer
-
-    async def set_limits(request: ApiRequest) -> ApiResponse:
-        return told(await panel.set_limits(_decode_limits(request.body), request.client), request)
-
-    async def retry(request: ApiRequest) -> ApiResponse:
-        chosen = _decode_retry(request.body or b"{}")
-        return json_response({"objects": await panel.retry(chosen.reason, chosen.match, request.client)})
-
+def _changes(panel: Panel) -> dict[str, Change]:
+    """Return what makes each change, by path."""
     return {
-        "/api/pause": saying(panel.pause),
-        "/api/resume": saying(panel.resume),
-        "/api/stop": saying(panel.stop),
-        "/api/limits": set_limits,
-        "/api/retry": retry,
-        "/api/volumes/add": of_volume(panel.add_volume),
-        "/api/volumes/drain": of_volume(panel.drain_volume),
-        "/api/volumes/lost": of_volume(panel.lose_volume),
+        "/api/pause": lambda asked: panel.pause(asked.client),
+        "/api/resume": lambda asked: panel.resume(asked.client),
+        "/api/stop": lambda asked: panel.stop(asked.client),
+        "/api/limits": lambda asked: panel.set_limits(_decode_limits(asked.body), asked.client),
+        "/api/volumes/add": lambda asked: panel.add_volume(volume_in(asked.body), asked.client),
+        "/api/volumes/drain": lambda asked: panel.drain_volume(volume_in(asked.body), asked.client),
+        "/api/volumes/lost": lambda asked: panel.lose_volume(volume_in(asked.body), asked.client),
     }
+
+
+async def _changed(change: Change, request: ApiRequest) -> ApiResponse:
+    return json_response({"text": in_words(await change(request), request)})
+
+
+async def _retry(panel: Panel, request: ApiRequest) -> ApiResponse:
+    chosen = _decode_retry(request.body or b"{}")
+    return json_response({"objects": await panel.retry(chosen.reason, chosen.match, request.client)})
 
 
 def json_response(value: object, status: int = 200) -> ApiResponse:
     """Return a value as JSON."""
     return ApiResponse(status, _encoder.encode(value))
-
-
-def told(text: str, request: ApiRequest) -> ApiResponse:
-    """Say what was done."""
-    return json_response({"text": in_words(text, request)})
 
 
 def in_words(text: str, request: ApiRequest) -> str:

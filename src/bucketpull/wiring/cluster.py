@@ -30,6 +30,7 @@ from bucketpull.transport.rabbitmq import RabbitTransport
 from bucketpull.transport.remote_query import check_alone
 from bucketpull.transport.wire import Query, QueryAnswer
 from bucketpull.web.api import Api, failed, request_of
+from bucketpull.web.ledger_api import LedgerApi
 from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.job import (
     Job,
@@ -44,7 +45,6 @@ from bucketpull.wiring.job import (
     opened,
 )
 from bucketpull.wiring.job_key_file import check_coordinator_key, coordinator_key, worker_key
-from bucketpull.wiring.ledger_answers import LedgerAnswers
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.selected_source import selection_digest
 from bucketpull.wiring.settings import Settings
@@ -207,7 +207,7 @@ class _Worker:
         self, shell: AgentShell, inbox: RabbitInbox, pool: ForkedPool, leave: Callable[[], object]
     ) -> ExitCode:
         """Work until the job has ended, or a signal comes; say why it ends. At a second signal `leave` is called."""
-        ledgers = LedgerAnswers(
+        ledgers = LedgerApi(
             self._hello.machine, lambda: shell.latest.volumes if shell.latest else [], SystemClock()
         )
         inbox.answering.answer = ledgers.answer

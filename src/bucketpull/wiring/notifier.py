@@ -1,23 +1,23 @@
 """Notifies of how a job does where nobody watches it: `--ping`, `--on-end`, `--log-file`, systemd. None changes how it ends."""
 
 import os
-import signal
-import subprocess
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from bucketpull import __version__
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, SourceRefused
 from bucketpull.domain.progress import Snapshot
+from bucketpull.fetch.certificates import authorities
 from bucketpull.ports import Reporter
 from bucketpull.report.console import heard_by, tell, words_for_file
 from bucketpull.report.document import summary_dict
+from bucketpull.report.notices import Ping, run_on_end
 from bucketpull.report.reasons import explain
 from bucketpull.sources.registry import credentials_of
 from bucketpull.wiring.file_checks import check_file
@@ -25,7 +25,6 @@ from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:
     from bucketpull.report.log_file import LogFile
-    from bucketpull.wiring.ping import Ping
 
 # What stops a job, or a part of it, until an operator acts.
 TROUBLE: Final = frozenset(
@@ -33,7 +32,6 @@ TROUBLE: Final = frozenset(
 )
 QUIET_SECONDS: Final = 600.0  # between two pings of the same kind of trouble
 _SHORTEST_SECRET: Final = 4  # shorter ones are part of too many words
-_ON_END_SECONDS: Final = 60.0
 
 
 class Notifier:
@@ -50,7 +48,9 @@ class Notifier:
         self._begun = False
         self._told: dict[str, float] = {}
         self._failed: SimpleQueue[str] = SimpleQueue()
-        self._ping = None if settings.ping is None else _ping_of(settings.ping, self._failed.put, settings)
+        self._ping: Ping | None = None
+        if settings.ping is not None:
+            self._ping = Ping(settings.ping, self._failed.put, __version__, authorities(settings.ca_file))
         if settings.on_end is not None and not settings.on_end.strip():
             raise ConfigError("--on-end '': write a command for the shell")
         self.log = _log_of(settings)
@@ -201,57 +201,7 @@ def _log_of(settings: Settings) -> "LogFile | None":
         raise ConfigError(f"--log-file {path}: {error.strerror}; name another file") from error
 
 
-def _ping_of(url: str, failed: Callable[[str], None], settings: Settings) -> "Ping":
-    from bucketpull.wiring.ping import Ping
-
-    return Ping(url, failed, settings.ca_file)
-
-
 def _known(name: Callable[[], str]) -> str:
     with suppress(ConfigError):  # which the job itself will tell
         return name()
     return ""
-
-
-def run_on_end(
-    command: str,
-    names: Mapping[str, str],
-    code: int,
-    document: bytes,
-    failed: Callable[[str], None],
-    bound_seconds: float = _ON_END_SECONDS,
-) -> None:
-    """Run the command of `--on-end` in the shell, with how the job ended in its environment and in a file; `failed` is told in words.
-
-    `names` are variables by which bucketpull's other commands find the job. What it prints goes to standard error: standard output
-    may be a program's. It and what it started are killed after `bound_seconds`.
-    """
-    import tempfile
-
-    try:
-        with tempfile.TemporaryDirectory(prefix="bucketpull-") as folder:
-            summary = Path(folder, "summary.json")
-            summary.write_bytes(document)
-            given = {"BUCKETPULL_EXIT_CODE": str(code), "BUCKETPULL_SUMMARY_FILE": str(summary), **names}
-            error = _run(command, os.environ | given, bound_seconds)
-    except OSError as problem:
-        error = f"not run: {problem.strerror}"
-    if error:
-        failed(f"--on-end: {error}")
-
-
-def _run(command: str, environment: dict[str, str], bound_seconds: float) -> str:
-    """Run it; return what went wrong, in words, or nothing."""
-    process = subprocess.Popen(  # noqa: S602 - it is the operator's, for the shell
-        command, shell=True, env=environment, stdin=subprocess.DEVNULL, stdout=2, start_new_session=True
-    )
-    try:
-        code = process.wait(bound_seconds)
-    except subprocess.TimeoutExpired:
-        return f"did not end within {bound_seconds:g} s, and was killed"
-    finally:
-        if process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    return f"ended with exit code {code}" if code else ""

@@ -11,7 +11,7 @@ from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.reading import ledger_contents
 from bucketpull.testing.virtual import VirtualClock
 from bucketpull.transport.wire import Query
-from bucketpull.wiring.ledger_answers import IDLE_SECONDS, LedgerAnswers
+from bucketpull.web.ledger_api import IDLE_SECONDS, LedgerApi
 
 NAMES = [b"%02d.jpg" % number for number in range(7)]
 
@@ -26,7 +26,7 @@ class Machine:
             self.volume = filling.volume.id
         self.path = path
         self.clock = VirtualClock()
-        self.answers = LedgerAnswers("m1", self.volumes, self.clock)
+        self.answers = LedgerApi("m1", self.volumes, self.clock)
 
     def run(self, scenario):
         async def whole():

@@ -91,7 +91,7 @@ class _Reading:
         return closing
 
 
-class LedgerAnswers:
+class LedgerApi:
     """Answers for the volumes that `volumes` returns."""
 
     def __init__(self, machine: str, volumes: Callable[[], list[VolumeStatus]], clock: Clock) -> None:
