@@ -37,7 +37,7 @@ from bucketpull.fetch.options import FetchOptions
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.volumes.writer import open_writer
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.system_clock import SystemClock
+from bucketpull.wiring.system import SystemClock
 from bucketpull.wiring.volume_opening import open_all
 from upyun_simulator import Simulator
 

@@ -27,7 +27,7 @@ from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.transport.local import DirectTransport
 from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.wiring.downloader_process import process_main
-from bucketpull.wiring.system_clock import SystemClock
+from bucketpull.wiring.system import SystemClock
 from upyun_simulator import Simulator
 
 MACHINE = "bench"

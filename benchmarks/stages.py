@@ -42,7 +42,7 @@ from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.source_client import wanted_of
-from bucketpull.wiring.system_clock import SystemClock
+from bucketpull.wiring.system import SystemClock
 
 BATCH, PAGE = 1_000, 10_000
 NOW = 1_700_000_000.0

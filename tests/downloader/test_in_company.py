@@ -30,7 +30,7 @@ from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.volumes.writer import open_writer
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.system_clock import SystemClock
+from bucketpull.wiring.system import SystemClock
 from bucketpull.wiring.volume_opening import open_all
 from upyun_simulator import Simulator, content
 

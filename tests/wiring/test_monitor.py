@@ -12,7 +12,7 @@ from bucketpull.report.events import ProcessEvents
 from bucketpull.report.summary import time_left
 from bucketpull.report.words import Words
 from bucketpull.wiring.monitor import Monitor
-from bucketpull.wiring.system_clock import SystemClock
+from bucketpull.wiring.system import SystemClock
 
 
 @pytest.fixture

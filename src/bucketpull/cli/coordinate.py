@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from bucketpull.cli import options
-from bucketpull.domain.errors import ExitCode
+from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.values import converted
 from bucketpull.report.console import say
 from bucketpull.wiring.settings import Settings
@@ -74,8 +74,11 @@ def _print_token(settings: Settings, text: str) -> ExitCode:
 def _print_key(settings: Settings, machine: str) -> ExitCode:
     """Print the key of one machine, which can speak for no other, for its environment."""
     from bucketpull.transport.job_key import machine_key
-    from bucketpull.wiring.job_key_file import existing_key
+    from bucketpull.wiring.job_key_file import coordinator_key, path_of_key
 
+    key = coordinator_key(settings)
+    if key is None:
+        raise ConfigError(f"job key {path_of_key(settings)}: is not there; `bucketpull coordinate` makes it")
     say(f"BUCKETPULL_MACHINE={machine}")
-    say(f"BUCKETPULL_JOB_KEY={machine_key(existing_key(settings), machine)}")
+    say(f"BUCKETPULL_JOB_KEY={machine_key(key, machine)}")
     return ExitCode.COMPLETE

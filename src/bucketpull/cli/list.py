@@ -34,7 +34,7 @@ from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Patience, SourceClient, reach, turn
-from bucketpull.wiring.system_clock import SystemClock
+from bucketpull.wiring.system import SystemClock
 
 _MARK_SECONDS = 2.0
 _MARK_SHARE = 20  # of the time goes to marks, at most one part

@@ -16,7 +16,7 @@ from bucketpull import __version__
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, TransportError
 from bucketpull.report.standard_streams import ReaderGone, open_streams
 from bucketpull.report.words import language_of
-from bucketpull.wiring.descriptors import raise_limit
+from bucketpull.wiring.system import raise_limit
 
 # The order is that of `--help`: the job, then looking at it, then its disks, then trying things out.
 COMMANDS = {

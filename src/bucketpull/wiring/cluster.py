@@ -44,11 +44,11 @@ from bucketpull.wiring.job import (
     on_signals,
     opened,
 )
-from bucketpull.wiring.job_key_file import check_coordinator_key, coordinator_key, worker_key
+from bucketpull.wiring.job_key_file import coordinator_key, told_key, worker_key
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.selected_source import selection_digest
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.system_clock import SystemClock
+from bucketpull.wiring.system import SystemClock
 from bucketpull.wiring.volume_opening import check_paths, known_paths, open_all, owner_of
 
 _ALIVE_SECONDS = 10.0  # between two signs of life for systemd
@@ -60,11 +60,12 @@ def run_coordinate(settings: Settings, open_view: ViewOpener | None, notifier: N
     """List the bucket and keep the books until the job has ended; return how."""
     broker = settings.broker_url()
     check_job(settings)
-    check_coordinator_key(settings)
+    key = coordinator_key(settings)
     asyncio.run(check_alone(broker, settings.job_name()))
     with opened(settings) as opening:
-        key = coordinator_key(settings)
-        return asyncio.run(_coordinate(settings, broker, key, opening, open_view, notifier))
+        return asyncio.run(
+            _coordinate(settings, broker, told_key(settings, key), opening, open_view, notifier)
+        )
 
 
 async def _coordinate(

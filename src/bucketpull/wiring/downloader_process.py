@@ -22,9 +22,8 @@ from bucketpull.fetch.options import FetchOptions
 from bucketpull.ports import Writer
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.volumes.writer import open_writer
-from bucketpull.wiring.descriptors import most_transfers
 from bucketpull.wiring.selected_source import selected
-from bucketpull.wiring.system_clock import SystemClock
+from bucketpull.wiring.system import SystemClock, most_transfers
 
 _M_TRIM_THRESHOLD: Final = -1
 _KEPT_BYTES: Final = 16 << 20

@@ -44,7 +44,6 @@ from bucketpull.web import control_socket
 from bucketpull.web.api import Api, JobView
 from bucketpull.web.history import load_history, record_history
 from bucketpull.web.server import Answer, Server
-from bucketpull.wiring.descriptors import check_limit
 from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.file_checks import check_apart, check_file, check_folder, refuse_foreign_link
 from bucketpull.wiring.job_limits import Bandwidth, budget_of
@@ -55,7 +54,7 @@ from bucketpull.wiring.remote_control import JobControl
 from bucketpull.wiring.selected_source import order_of, selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Findings, Patience, SourceClient, probe
-from bucketpull.wiring.system_clock import SystemClock
+from bucketpull.wiring.system import SystemClock, check_limit
 from bucketpull.wiring.volume_opening import check_pack_folders, open_again, owner_of
 
 _LEAVE_SECONDS: Final = 40.0  # an agent that was told to stop closes its volumes; longer than it allows them

@@ -14,37 +14,32 @@ FILE: Final = "job-key"
 _NOBODY_ELSE: Final = "--no-job-key: whoever may write to the queues of this job commands it and its workers"
 
 
-def check_coordinator_key(settings: Settings) -> None:
-    """Make sure, before anything is written, that a key which is there can be used. Raises ConfigError where it cannot."""
-    if not settings.no_job_key and (text := _given(settings)) is not None:
-        _coordinators(text, _where(settings))
-
-
-def coordinator_key(settings: Settings) -> JobKey:
-    """Return the job's key; make it if there is none, and say where it lies.
-
-    Raises ConfigError where what is there is no job's key, or none can be written.
-    """
+def coordinator_key(settings: Settings) -> JobKey | None:
+    """Return the job's key; None where there is none yet. Raises ConfigError where what is there is no job's key."""
     if settings.no_job_key:
         tell(_NOBODY_ELSE)
         return JobKey(b"")
     text, where = _given(settings), _where(settings)
-    key = _coordinators(text if text is not None else _made(_path(settings)), where)
-    if not settings.quiet:
-        tell(
-            f"job key {key.id} is made: {where}; each worker needs it, by --job-key-file"
-            if text is None
-            else f"job key {key.id} is used: {where}; each worker needs it, by --job-key-file"
+    if text is None:
+        return None
+    key = read_key(text, where)
+    if not isinstance(key, JobKey):
+        raise ConfigError(
+            f"{where}: is the key of machine {key.machine}; the coordinator needs the job's own"
         )
     return key
 
 
-def existing_key(settings: Settings) -> JobKey:
-    """Return the job's key. Raises ConfigError where there is none yet."""
-    text = _given(settings)
-    if text is None:
-        raise ConfigError(f"job key {_path(settings)}: is not there; `bucketpull coordinate` makes it")
-    return _coordinators(text, _where(settings))
+def told_key(settings: Settings, known: JobKey | None) -> JobKey:
+    """Return the key that is known, or else make the job's, and say where it lies. Raises ConfigError where none can be written."""
+    key, where = known or JobKey(_made(path_of_key(settings)).encode()), _where(settings)
+    if not settings.quiet and not settings.no_job_key:
+        tell(
+            f"job key {key.id} is made: {where}; each worker needs it, by --job-key-file"
+            if known is None
+            else f"job key {key.id} is used: {where}; each worker needs it, by --job-key-file"
+        )
+    return key
 
 
 def worker_key(settings: Settings) -> Key:
@@ -68,30 +63,22 @@ def worker_key(settings: Settings) -> Key:
     return read_key(text, _where(settings))
 
 
-def _coordinators(text: str, where: str) -> JobKey:
-    key = read_key(text, where)
-    if not isinstance(key, JobKey):
-        raise ConfigError(
-            f"{where}: is the key of machine {key.machine}; the coordinator needs the job's own"
-        )
-    return key
-
-
-def _path(settings: Settings) -> Path:
+def path_of_key(settings: Settings) -> Path:
+    """Return where it lies, unless it is in the environment."""
     return Path(settings.job_key_file) if settings.job_key_file else settings.state_folder() / FILE
 
 
 def _where(settings: Settings) -> str:
     if settings.job_key and not settings.job_key_file:
         return "BUCKETPULL_JOB_KEY"
-    return str(_path(settings))
+    return str(path_of_key(settings))
 
 
 def _given(settings: Settings) -> str | None:
     """Return the key's text from the file or the environment; None where there is none yet."""
     if settings.job_key and not settings.job_key_file:
         return settings.job_key
-    path = _path(settings)
+    path = path_of_key(settings)
     try:
         with path.open(encoding="ascii") as file:
             found = os.fstat(file.fileno())

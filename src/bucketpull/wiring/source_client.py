@@ -21,7 +21,7 @@ from bucketpull.report.figures import duration
 from bucketpull.report.reasons import explain
 from bucketpull.sources.registry import credentials_of
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.system_clock import SystemClock
+from bucketpull.wiring.system import SystemClock
 
 if TYPE_CHECKING:
     from bucketpull.downloader.walk import ListingWalk

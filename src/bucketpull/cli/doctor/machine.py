@@ -21,7 +21,7 @@ from bucketpull.volumes.identity import HOME, identify
 from bucketpull.volumes.reader import open_reader
 
 _FEW_FILES: Final = 1024
-_ENOUGH_FILES: Final = 16_384  # see `wiring.descriptors`
+_ENOUGH_FILES: Final = 16_384  # see `wiring.system`
 _JOURNAL_FLOOR: Final = 64 << 20  # below it the job does not go on
 _JOURNAL_WISH: Final = 2 << 30  # 100 million objects take about 1 GiB
 _FULL_SHARE: Final = 0.9

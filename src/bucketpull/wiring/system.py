@@ -1,6 +1,7 @@
-"""How many files this machine lets a process open: the limit is raised as far as it goes, and transfers stay below it."""
+"""What the system gives a process: its clock, and how many files it may open: the limit is raised as far as it goes, and transfers stay below it."""
 
 import resource
+import time
 from typing import Final
 
 from bucketpull.domain.errors import ConfigError
@@ -10,6 +11,22 @@ _FEWEST: Final = 40
 
 _PLENTY: Final = 16_384
 """From here on nothing that a process does comes near the limit."""
+
+
+class SystemClock:
+    """See `ports.Clock`: the clock of the machine; tests have one that they set."""
+
+    def now(self) -> float:
+        """Return Unix seconds."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+    def today(self) -> str:
+        """Return today's date in the machine's time zone, as 2026-05-01."""
+        return time.strftime("%Y-%m-%d")
 
 
 def raise_limit() -> None:
