@@ -28,7 +28,7 @@ requests ended, refused for their number, and their durations added up, of the l
 | `bucketpull_volume_state` | `machine`, `volume`, `state` | 1 for the volume's state, 0 for the others |
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -40,6 +40,7 @@ from bucketpull.domain.progress import JobState, Snapshot
 from bucketpull.report.document import endpoints_of, lists_only
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OUTCOMES = ("stored", "skipped", "excluded", "failed", "vanished")
 LIMITERS = ("source", "disk", "cpu", "rate", "bandwidth", "work")
 
 
@@ -48,42 +49,31 @@ def _copies(snapshot: Snapshot) -> list[str]:
     return [name for name, status in endpoints_of(snapshot).items() if not status.is_origin]
 
 
-class SnapshotCollector(Collector):
-    """Makes the metrics of a job from its snapshot, whenever it is asked."""
+class _Collector(Collector):
+    """The metrics of one snapshot."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
-    def describe(self) -> Iterable[Metric]:
-        """Name nothing beforehand, so that registering it does not take a snapshot."""
-        return []
-
     def collect(self) -> Iterator[Metric]:
-        """Take a snapshot and yield its metrics."""
-        snapshot = self._snapshot()
-        yield from _books(snapshot)
-        yield from _requests(snapshot)
-        yield from _outstanding(snapshot)
-        yield from _condition(snapshot)
-        yield from _volumes(snapshot.volumes)
+        """Make them."""
+        yield from _books(self._snapshot)
+        yield from _requests(self._snapshot)
+        yield from _outstanding(self._snapshot)
+        yield from _condition(self._snapshot)
+        yield from _volumes(self._snapshot.volumes)
 
 
 def exposition(snapshot: Callable[[], Snapshot]) -> bytes:
     """Return the metrics in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(SnapshotCollector(snapshot))
+    registry.register(_Collector(snapshot()))
     return generate_latest(registry)
 
 
 def _books(snapshot: Snapshot) -> Iterator[Metric]:
     books = snapshot.counters
-    outcomes = {
-        "stored": books.stored,
-        "skipped": books.skipped,
-        "excluded": books.excluded,
-        "failed": books.failed,
-        "vanished": books.vanished,
-    }
+    outcomes = {name: getattr(books, name) for name in OUTCOMES}
     yield _counters("objects", "Objects that came to an end in this run.", "outcome", outcomes)
     for name, text, number in (
         ("listed_objects", "Objects listed.", books.listed),
@@ -107,20 +97,14 @@ def _known(counts: dict[str, int]) -> dict[str, int]:
 
 def _requests(snapshot: Snapshot) -> Iterator[Metric]:
     status = endpoints_of(snapshot)
-    yield _counters("requests", "Requests ended.", "lane", {k: s.requests for k, s in status.items()})
-    yield _counters(
-        "throttled", "Requests refused for their number.", "lane", {k: s.throttled for k, s in status.items()}
-    )
-    yield _counters(
-        "request_seconds",
-        "Durations of requests, added up.",
-        "lane",
-        {k: s.seconds for k, s in status.items()},
-    )
-    yield _gauges("in_flight", "Transfers under way.", "lane", {k: s.in_flight for k, s in status.items()})
-    yield _gauges(
-        "in_flight_limit", "Transfers allowed at once.", "lane", {k: s.level for k, s in status.items()}
-    )
+    for make, name, text, field in (
+        (_counters, "requests", "Requests ended.", "requests"),
+        (_counters, "throttled", "Requests refused for their number.", "throttled"),
+        (_counters, "request_seconds", "Durations of requests, added up.", "seconds"),
+        (_gauges, "in_flight", "Transfers under way.", "in_flight"),
+        (_gauges, "in_flight_limit", "Transfers allowed at once.", "level"),
+    ):
+        yield make(name, text, "lane", {lane: getattr(found, field) for lane, found in status.items()})
 
 
 def _outstanding(snapshot: Snapshot) -> Iterator[Metric]:
@@ -183,15 +167,15 @@ def _volumes(volumes: list[VolumeStatus]) -> Iterator[Metric]:
     yield from (speed, state)
 
 
-def _counters(name: str, text: str, label: str, values: dict[str, int] | dict[str, float]) -> Metric:
-    family = CounterMetricFamily(f"bucketpull_{name}", text, labels=[label])
-    for value, number in values.items():
-        family.add_metric([value], number)
-    return family
+def _counters(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    return _labelled(CounterMetricFamily(f"bucketpull_{name}", text, labels=[label]), values)
 
 
-def _gauges(name: str, text: str, label: str, values: dict[str, int] | dict[str, float]) -> Metric:
-    family = GaugeMetricFamily(f"bucketpull_{name}", text, labels=[label])
+def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    return _labelled(GaugeMetricFamily(f"bucketpull_{name}", text, labels=[label]), values)
+
+
+def _labelled(family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[str, float]) -> Metric:
     for value, number in values.items():
         family.add_metric([value], number)
     return family

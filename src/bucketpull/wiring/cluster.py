@@ -91,11 +91,9 @@ async def _coordinate(
         f"no machine has joined: on each that has disks run `bucketpull work --job {settings.job_name()} VOLUME...`, "
         "with --broker and --job-key-file as here"
     )
-    pool = ForkedPool(opening.fork_server, settings.process_count())
     lists = agent_parameters(settings, journal.id, lister, opening.source.open().endpoints)
-    worker = agent_shell(settings, lists, opening.source, near.inbox, pool, [])
     try:
-        await job.run(worker, pool, open_view)
+        await job.run(near.inbox, lists, [], open_view)
     finally:
         await transport.close()
     return job.conclude()
@@ -296,5 +294,5 @@ def _own_source(welcome: Welcome, settings: Settings) -> SourceSettings:
 
 
 def _hello(settings: Settings) -> Pulse:
-    parameters = agent_parameters(settings, "", settings.machine_name())
+    parameters = agent_parameters(settings, "", settings.machine_name(), ())
     return Pulse(parameters.machine, parameters.incarnation, parameters.version, settings.process_count())

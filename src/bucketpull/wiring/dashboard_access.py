@@ -2,13 +2,12 @@
 
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import shown_value
 from bucketpull.report.console import tell
-from bucketpull.wiring.file_checks import warn_of_owner
+from bucketpull.wiring.file_checks import read_secret
 from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def _token(settings: Settings) -> str | None:
     text, where = settings.dashboard_token, "BUCKETPULL_DASHBOARD_TOKEN"
     if settings.dashboard_token_file is not None:
         where = f"--dashboard-token-file {settings.dashboard_token_file}"
-        text = _secret_file(where, settings.dashboard_token_file)
+        text = _secret("--dashboard-token-file", settings.dashboard_token_file)
     elif not text:
         return None
     if not re.fullmatch(r"[!-~]{16,4096}", text.strip()):
@@ -108,7 +107,7 @@ def _tls(settings: Settings) -> "ssl.SSLContext | None":
     import ssl  # only where it is used: each start would pay for it
 
     where = f"--dashboard-cert {certificate}"
-    _secret_file(where if key is None else f"--dashboard-key {key}", key or certificate, is_key=True)
+    _secret("--dashboard-cert" if key is None else "--dashboard-key", key or certificate)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(certificate, key, password="")
@@ -121,18 +120,14 @@ def _tls(settings: Settings) -> "ssl.SSLContext | None":
     return context
 
 
-def _secret_file(where: str, path: str, *, is_key: bool = False) -> str:
-    """Read a file that holds a secret; say so where others can read it, or decide what is in it."""
+def _secret(name: str, path: str) -> str:
+    """Read a file that an option names, and that holds a secret."""
     try:
-        with Path(path).open(encoding="ascii", errors="replace") as file:
-            found = os.fstat(file.fileno())
-            text = file.read(10_000)
+        return read_secret(name, path)
     except OSError as error:
-        raise ConfigError(f"{where}: {error.strerror or error}; name a file that can be read") from error
-    warn_of_owner(where.partition(" ")[0], path, found)
-    if found.st_mode & 0o077 and (not is_key or "PRIVATE KEY" in text):
-        tell(f"{where}: others can read it; chmod 600 {path}")
-    return text
+        raise ConfigError(
+            f"{name} {path}: {error.strerror or error}; name a file that can be read"
+        ) from error
 
 
 def _folder(path: str) -> str:

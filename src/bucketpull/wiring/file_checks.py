@@ -15,6 +15,7 @@ from bucketpull.volumes.identity import HOME
 
 # A full disk is the job's to wait for; descriptors are this process's own.
 _MOST_BYTES: Final = 16 << 20
+_MOST_SECRET: Final = 10_000
 _NO_MATTER: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 
 
@@ -90,6 +91,20 @@ def read_settings_file(what: str, path: str) -> tuple[bytes, os.stat_result]:
         if len(data) > _MOST_BYTES:
             raise ConfigError(f"{what}: is longer than {_MOST_BYTES >> 20} MiB; name the right file")
         return data, os.fstat(file.fileno())
+
+
+def read_secret(what: str, path: str | os.PathLike[str]) -> str:
+    """Read a file that holds a secret; say so where others can read it, or decide what is in it. Bytes beyond ASCII are replaced.
+
+    Raises OSError where it cannot be read.
+    """
+    with Path(path).open(encoding="ascii", errors="replace") as file:
+        found = os.fstat(file.fileno())
+        text = file.read(_MOST_SECRET)
+    warn_of_owner(what, path, found)
+    if found.st_mode & 0o077:
+        tell(f"{what} {path}: others can read it; chmod 600 {path}")
+    return text
 
 
 def check_apart(state: Path, volumes: Sequence[str]) -> None:

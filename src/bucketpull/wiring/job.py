@@ -127,7 +127,12 @@ def coordinator_parameters(settings: Settings, machine: str, selection: str | No
 
 
 def agent_parameters(
-    settings: Settings, journal: str, machine: str, endpoints: Sequence[EndpointSpec] = ()
+    settings: Settings,
+    journal: str,
+    machine: str,
+    endpoints: Sequence[EndpointSpec],
+    *,
+    is_last_resort: bool = False,
 ) -> AgentParameters:
     """Return the parameters of this machine's worker; `endpoints` are the source's."""
     return AgentParameters(
@@ -142,6 +147,7 @@ def agent_parameters(
         endpoints=tuple(endpoints),
         adopts=settings.adopt or "",
         keeps_foreign=settings.foreign == "keep",
+        is_last_resort=is_last_resort,
     )
 
 
@@ -246,10 +252,22 @@ class Job:
         self._history = load_history(settings.state_folder())
         self.api = Api(self.control, self._history, self.control)
 
-    async def run(self, worker: AgentShell, pool: ForkedPool, open_view: ViewOpener | None) -> None:
-        """Run with the worker of this process until the job ends or a signal stops it."""
+    async def run(
+        self,
+        inbox: Inbox,
+        parameters: AgentParameters,
+        volumes: Sequence[DiskVolume],
+        open_view: ViewOpener | None,
+    ) -> None:
+        """Run with a worker in this process until the job ends or a signal stops it; the view is open meanwhile."""
+        pool = ForkedPool(self._opening.fork_server, self._settings.process_count())
+        worker = agent_shell(self._settings, parameters, self._opening.source, inbox, pool, volumes)
         pool.start_all()
-        async with self._steered(), _viewed(open_view, self.api, self.control):
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._steered())
+            if open_view is not None:
+                view = await open_view(self.api.answer, self.control)
+                stack.push_async_callback(view.close)
             await self._run_together(worker)
 
     def conclude(self) -> ExitCode:
@@ -380,14 +398,3 @@ def on_signals(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, hear, number)
-
-
-@contextlib.asynccontextmanager
-async def _viewed(open_view: ViewOpener | None, api: Api, job: JobView) -> AsyncIterator[None]:
-    """Open the view, such as the dashboard, for as long as the job runs."""
-    view = await open_view(api.answer, job) if open_view is not None else None
-    try:
-        yield
-    finally:
-        if view is not None:
-            await view.close()

@@ -7,7 +7,7 @@ from typing import Final
 from bucketpull.domain.errors import ConfigError
 from bucketpull.report.console import tell
 from bucketpull.transport.job_key import JobKey, Key, new_key, read_key
-from bucketpull.wiring.file_checks import warn_of_owner
+from bucketpull.wiring.file_checks import read_secret
 from bucketpull.wiring.settings import Settings
 
 FILE: Final = "job-key"
@@ -80,20 +80,14 @@ def _given(settings: Settings) -> str | None:
         return settings.job_key
     path = path_of_key(settings)
     try:
-        with path.open(encoding="ascii") as file:
-            found = os.fstat(file.fileno())
-            warn_of_owner("job key", path, found)
-            if found.st_mode & 0o077:
-                tell(f"job key {path}: others can read it; chmod 600 {path}")
-            return file.read(10_000)
+        text = read_secret("job key", path)
     except FileNotFoundError:
         return None
-    except UnicodeDecodeError:
-        raise ConfigError(
-            f"--job-key-file {path}: is not a job key; that is one line of letters and digits"
-        ) from None
     except OSError as error:
         raise ConfigError(f"--job-key-file {path}: {error.strerror}") from error
+    if not text.isascii():
+        raise ConfigError(f"--job-key-file {path}: is not a job key; that is one line of letters and digits")
+    return text
 
 
 def _made(path: Path) -> str:

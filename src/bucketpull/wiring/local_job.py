@@ -4,20 +4,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
-import msgspec
-
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ExitCode, VolumeSick
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.transport.local import DirectTransport
-from bucketpull.transport.processes import ForkedPool
 from bucketpull.volumes.volume import DiskVolume
 from bucketpull.wiring.job import (
     Job,
     Opening,
     ViewOpener,
     agent_parameters,
-    agent_shell,
     check_job,
     coordinator_parameters,
     opened,
@@ -92,13 +88,9 @@ async def _sync(
     )
     for event, text in warnings:
         job.monitor.note("warning", event, text)
-    pool = ForkedPool(opening.fork_server, settings.process_count())
-    parameters = msgspec.structs.replace(
-        agent_parameters(settings, opening.journal.id, machine, opening.source.open().endpoints),
-        is_last_resort=True,
-    )
-    worker = agent_shell(settings, parameters, opening.source, transport.inbox, pool, volumes)
-    await job.run(worker, pool, open_view)
+    endpoints = opening.source.open().endpoints
+    parameters = agent_parameters(settings, opening.journal.id, machine, endpoints, is_last_resort=True)
+    await job.run(transport.inbox, parameters, volumes, open_view)
     code = job.conclude()
     if linger is not None:
         await linger(code)

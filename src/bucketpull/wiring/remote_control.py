@@ -101,13 +101,10 @@ class JobControl(JournalPanel):
 
     async def set_limits(self, limits: NewLimits, client: str) -> str:
         """See `Panel`."""
-        changes = {
-            name: value
-            for name in ("concurrency", "requests_per_second", "bytes_per_second")
-            if (value := getattr(limits, name)) is not msgspec.UNSET
-        }
-        if limits.bandwidth is not msgspec.UNSET:
-            changes["bytes_per_second"] = self._bandwidth.follow(limits.bandwidth)
+        given = msgspec.structs.asdict(limits).items()
+        changes = {name: value for name, value in given if value is not msgspec.UNSET}
+        if "bandwidth" in changes:
+            changes["bytes_per_second"] = self._bandwidth.follow(changes.pop("bandwidth"))
         elif "bytes_per_second" in changes:
             self._bandwidth.leave()
         await self._change(**changes)
