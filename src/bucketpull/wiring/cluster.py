@@ -171,7 +171,11 @@ class _Worker:
         inbox = self.inbox()
         await inbox.start()
         joining = asyncio.create_task(inbox.join(self._hello, say_reason))
-        on_signals(asyncio.get_running_loop(), joining.cancel)
+
+        async def give_up() -> None:
+            joining.cancel()
+
+        on_signals(give_up)
         try:
             done, _ = await asyncio.wait({joining}, timeout=3.0)
             waiting = f"waiting for the coordinator of job {self._job}"
@@ -230,18 +234,15 @@ class _Worker:
         return ExitCode.COMPLETE if shell.dismissed else ExitCode.INTERRUPTED
 
     def _stop_on_signals(self, shell: AgentShell, leave: Callable[[], object]) -> None:
-        loop = asyncio.get_running_loop()
-        stopping: list[asyncio.Task[None]] = []
-
-        def stop() -> None:
+        async def stop() -> None:
             self._say("info", STOPPING)
-            stopping.append(loop.create_task(shell.stop(), name="stop"))
+            await shell.stop()
 
         def leave_at_once() -> None:
             self._say("info", left(self._job, has_ended=False))
             leave()
 
-        on_signals(loop, stop, leave_at_once)
+        on_signals(stop, leave_at_once)
 
     async def _tell_of(self, shell: AgentShell) -> None:
         """Report what a worker does, on the terminal and to systemd."""

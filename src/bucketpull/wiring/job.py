@@ -7,11 +7,11 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -309,12 +309,9 @@ class Job:
             control_socket.remove(folder)
 
     def _stop_on_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        stopping: list[asyncio.Task[None]] = []
-
-        def interrupt() -> None:
+        async def interrupt() -> None:
             self.monitor.note("info", "job.interrupted", STOPPING)
-            stopping.append(loop.create_task(self.shell.stop(), name="stop"))
+            await self.shell.stop()
 
         def leave() -> None:
             self.monitor.close(msgspec.structs.replace(self.monitor.snapshot(), state=JobState.INTERRUPTED))
@@ -322,7 +319,7 @@ class Job:
             if self._notifier is not None:
                 self._notifier.end(ExitCode.INTERRUPTED)
 
-        on_signals(loop, interrupt, leave)
+        on_signals(interrupt, leave)
 
     async def _run_together(self, worker: AgentShell) -> None:
         shell = self.shell
@@ -367,14 +364,16 @@ def short_books(objects: int, lost: int) -> str:
 
 
 def on_signals(
-    loop: asyncio.AbstractEventLoop, stop: Callable[[], object], leave: Callable[[], object] = lambda: None
+    stop: Callable[[], Coroutine[Any, Any, None]], leave: Callable[[], object] = lambda: None
 ) -> None:
     """Stop in order at the first signal; at the second call `leave` and exit; at the third exit at once.
 
     Everything is resumable at any time. `leave` may take `LEAVE_AT_ONCE_SECONDS`. A terminal that is closed may send SIGHUP more than
     once: that is no second wish. Where it is ignored, as under nohup, it stays so.
     """
+    loop = asyncio.get_running_loop()
     heard = 0
+    stopping: list[asyncio.Task[None]] = []  # the loop keeps no task
 
     def go(*_: object) -> None:
         os._exit(ExitCode.INTERRUPTED)
@@ -383,7 +382,7 @@ def on_signals(
         nonlocal heard
         heard += 1
         if heard == 1:
-            stop()
+            stopping.append(loop.create_task(stop(), name="stop"))
         elif number is not signal.SIGHUP:
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, go)

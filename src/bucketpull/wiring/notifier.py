@@ -17,7 +17,6 @@ from bucketpull.fetch.certificates import authorities
 from bucketpull.ports import Reporter
 from bucketpull.report.console import heard_by, tell, words_for_file
 from bucketpull.report.document import summary_dict
-from bucketpull.report.notices import Ping, run_on_end
 from bucketpull.report.reasons import explain
 from bucketpull.sources.registry import credentials_of
 from bucketpull.wiring.file_checks import check_file
@@ -25,6 +24,7 @@ from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:
     from bucketpull.report.log_file import LogFile
+    from bucketpull.report.notices import Ping
 
 # What stops a job, or a part of it, until an operator acts.
 TROUBLE: Final = frozenset(
@@ -48,9 +48,7 @@ class Notifier:
         self._begun = False
         self._told: dict[str, float] = {}
         self._failed: SimpleQueue[str] = SimpleQueue()
-        self._ping: Ping | None = None
-        if settings.ping is not None:
-            self._ping = Ping(settings.ping, self._failed.put, __version__, authorities(settings.ca_file))
+        self._ping = _ping_of(settings, self._failed.put)
         if settings.on_end is not None and not settings.on_end.strip():
             raise ConfigError("--on-end '': write a command for the shell")
         self.log = _log_of(settings)
@@ -101,6 +99,8 @@ class Notifier:
         self._send("" if code == ExitCode.COMPLETE else "fail", document)
         command = self._settings.on_end
         if command is not None:
+            from bucketpull.report.notices import run_on_end
+
             body = msgspec.json.encode(document)
             run_on_end(command, self._variables(), int(code), body, self._failed.put)
         if self._ping is not None:
@@ -199,6 +199,14 @@ def _log_of(settings: Settings) -> "LogFile | None":
         return LogFile(path)
     except OSError as error:
         raise ConfigError(f"--log-file {path}: {error.strerror}; name another file") from error
+
+
+def _ping_of(settings: Settings, failed: Callable[[str], None]) -> "Ping | None":
+    if settings.ping is None:
+        return None
+    from bucketpull.report.notices import Ping
+
+    return Ping(settings.ping, failed, __version__, authorities(settings.ca_file))
 
 
 def _known(name: Callable[[], str]) -> str:
