@@ -42,6 +42,7 @@ class Job:
     options: list[str] = field(default_factory=list)
     source: str = ""
     patient: bool = False
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def arguments(self, *options: str) -> list[str]:
         """Return the whole command line of a sync."""
@@ -71,14 +72,23 @@ class Job:
         }
 
     def start(self, *options: str) -> subprocess.Popen[str]:
-        """Start a sync."""
-        return subprocess.Popen(
+        """Start a sync. It is ended with the test, if that has not done so."""
+        process = subprocess.Popen(
             self.arguments(*options),
             env=self.environment,
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End every sync that is left."""
+        for process in self.started:
+            if process.returncode is None:
+                process.kill()
+                process.communicate()
 
     def sync(self, *options: str, expect: int = 0) -> dict[str, object]:
         """Run a sync to its end, check its exit code, and return its summary."""
@@ -156,6 +166,7 @@ class Job:
 def make_job(tmp_path: Path) -> Iterator[Callable[..., Job]]:
     """Make jobs with a simulator each; `volumes` is how many."""
     simulators: list[Simulator] = []
+    jobs: list[Job] = []
 
     def make(
         spec: str, *, volumes: int = 1, cdn: bool = True, patient: bool = False, **settings: object
@@ -164,8 +175,11 @@ def make_job(tmp_path: Path) -> Iterator[Callable[..., Job]]:
         simulators.append(simulator)
         simulator.__enter__()
         folders = [tmp_path / f"volume{number}" for number in range(volumes)]
-        return Job(simulator, tmp_path, folders, cdn, ["--processes", "2"], patient=patient)
+        jobs.append(Job(simulator, tmp_path, folders, cdn, ["--processes", "2"], patient=patient))
+        return jobs[-1]
 
     yield make
+    for job in jobs:
+        job.end()
     for simulator in simulators:
         simulator.__exit__(None, None, None)

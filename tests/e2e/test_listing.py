@@ -15,9 +15,9 @@ from upyun_simulator import content
 PATIENCE_SECONDS = 90
 
 
-def until(job, process, ready):
+def until(job, process, ready, seconds=PATIENCE_SECONDS):
     """Wait until something is so while a job runs."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + seconds
     while not ready():
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
@@ -89,11 +89,12 @@ def test_memory_is_flat_however_many_entries_are_listed(make_job, millions):
 def test_many_small_directories_cost_little_memory_and_no_descriptor_each(make_job, directories):
     job = make_job(f"tree:dirs={directories},files=3,depth=6,size=20")
     process = job.start()
-    until(job, process, lambda: pages(job) > directories // 2)
+    patience = PATIENCE_SECONDS * directories // 4_000
+    until(job, process, lambda: pages(job) > directories // 2, patience)
     memory = own_bytes(process.pid)
     descriptors = max(len(os.listdir(f"/proc/{each}/fd")) for each in family(process.pid))
 
-    _, errors = process.communicate(timeout=PATIENCE_SECONDS * directories // 4_000)
+    _, errors = process.communicate(timeout=patience)
 
     assert process.returncode == 0, errors
     assert memory < 500 << 20
