@@ -25,6 +25,7 @@ _FOR_OTHERS = {
     "gzip",
     "h11",
     "importlib.metadata",
+    "json",
     "logging.handlers",
     "pickle",
     "rich",
@@ -38,3 +39,9 @@ def test_a_job_imports_nothing_that_only_other_commands_use():
     code = f"import sys; before = {{*sys.modules}}; import {', '.join(_JOB)}; print(*sorted({_FOR_OTHERS!r} & sys.modules.keys() - before))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+def test_a_command_that_reads_a_journal_imports_no_event_loop():
+    code = "import bucketpull.cli.status, bucketpull.cli.pause, sys; print('asyncio' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False"]

@@ -7,7 +7,6 @@ What programs read has escapes of its own: a line of JSON is ASCII without DEL, 
 
 import codecs
 import io
-import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -69,7 +68,11 @@ class PrintableStream(io.BufferedIOBase):
 def json_line(value: object) -> str:
     """Return a value as one line of JSON without its end."""
     text = msgspec.json.encode(value).decode()
-    return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return _NOT_ASCII.sub(_as_utf16, text)
+
+
+def _as_utf16(found: re.Match[str]) -> str:
+    return re.sub("....", r"\\u\g<0>", found[0].encode("utf-16-be", "surrogatepass").hex())
 
 
 # --- columns of a terminal

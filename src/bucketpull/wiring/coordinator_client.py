@@ -1,6 +1,5 @@
 """How commands reach the coordinator of a job: by the socket beside its journal, or through the broker."""
 
-import asyncio
 import secrets
 import socket
 from collections.abc import Callable
@@ -127,6 +126,8 @@ def _ask_over(connection: socket.socket, method: str, target: str, body: bytes) 
 
 def broker_client(settings: Settings) -> Client:
     """Return the way to the coordinator of `--job` through the broker. Raises ConfigError where broker, job or key are not known."""
+    import asyncio  # 14 ms, for what few need
+
     found = asker(settings)
 
     def ask(method: str, target: str, body: bytes) -> Answer:

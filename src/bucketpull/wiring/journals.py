@@ -1,11 +1,10 @@
 """Finds and opens the journal that a command is about: by --state, --job, or SOURCE, or because there is only one; and what it says of the job."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -16,11 +15,13 @@ from bucketpull.domain.progress import DirectoryState
 from bucketpull.journal.database import check_ours, exists
 from bucketpull.journal.job_settings import OPTION
 from bucketpull.journal.journal_reader import JobRecord, JournalReader
-from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.console import tell
 from bucketpull.volumes.identity import identify
 from bucketpull.wiring.file_checks import refuse_foreign_link
 from bucketpull.wiring.settings import Settings, jobs_folder
+
+if TYPE_CHECKING:
+    from bucketpull.journal.sqlite import SqliteJournal
 
 T = TypeVar("T")
 
@@ -71,8 +72,10 @@ def journal_to_read(settings: Settings) -> AbstractContextManager[JournalReader]
     return closing(JournalReader.open_to_read(existing_folder(settings)))
 
 
-def journal_to_write(settings: Settings) -> AbstractContextManager[SqliteJournal]:
+def journal_to_write(settings: Settings) -> "AbstractContextManager[SqliteJournal]":
     """Open the job's journal, which must exist, to write; see `SqliteJournal.open` for what it raises."""
+    from bucketpull.journal.sqlite import SqliteJournal  # 3 ms, for what those who read do not need
+
     folder = existing_folder(settings)
     return closing(SqliteJournal.open(folder, folder.name, None))
 
@@ -161,6 +164,8 @@ class JournalPanel:
         return await self._ask(lambda reader: reader.where(directory, name))
 
     async def _ask(self, what: Callable[[JournalReader], T]) -> T:
+        import asyncio  # 14 ms: commands that read a journal once need no loop
+
         def read() -> T:
             with journal_to_read(self._settings) as reader:
                 return what(reader)

@@ -16,7 +16,8 @@ from bucketpull.sources.upyun.verdicts import MARKUP_STARTS, quick
 STAMP_CHARACTERS: Final = 29
 _DAY_SECONDS: Final = 86_400
 _MOST_DAYS: Final = 4096
-_MINUTES: Final = tuple(b"%02d:%02d:" % divmod(minute, 60) for minute in range(1440))
+_SIXTY: Final = tuple(b"%02d:" % number for number in range(60))
+_MINUTES: Final = tuple(hour + minute for hour in _SIXTY[:24] for minute in _SIXTY)
 _SECONDS: Final = tuple(b"%02d GMT" % second for second in range(60))
 _HEX: Final = b"0123456789abcdefABCDEF"
 _MD5_CHARACTERS: Final = 32

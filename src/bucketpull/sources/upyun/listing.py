@@ -5,7 +5,6 @@ In a listing, an odd entry costs only itself: a size or time that cannot be one 
 a file and for a folder, and one without a name is told in `Listing.odd`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
@@ -130,6 +129,8 @@ def _json(body: bytes, stated: str) -> Listing:
 
 def _odd_json(body: bytes, stated: str) -> Listing:
     """Read JSON of another shape: without `files`, `{}` for an empty list, names that are not UTF-8, values that are not numbers."""
+    import json  # 1 ms of every start, for what few answers need
+
     try:
         answer = json.loads(body.decode("utf-8", "surrogateescape"), parse_int=_whole)
     except (ValueError, RecursionError) as error:

@@ -10,13 +10,13 @@ Errors are classed once: code or status -> `Reason`. REST says `{"msg", "code": 
 of a code are the HTTP status.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
+from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Response, Verdict, Wanted
 from bucketpull.sources import http
@@ -66,6 +66,7 @@ WAITS: dict[int, float] = {42900002: 2.0, 42900004: 120.0, 42900007: 4.0, 403100
 
 _MESSAGE_BYTES = 8192
 _DETAIL = 300
+_decode_object = json_decoder(dict[str, object])
 
 
 class Complaint(msgspec.Struct, frozen=True):
@@ -85,7 +86,7 @@ class Complaint(msgspec.Struct, frozen=True):
 def complaint(response: Response, headers: Mapping[str, str]) -> Complaint:
     """Read what an answer complains of; never fails, whatever the body holds."""
     body = response.body[:_MESSAGE_BYTES]
-    said = _json_object(body)
+    said = _read_object(body)
     code = _code(said.get("code")) or _code(headers.get("x-error-code"))
     words = said.get("msg") or said.get("message")
     message = words if isinstance(words, str) else body.decode("utf-8", "replace")
@@ -119,12 +120,11 @@ def refusal(reason: Reason, said: Complaint, headers: Mapping[str, str], now: fl
     return AnswerError(reason, said.detail, wait_seconds(headers, said.code, now))
 
 
-def _json_object(body: bytes) -> dict[str, object]:
+def _read_object(body: bytes) -> dict[str, object]:
     try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
+        return _decode_object(body)
+    except msgspec.DecodeError:
         return {}
-    return said if isinstance(said, dict) else {}
 
 
 def _code(value: object) -> int:
