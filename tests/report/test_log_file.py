@@ -1,6 +1,5 @@
 """The log is rotated, and lines that its disk does not take are dropped and counted."""
 
-import logging
 import resource
 
 from bucketpull.report.log_file import OLD_FILES, LogFile
@@ -26,19 +25,15 @@ def test_lines_that_could_not_be_written_are_counted_and_told_when_some_can(tmp_
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # as on a full disk
     try:
-        log._handler.handle(record("lost"))
+        log.write("info", "lost")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    log._handler.handle(record("kept"))
+    log.write("info", "kept")
     log.close()
 
     lines = (tmp_path / "log").read_text()
     assert "info: kept" in lines
     assert "warning: 1 line was dropped" in lines
-
-
-def record(text: str) -> logging.LogRecord:
-    return logging.LogRecord("bucketpull", logging.INFO, "", 0, text, None, None)
 
 
 def test_a_line_break_or_an_escape_sequence_in_a_name_forges_no_line(tmp_path):

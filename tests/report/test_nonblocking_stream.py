@@ -83,8 +83,8 @@ def test_a_reader_that_is_gone_is_no_error(pipe):
 
     for _ in range(10):
         stream.write("line\n")
-    stream.write_out()
     stream.write("line\n")
+    stream.write_out()
 
     assert stream.dropped == 11
 

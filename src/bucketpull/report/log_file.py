@@ -1,20 +1,17 @@
 """`--log-file`: what is told of a job, a line each with its time, in a file that is rotated.
 
-A log is not worth a job: a thread writes, and lines that a full, slow or broken disk does not take are dropped and counted.
+A log is not worth a job: lines that a full, slow or broken disk does not take are dropped and counted.
 """
 
-import logging
-import queue
-import sys
-import threading
+import os
+import stat
 import time
 from contextlib import suppress
-from io import TextIOWrapper
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final
 
 from bucketpull.domain.progress import Snapshot
+from bucketpull.report.nonblocking_stream import MOST_WAITING_BYTES, PieceQueue
 from bucketpull.report.output_files import append
 from bucketpull.report.printable import printable
 from bucketpull.report.reporters import Regular, missed_text
@@ -23,65 +20,76 @@ from bucketpull.report.words import Words
 
 MOST_BYTES: Final = 16 << 20  # then it becomes FILE.1, and FILE.1 becomes FILE.2
 OLD_FILES: Final = 4
-PATIENCE_SECONDS: Final = 5.0  # at the end, for a disk that takes nothing
 PROGRESS_SECONDS: Final = 60.0
-_MOST_WAITING: Final = 10_000  # lines
-_LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 class LogFile:
-    """Takes lines at once. Before `start` they are written then and there, so that a process may fork while it has no threads.
+    """Takes lines at once, each with a level: "info", "warning" or "error". Before `start` they are written then and there.
 
     Raises OSError where the file cannot be opened.
     """
 
     def __init__(self, path: str, most_bytes: int = MOST_BYTES) -> None:
-        self._handler = _Rotating(path, maxBytes=most_bytes, backupCount=OLD_FILES, encoding="utf-8")
-        self._handler.setFormatter(_Formatter())
-        self._waiting: queue.Queue[logging.LogRecord | None] = queue.Queue(_MOST_WAITING)
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin to write."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-            self._thread.start()
+        self._file = _RotatingFile(path, most_bytes)
+        self._queue = PieceQueue(
+            self._file.write, lambda number: _line("warning", missed_text(number)), MOST_WAITING_BYTES
+        )
+        self.start = self._queue.start
 
     def write(self, level: str, text: str) -> None:
         """Take a line."""
-        record = logging.LogRecord("bucketpull", _LEVELS[level], "", 0, printable(text), None, None)
-        if self._thread is None:
-            self._handler.handle(record)
-            return
-        try:
-            self._waiting.put_nowait(record)
-        except queue.Full:
-            self._handler.missed += 1
+        self._queue.take(_line(level, text))
 
     @property
     def lost(self) -> int:
         """How many lines are not in the file, as it stands now, and nothing in it says so."""
-        return self._handler.missed + sum(each is not None for each in self._waiting.queue)
+        return self._queue.lost
 
     @property
     def reason(self) -> str:
         """Why the last line that could not be written was not."""
-        return self._handler.reason
+        return self._queue.reason
 
     def close(self) -> None:
         """Write what waits, unless nothing is taken for some seconds."""
-        self.start()
-        assert self._thread is not None
-        with suppress(queue.Full):
-            self._waiting.put(None, timeout=PATIENCE_SECONDS)
-        self._thread.join(PATIENCE_SECONDS)
-        if not self._thread.is_alive():
-            with suppress(OSError):
-                self._handler.close()
+        self._queue.write_out()
+        if not self._queue.waiting:
+            self._file.close()
 
-    def _run(self) -> None:
-        while (record := self._waiting.get()) is not None:
-            self._handler.handle(record)
+
+def _line(level: str, text: str) -> bytes:
+    """Return a line with local time and its distance from UTC, and the level."""
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S%z")
+    return f"{stamp} {level}: {printable(text)}\n".encode("utf-8", "backslashreplace")
+
+
+class _RotatingFile:
+    """A file that only its owner reads; one that is large enough becomes an old one, of which a few are kept."""
+
+    def __init__(self, path: str, most_bytes: int) -> None:
+        self._paths = [os.path.abspath(path)]
+        self._paths += [f"{self._paths[0]}.{number}" for number in range(1, OLD_FILES + 1)]
+        self._most_bytes = most_bytes
+        self._fd = append(Path(path), 0o600)
+
+    def write(self, piece: bytes) -> int:
+        """Write as much of a line as can be."""
+        found = os.fstat(self._fd)
+        if stat.S_ISREG(found.st_mode) and 0 < self._most_bytes - len(piece) < found.st_size:
+            self._rotate()
+        return os.write(self._fd, piece)
+
+    def _rotate(self) -> None:
+        for number in range(OLD_FILES, 0, -1):
+            with suppress(FileNotFoundError):
+                os.replace(self._paths[number - 1], self._paths[number])
+        fresh = append(Path(self._paths[0]), 0o600)
+        self.close()
+        self._fd = fresh
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._fd)
 
 
 class LogReporter:
@@ -105,40 +113,3 @@ class LogReporter:
         """Write the summary."""
         for line in summary_lines(snapshot, self._words):
             self._log.write("info", line)
-
-
-class _Rotating(RotatingFileHandler):
-    """A file that only its owner reads; what cannot be written is counted, and told once something can."""
-
-    missed = 0
-    reason = "the disk takes nothing"
-
-    def _open(self) -> TextIOWrapper:
-        fd = append(Path(self.baseFilename), 0o600)
-        return open(fd, "a", encoding=self.encoding, errors="backslashreplace")
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a line, and after it how many before it were not."""
-        before = self.missed
-        super().emit(record)
-        if before and self.missed == before:
-            self.missed = 0
-            text = missed_text(before)
-            super().emit(logging.LogRecord(record.name, logging.WARNING, "", 0, text, None, None))
-            self.missed += before if self.missed else 0
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's
-        """Count a line that could not be written."""
-        self.missed += 1
-        error = sys.exception()
-        if isinstance(error, OSError) and error.strerror:
-            self.reason = error.strerror
-
-
-class _Formatter(logging.Formatter):
-    """Local time with its distance from UTC, the level, and the text."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Write a record as one line."""
-        at = time.strftime("%Y-%m-%d %H:%M:%S%z", time.localtime(record.created))
-        return f"{at} {record.levelname.lower()}: {record.msg}"
