@@ -15,7 +15,7 @@ from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.domain.keys import quoted
 from bucketpull.domain.model import Page, Part, Position
-from bucketpull.sources.plain import HEADERS, PlainSource, check_page
+from bucketpull.sources.plain import PlainSource, check_page
 from bucketpull.sources.source_settings import SourceSettings
 
 
@@ -46,7 +46,7 @@ class IndexSource(PlainSource):
 
     def list_request(self, position: Position, site: str, now: float) -> Request:  # noqa: ARG002
         """Ask for the index of a folder."""
-        return Request(f"{site}/{quoted(position.directory + b'/').lstrip('/')}", HEADERS, 64 << 20)
+        return Request(f"{site}/{quoted(position.directory + b'/').lstrip('/')}", self.headers, 64 << 20)
 
     def read_page(self, position: Position, response: Response, now: float) -> Page:
         """Take the links that lead one step down."""

@@ -13,7 +13,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
 from bucketpull.fetch.connection import LEAST_SECONDS
 from bucketpull.fetch.direct import MOST_REPEATS, REST_SECONDS, Direct, Site
-from bucketpull.fetch.options import FetchOptions
+from bucketpull.fetch.running_request import FetchOptions
 
 OPTIONS = FetchOptions(connect_seconds=5.0, first_byte_seconds=5.0, stall_seconds=5.0)
 

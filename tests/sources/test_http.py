@@ -4,7 +4,15 @@ import pytest
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Wanted
-from bucketpull.sources.http import CDN_STATUS, STATUS, conditions, misplaced, reason_of, start_of, version_of
+from bucketpull.sources.http import (
+    CDN_STATUS,
+    STATUS,
+    misplaced,
+    range_headers,
+    reason_of,
+    start_of,
+    version_of,
+)
 
 _DATE = "Wed, 09 Nov 2016 14:26:58 GMT"
 
@@ -25,10 +33,10 @@ def test_a_version_is_the_strong_etag_as_it_came_else_the_date(headers, version)
 
 
 def test_the_rest_is_asked_for_on_the_condition_that_it_is_of_that_version():
-    assert conditions('"abc"') == ('If-Match: "abc"',)
-    assert conditions("abc") == ("If-Match: abc",)
-    assert conditions(f"date:{_DATE}") == (f"If-Unmodified-Since: {_DATE}",)
-    assert conditions("") == ()
+    assert range_headers(5, '"abc"') == ("Range: bytes=5-", 'If-Match: "abc"')
+    assert range_headers(5, "abc") == ("Range: bytes=5-", "If-Match: abc")
+    assert range_headers(5, f"date:{_DATE}") == ("Range: bytes=5-", f"If-Unmodified-Since: {_DATE}")
+    assert range_headers(5, "") == ("Range: bytes=5-",)
 
 
 def _found(start, status=206, content_range="", received=60, version="v", size=100):

@@ -15,8 +15,15 @@ import pycurl
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.easy_handle import EasyHandle
-from bucketpull.fetch.options import IDLE_SECONDS, FetchOptions
-from bucketpull.fetch.running_request import Begun, Count, Done, RunningRequest, Sink
+from bucketpull.fetch.running_request import (
+    IDLE_SECONDS,
+    Begun,
+    Count,
+    Done,
+    FetchOptions,
+    RunningRequest,
+    Sink,
+)
 
 _IN: Final = select.EPOLLIN
 _EVENTS: Final = {

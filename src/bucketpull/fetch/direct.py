@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.connection import Connection, HeadReader
-from bucketpull.fetch.options import IDLE_SECONDS, FetchOptions
-from bucketpull.fetch.running_request import Count, Done, RunningRequest, nobody
+from bucketpull.fetch.running_request import IDLE_SECONDS, Count, Done, FetchOptions, RunningRequest, nobody
 
 # Python allocates so much for a read, and gives back what it did not need. Above 128 KiB malloc may ask the kernel for fresh
 # pages each time: 44 µs a transfer in place of 16.

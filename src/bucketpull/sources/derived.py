@@ -1,14 +1,19 @@
-"""Sources that are another one, some of it changed: what both have in common is asked of the other."""
+"""Sources that are another one, some of it changed: with rules of what is wanted, or for the keys of a list alone."""
 
+import re
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from bucketpull.domain.endpoints import EndpointSpec
+from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
-from bucketpull.domain.model import Page, Position, key_of
+from bucketpull.domain.model import Page, Part, Position, key_of
 from bucketpull.domain.selection import Selection
 from bucketpull.ports import Source
+from bucketpull.sources.http import note_date
+from bucketpull.sources.list_files import CORRECT_IT, ListPosition, check_unchanged, read_lines
 
 
 class DerivedSource:
@@ -19,6 +24,7 @@ class DerivedSource:
         # Asked for every object: without a call in between.
         self.routes = source.routes
         self.object_request = source.object_request
+        self.judge = source.judge
 
     @property
     def endpoints(self) -> Sequence[EndpointSpec]:
@@ -41,12 +47,6 @@ class DerivedSource:
         """See `Source`."""
         return self._source.read_page(position, response, now)
 
-    def judge(
-        self, wanted: Wanted, endpoint: str, response: Response, now: float, start: int = 0, version: str = ""
-    ) -> Verdict:
-        """See `Source`."""
-        return self._source.judge(wanted, endpoint, response, now, start, version)
-
     def usage_query(self, site: str, now: float) -> None:
         """Say that the size of all is not known: only a part is wanted."""
 
@@ -60,7 +60,6 @@ class SelectingSource(DerivedSource):
     def __init__(self, source: Source, selection: Selection) -> None:
         super().__init__(source)
         self._selection = selection
-        self.judge = source.judge  # type: ignore[method-assign] # once an object
 
     def page_here(self, position: Position) -> Page | None:
         """See `Source`."""
@@ -84,3 +83,58 @@ class SelectingSource(DerivedSource):
         if excluded or not selection.order.is_any:
             part = part.take(wanted)
         return msgspec.structs.replace(page, part=part, directories=folders, excluded=excluded)
+
+
+# The words in place of a key for a line that is none: they come back when what failed is tried again.
+_TOO_LONG: Final = rb"line [0-9]+: longer than [0-9]+ bytes"
+
+
+class KeyedSource(DerivedSource):
+    """A bucket of which only the keys of a list are wanted: nothing is listed, and sizes and dates are not known.
+
+    Args:
+        source: The bucket.
+        path: The list.
+        separator: What ends a key in it.
+        state: Its `fingerprint`; "" for any.
+        before: What may stand before a key and is not part of it.
+
+    """
+
+    def __init__(self, source: Source, path: str, separator: bytes, state: str, before: bytes = b"") -> None:
+        super().__init__(source)
+        self._path = path
+        self._separator = separator
+        self._state = state
+        self._before = before
+        self.routes = self._routes
+        self.judge = self._judge
+
+    def root(self) -> Position:
+        """Begin at the list's first line."""
+        return Position(b"")
+
+    def page_here(self, position: Position) -> Page:
+        """Read some keys; a key that stands there again is wanted once."""
+        check_unchanged(self._path, self._state)
+        found = read_lines(self._path, ListPosition.of(position.cursor), self._separator)
+        keys = list(dict.fromkeys(line.removeprefix(self._before) for line in found.lines))
+        unknown = [-1] * len(keys)
+        following = [Position(b"", found.following.text())] if found.following else []
+        part = Part(b"", position.cursor, keys, unknown, unknown)
+        return Page(part, [], following, unreadable=found.odd)
+
+    def _routes(self, directory: bytes, name: bytes, size: int) -> tuple[str, ...]:
+        if re.fullmatch(_TOO_LONG, name):
+            raise AnswerError(Reason.REJECTED, CORRECT_IT)
+        return self._source.routes(directory, name, size)
+
+    def _judge(
+        self, wanted: Wanted, endpoint: str, response: Response, now: float, start: int = 0, version: str = ""
+    ) -> Verdict:
+        """Judge as the bucket does; but a key that is not there has not vanished: it should be."""
+        verdict = self._source.judge(wanted, endpoint, response, now, start, version)
+        if verdict.reason is Reason.GONE:
+            verdict.reason = Reason.NOT_FOUND
+        note_date(verdict, wanted, response)
+        return verdict

@@ -1,4 +1,4 @@
-"""What every HTTP origin has in common (RFC 9110): statuses, and what headers say of dates, waits, versions, parts and the server's clock."""
+"""What all sources have in common as HTTP (RFC 9110): the headers of a request; what an answer's status and headers say of dates, waits, versions, parts and the server's clock."""
 
 import calendar
 import math
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from bucketpull.domain.errors import Reason
+from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import DATED, Response, Verdict, Wanted
 
 STATUS: Final[dict[int, Reason]] = {
@@ -41,9 +41,17 @@ USER_AGENT: Final = "bucketpull"
 _RANGE: Final = r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)"
 
 
-def usual_headers(user_agent: str = USER_AGENT) -> tuple[str, ...]:
+def request_headers(user_agent: str = USER_AGENT) -> tuple[str, ...]:
     """Return the headers of every request for an object: its bytes are to come as they are."""
     return "Accept: */*", "Accept-Encoding: identity", f"User-Agent: {user_agent}"
+
+
+def range_headers(start: int, version: str) -> tuple[str, ...]:
+    """Return the further headers that ask for what is behind byte `start`, of one version only; of any where that is not known ("")."""
+    asked = f"Range: bytes={start}-"
+    if version.startswith(DATED):
+        return asked, f"If-Unmodified-Since: {version.removeprefix(DATED)}"
+    return (asked, f"If-Match: {version}") if version else (asked,)
 
 
 def reason_of(status: int, table: Mapping[int, Reason] = STATUS, refused: Reason = Reason.REJECTED) -> Reason:
@@ -56,6 +64,14 @@ def reason_of(status: int, table: Mapping[int, Reason] = STATUS, refused: Reason
     if status >= 500:
         return Reason.SERVER_ERROR
     return refused if status >= 400 else Reason.GARBAGE
+
+
+def check_arrived(response: Response, most_bytes: int) -> None:
+    """Make sure that the answer to a listing request came whole. Raises AnswerError where it did not, or is larger than any listing."""
+    if response.failure is Reason.SIZE or (response.failure and response.received > most_bytes):
+        raise AnswerError(Reason.GARBAGE, f"more than {most_bytes} bytes in place of a listing")
+    if response.failure is not None:
+        raise AnswerError(response.failure, response.detail)
 
 
 def glimpse(body: bytes) -> str:
@@ -106,13 +122,6 @@ def version_of(headers: Mapping[str, str]) -> str:
         return etag
     changed = headers.get("last-modified", "")
     return DATED + changed if changed else ""
-
-
-def conditions(version: str) -> tuple[str, ...]:
-    """Write the header lines that ask for a part of one version only; none where the version is not known ("")."""
-    if version.startswith(DATED):
-        return (f"If-Unmodified-Since: {version.removeprefix(DATED)}",)
-    return (f"If-Match: {version}",) if version else ()
 
 
 def start_of(response: Response, headers: Mapping[str, str]) -> int:

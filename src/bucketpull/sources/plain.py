@@ -4,7 +4,6 @@ Lengths, parts and versions are judged as RFC 9110 says. Every endpoint is an or
 """
 
 from collections.abc import Mapping
-from typing import Final
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason
@@ -14,16 +13,14 @@ from bucketpull.domain.model import Page, Position
 from bucketpull.sources.http import (
     IN_MEMORY_BYTES,
     UNALTERED,
-    conditions,
     misplaced,
+    range_headers,
     reason_of,
+    request_headers,
     retry_after,
     start_of,
-    usual_headers,
     version_of,
 )
-
-HEADERS: Final = usual_headers()
 
 
 def check_page(response: Response, now: float) -> None:
@@ -48,10 +45,14 @@ class PlainSource:
     Args:
         sites: Where the resources are; keys are paths below. () where every object brings a URL.
         title: What people are told of it, such as "the server example.com".
+        headers: Those of each request.
 
     """
 
-    def __init__(self, sites: tuple[str, ...], title: str) -> None:
+    def __init__(
+        self, sites: tuple[str, ...], title: str, headers: tuple[str, ...] = request_headers()
+    ) -> None:
+        self.headers = headers
         self.endpoints: tuple[EndpointSpec, ...] = (
             EndpointSpec(name="list", purpose=Purpose.LIST, sites=sites, title=title, first=4, highest=64),
             EndpointSpec(name="files", purpose=Purpose.FETCH, sites=sites, title=title),
@@ -86,8 +87,7 @@ class PlainSource:
         version: str = "",
     ) -> Request:
         """Ask for an object."""
-        part = (f"Range: bytes={start}-", *conditions(version)) if start else ()
-        headers = HEADERS + part if part else HEADERS
+        headers = self.headers + range_headers(start, version) if start else self.headers
         return Request(self.url_of(wanted, site), headers, max(IN_MEMORY_BYTES, wanted.size))
 
     def judge(

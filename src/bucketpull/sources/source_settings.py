@@ -4,7 +4,7 @@ A source derives a frozen struct from `SourceSettings`, with a field for each of
 and without its secrets to other machines; `open` makes the source of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self, get_type_hints
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.values import converted
+from bucketpull.domain.values import converted, shown_value
 from bucketpull.ports import Source
 
 
@@ -181,6 +181,23 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         return {option.name: values[option.name] for option in self.OPTIONS if option.secret}
 
 
+def check_headers(lines: Sequence[str], **values: str) -> None:
+    """Make sure that requests can be sent with whole header lines, and with values of other headers, by their names for the user.
+
+    Raises ConfigError where one cannot be sent.
+    """
+    for name, value in values.items():
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigError(
+                f"source: {name} {shown_value(value)} goes into a header; write ASCII characters only"
+            )
+    for line in lines:
+        if not (line.isascii() and line.isprintable()):
+            raise ConfigError("source: a header has other than printable ASCII characters; write it encoded")
+        if ":" not in line:
+            raise ConfigError(f"source: header {line!r} has no colon; write 'Name: value'")
+
+
 KEY_OPTIONS = (
     Option("keys", "Only the keys in this file, one a line; nothing is listed.", "FILE"),
     Option("keys0", "The same, each key ended by a NUL byte.", "FILE"),
@@ -232,8 +249,7 @@ class BucketSettings(SourceSettings, frozen=True, kw_only=True):
             return self
         if self.prefix:
             raise ConfigError("--keys: the list has whole keys; name the bucket without a prefix")
-        from bucketpull.sources.key_list import check_lines
-        from bucketpull.sources.list_files import fingerprint
+        from bucketpull.sources.list_files import check_lines, fingerprint
 
         if self.keys:
             check_lines(path)
@@ -250,7 +266,7 @@ class BucketSettings(SourceSettings, frozen=True, kw_only=True):
         path = self.keys or self.keys0
         if not path:
             return source
-        from bucketpull.sources.key_list import KeyedSource
+        from bucketpull.sources.derived import KeyedSource
 
         before = b"/" if self.begins_keys_with_slash and self.keys else b""
         return KeyedSource(source, path, b"\0" if self.keys0 else b"\n", self.key_list, before)

@@ -14,7 +14,7 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.packing import Packing, parse_packing
 from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.domain.values import Price, Rate, shown_value
-from bucketpull.fetch.options import FetchOptions
+from bucketpull.fetch.running_request import FetchOptions
 from bucketpull.sources.registry import options_by_name, settings_of
 from bucketpull.sources.source_settings import SourceSettings
 

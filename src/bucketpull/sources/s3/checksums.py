@@ -5,20 +5,22 @@ checksum of parts (COMPOSITE, or with "-N" behind it) says nothing of the whole.
 CRC-32C and CRC-64/NVME take half a microsecond with `awscrt`, and are too slow to compare without it.
 """
 
+import hashlib
 import zlib
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from hashlib import sha1, sha256
 from importlib import import_module
-from typing import Any, Final
+from types import ModuleType
+from typing import Final
 
 from bucketpull.domain.exchange import Chunk
 
 PREFIX: Final = "x-amz-checksum-"
 ASKED: Final = (f"{PREFIX}mode", "ENABLED")
 """The request header without which S3 states none."""
+_NAMES: Final = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")  # the cheapest first
 
 
 def checksum_error(chunks: Sequence[Chunk], headers: Mapping[str, str]) -> str:
@@ -26,14 +28,14 @@ def checksum_error(chunks: Sequence[Chunk], headers: Mapping[str, str]) -> str:
     if headers.get(f"{PREFIX}type", "FULL_OBJECT") != "FULL_OBJECT" or not chunks:
         return ""
     for name, stated, wanted in _stated(headers):
-        compute = _COMPUTE[name]()
-        if compute is not None:
-            return "" if compute(chunks) == wanted else f"{name} {stated} is stated, the bytes have another"
+        found = _computed(name, chunks)
+        if found is not None:
+            return "" if found == wanted else f"{name} {stated} is stated, the bytes have another"
     return ""
 
 
 def _stated(headers: Mapping[str, str]) -> Iterator[tuple[str, str, bytes]]:
-    for name in _COMPUTE:
+    for name in _NAMES:
         stated = headers.get(PREFIX + name, "")
         if stated and "-" not in stated:
             try:
@@ -42,53 +44,26 @@ def _stated(headers: Mapping[str, str]) -> Iterator[tuple[str, str, bytes]]:
                 continue
 
 
-_Compute = Callable[[Sequence[Chunk]], bytes]
+def _computed(name: str, chunks: Sequence[Chunk]) -> bytes | None:
+    """Return the checksum of a body; None where what would compute it is not installed."""
+    if name in {"sha256", "sha1"}:
+        digest = hashlib.new(name, usedforsecurity=False)
+        for chunk in chunks:
+            digest.update(chunk)
+        return digest.digest()
+    step = zlib.crc32 if name == "crc32" else getattr(_amazons(), name, None)
+    if step is None:
+        return None
+    value = 0
+    for chunk in chunks:
+        value = step(chunk, value)
+    return value.to_bytes(8 if name == "crc64nvme" else 4, "big")
 
 
 @cache
-def _amazons() -> Any:  # noqa: ANN401 - an extension without types
+def _amazons() -> ModuleType | None:
     """Return the module of Amazon's own implementation; None where it is not installed."""
     try:
         return import_module("awscrt.checksums")
     except ImportError:
         return None
-
-
-def _crc64nvme() -> _Compute | None:
-    module = _amazons()
-    return None if module is None else lambda chunks: _running(module.crc64nvme, chunks, 8)
-
-
-def _crc32c() -> _Compute | None:
-    module = _amazons()
-    return None if module is None else lambda chunks: _running(module.crc32c, chunks, 4)
-
-
-def _running(step: Callable[[Chunk, int], int], chunks: Sequence[Chunk], length: int) -> bytes:
-    value = 0
-    for chunk in chunks:
-        value = step(chunk, value)
-    return value.to_bytes(length, "big")
-
-
-def _sha256(chunks: Sequence[Chunk]) -> bytes:
-    digest = sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.digest()
-
-
-def _sha1(chunks: Sequence[Chunk]) -> bytes:
-    digest = sha1(usedforsecurity=False)
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.digest()
-
-
-_COMPUTE: Final[dict[str, Callable[[], _Compute | None]]] = {
-    "crc64nvme": _crc64nvme,
-    "crc32c": _crc32c,
-    "crc32": lambda: lambda chunks: _running(zlib.crc32, chunks, 4),
-    "sha256": lambda: _sha256,
-    "sha1": lambda: _sha1,
-}

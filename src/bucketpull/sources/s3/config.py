@@ -14,7 +14,7 @@ from bucketpull.domain.keys import quoted
 from bucketpull.domain.values import shown_value
 from bucketpull.sources.addresses import check_url, check_urls
 from bucketpull.sources.http import USER_AGENT
-from bucketpull.sources.source_settings import KEY_OPTIONS, BucketSettings, Option
+from bucketpull.sources.source_settings import KEY_OPTIONS, BucketSettings, Option, check_headers
 
 if TYPE_CHECKING:
     from bucketpull.sources.s3.signing import Credentials
@@ -121,6 +121,7 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
             check_url("--api-url", self.api_url)
         if self.cdn_url is not None:
             check_urls("--cdn-url", self.cdn_url)
+        check_headers((), user_agent=self.user_agent)
 
     def checked(self) -> "S3Config":
         """Return the configuration with what AWS's environment and files say about the rest. Raises ConfigError where it cannot work."""

@@ -15,7 +15,14 @@ from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdi
 from bucketpull.domain.keys import is_plain, quoted
 from bucketpull.domain.model import Page, Position, show
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
-from bucketpull.sources.http import IN_MEMORY_BYTES, ServerClock, conditions, retry_after, usual_headers
+from bucketpull.sources.http import (
+    IN_MEMORY_BYTES,
+    ServerClock,
+    check_arrived,
+    range_headers,
+    request_headers,
+    retry_after,
+)
 from bucketpull.sources.s3 import verdicts
 from bucketpull.sources.s3.checksums import ASKED
 from bucketpull.sources.s3.config import S3Config, address_of
@@ -44,7 +51,7 @@ class S3Source:
         self._cdn = None if config.cdn_url is None else path_of(config.cdn_url) + "/"
         self._routes = (ORIGIN,) if self._cdn is None else (CDN, ORIGIN)
         self.endpoints = _endpoints(config, self._address.site)
-        self._headers = usual_headers(config.user_agent)
+        self._headers = request_headers(config.user_agent)
         self._clock = ServerClock()
         self._credentials = config.credentials()
         self._renewed_at = -math.inf
@@ -89,7 +96,7 @@ class S3Source:
     ) -> Request:
         """Ask for an object, or for the rest of it."""
         most = max(IN_MEMORY_BYTES, wanted.size)
-        extra = () if start == 0 else (f"Range: bytes={start}-", *conditions(version))
+        extra = range_headers(start, version) if start else ()
         directory = wanted.directory
         if directory is not self._directory:
             self._directory, self._folder = directory, quoted(directory) + "/" if directory else ""
@@ -143,10 +150,7 @@ class S3Source:
         return "&".join(f"{name}={quote(value, safe='~')}" for name, value in sorted(parameters) if value)
 
     def _page(self, position: Position, response: Response, now: float) -> Page:
-        if response.failure is not None:
-            if response.failure is Reason.SIZE or response.received > _LISTING_BYTES:
-                raise AnswerError(Reason.GARBAGE, f"more than {_LISTING_BYTES} bytes in place of a listing")
-            raise AnswerError(response.failure, response.detail)
+        check_arrived(response, _LISTING_BYTES)
         if response.status != 200 or verdicts.is_error(response.body):
             raise self._refusal(position, response, now)
         # An MD5 an object makes a batch twice as large: only where somebody compares it, or writes it down.

@@ -11,7 +11,7 @@ from bucketpull.domain.keys import quoted
 from bucketpull.domain.values import shown_value
 from bucketpull.sources.addresses import check_urls, path_of
 from bucketpull.sources.http import USER_AGENT
-from bucketpull.sources.source_settings import KEY_OPTIONS, BucketSettings, Option
+from bucketpull.sources.source_settings import KEY_OPTIONS, BucketSettings, Option, check_headers
 from bucketpull.sources.upyun.signing import read_token
 
 MAX_LIST_LIMIT = 10_000
@@ -128,7 +128,9 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
         check_urls("--api-url", self.api_urls)
         if self.cdn_url is not None:
             check_urls("--cdn-url", self.cdn_url)
-        _check_headers(self)
+        check_headers(
+            self.headers, UPYUN_OPERATOR=self.operator, referer=self.referer, user_agent=self.user_agent
+        )
 
     def checked(self) -> "UpyunConfig":
         """Return the configuration itself. Raises ConfigError where it cannot work; the message names the field and the remedy."""
@@ -178,17 +180,3 @@ def _check_access(config: UpyunConfig) -> None:
         raise ConfigError(
             f"source: basic authorization sends the password, and {open_ones[0]} is not https; write https, or leave `auth` out"
         )
-
-
-def _check_headers(config: UpyunConfig) -> None:
-    sent = {"UPYUN_OPERATOR": config.operator, "referer": config.referer, "user_agent": config.user_agent}
-    for name, text in sent.items():
-        if not text.isascii() or not text.isprintable():
-            raise ConfigError(
-                f"source: {name} {shown_value(text)} goes into a header; write ASCII characters only"
-            )
-    for line in config.headers:
-        if not line.isascii() or not line.isprintable():
-            raise ConfigError("source: a header has other than printable ASCII characters; write it encoded")
-        if ":" not in line:
-            raise ConfigError(f"source: header {line!r} has no colon; write 'Name: value'")

@@ -11,7 +11,13 @@ from bucketpull.domain.keys import is_plain, quoted
 from bucketpull.domain.model import Page, Position
 from bucketpull.ports import UsageQuery
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
-from bucketpull.sources.http import IN_MEMORY_BYTES, ServerClock, conditions, usual_headers
+from bucketpull.sources.http import (
+    IN_MEMORY_BYTES,
+    ServerClock,
+    check_arrived,
+    range_headers,
+    request_headers,
+)
 from bucketpull.sources.upyun import verdicts
 from bucketpull.sources.upyun.config import UpyunConfig, uri_prefix
 from bucketpull.sources.upyun.fast_path import Dates, FastPath
@@ -48,7 +54,7 @@ class UpyunSource:
         self._clock = ServerClock()
         self._directory, self._folder = b"", ""  # of the last request: objects come directory by directory
         self._routed, self._is_plain_folder = b"", True
-        usual = usual_headers(config.user_agent)
+        usual = request_headers(config.user_agent)
         referer = (f"Referer: {config.referer}",) if config.referer else ()
         self._cdn_headers = (*usual, *referer, *config.headers)
         self._rest_headers = (*usual, "x-upyun-folder: false")
@@ -122,7 +128,7 @@ class UpyunSource:
         """Ask for an object."""
         directory, name = wanted.directory, wanted.name
         most = max(IN_MEMORY_BYTES, wanted.size)
-        extra = () if start == 0 else (f"Range: bytes={start}-", *conditions(version))
+        extra = range_headers(start, version) if start else ()
         if directory is not self._directory:
             self._directory, self._folder = directory, quoted(directory) + "/" if directory else ""
         path = self._folder + quoted(name)
@@ -173,12 +179,7 @@ class UpyunSource:
 
     def _listing(self, position: Position, response: Response, now: float) -> Listing:
         headers = response.headers()
-        if response.failure is not None:
-            if response.failure is Reason.SIZE or response.received > self._listing_bytes:
-                raise AnswerError(
-                    Reason.GARBAGE, f"more than {self._listing_bytes} bytes in place of a listing"
-                )
-            raise AnswerError(response.failure, response.detail)
+        check_arrived(response, self._listing_bytes)
         if response.status != 200 or headers.get("x-error-code"):
             raise self._refusal(position, response, now)
         try:

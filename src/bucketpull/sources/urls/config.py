@@ -7,7 +7,7 @@ import msgspec
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.sources.http import USER_AGENT
-from bucketpull.sources.source_settings import Option, SourceSettings
+from bucketpull.sources.source_settings import Option, SourceSettings, check_headers
 
 
 class UrlsConfig(SourceSettings, frozen=True, kw_only=True):
@@ -45,12 +45,8 @@ class UrlsConfig(SourceSettings, frozen=True, kw_only=True):
         return super().identity() | {"list": content_of(self.state or fingerprint(self.path))}
 
     def checked(self) -> "UrlsConfig":
-        """Return the configuration itself."""
-        for line in (*self.headers, self.referer, self.user_agent):
-            if "\r" in line or "\n" in line:
-                raise ConfigError(
-                    "source: a header, Referer or User-Agent has a line break in it; leave it out"
-                )
+        """Return the configuration itself. Raises ConfigError where its headers cannot be sent."""
+        check_headers(self.headers, referer=self.referer, user_agent=self.user_agent)
         return self
 
     def prepared(self) -> "UrlsConfig":

@@ -1,14 +1,12 @@
 """A list of URLs as a source: pages are read from the file, each object is fetched from its own URL."""
 
-import msgspec
-
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.keys import quoted
 from bucketpull.domain.model import Page, Part, Position, key_of
-from bucketpull.sources.http import note_date, usual_headers
+from bucketpull.sources.http import note_date, request_headers
 from bucketpull.sources.list_files import CORRECT_IT, check_unchanged
-from bucketpull.sources.plain import HEADERS, PlainSource
+from bucketpull.sources.plain import PlainSource
 from bucketpull.sources.urls.config import UrlsConfig
 from bucketpull.sources.urls.rows import is_unreadable
 from bucketpull.sources.urls.tables import Table, table_of
@@ -18,11 +16,11 @@ class UrlsSource(PlainSource):
     """One list. Implements `ports.Source`; only who lists needs the file."""
 
     def __init__(self, config: UrlsConfig) -> None:
-        super().__init__((), "the servers of the list")
+        referer = (f"Referer: {config.referer}",) if config.referer else ()
+        headers = (*request_headers(config.user_agent), *referer, *config.headers)
+        super().__init__((), "the servers of the list", headers)
         self._config = config
         self._table: Table | None = None
-        referer = (f"Referer: {config.referer}",) if config.referer else ()
-        self._headers = (*usual_headers(config.user_agent), *referer, *config.headers)
 
     def page_here(self, position: Position) -> Page:
         """Read some lines."""
@@ -60,14 +58,6 @@ class UrlsSource(PlainSource):
     def url_of(self, wanted: Wanted, site: str) -> str:  # noqa: ARG002
         """Return an object's own address; where only its key is left, what that was made of."""
         return wanted.url or "http://" + quoted(key_of(wanted.directory, wanted.name))
-
-    def object_request(
-        self, wanted: Wanted, endpoint: str, site: str, now: float, start: int = 0, version: str = ""
-    ) -> Request:
-        """Ask for an object with the headers that are configured."""
-        plain = super().object_request(wanted, endpoint, site, now, start, version)
-        part = plain.headers[len(HEADERS) :]
-        return msgspec.structs.replace(plain, headers=self._headers + part if part else self._headers)
 
     def judge(
         self, wanted: Wanted, endpoint: str, response: Response, now: float, start: int = 0, version: str = ""
