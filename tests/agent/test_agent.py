@@ -7,7 +7,7 @@ from bucketpull.agent.actions import Call, Kill, Open, Say, Start, Tell, Verb
 from bucketpull.agent.active_batch import ActiveBatch
 from bucketpull.agent.agent import Agent
 from bucketpull.agent.clearing import AT_ONCE
-from bucketpull.domain.batching import decode_parts, encode_parts
+from bucketpull.domain.batching import batch_of, decode_parts, encode_batch, encode_parts
 from bucketpull.domain.errors import JournalError, MachineShort, Reason, VolumeError, VolumeFull
 from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
@@ -45,7 +45,7 @@ def part(*names, size=10, mtime=5):
 
 
 def batch(id_, *parts, **fields):
-    return Work(id_, WorkKind.BATCH, encode_parts(parts or [part(*NAMES)]), **fields)
+    return Work(id_, WorkKind.BATCH, encode_batch(batch_of(parts or [part(*NAMES)])), **fields)
 
 
 class Harness:
@@ -180,8 +180,30 @@ def test_a_machine_is_quiet_when_its_notes_are_gone_and_not_before():
 
 
 def test_a_batch_that_was_damaged_where_it_was_kept_ends_the_job_in_words():
-    with pytest.raises(JournalError, match=r"work 7 was damaged in its journal: .*; move the journal away"):
+    with pytest.raises(JournalError, match=r"a batch was damaged in its journal: .*; move the journal away"):
         ActiveBatch(Work(7, WorkKind.BATCH, b"\xc1 no parts"), "m1", 0.0)
+
+
+def damaged(batch):
+    return msgspec.structs.replace(batch, body=b"\xc1 no parts")
+
+
+def test_objects_are_placed_and_booked_by_what_is_said_of_them_without_reading_their_names():
+    harness = Harness()
+    harness.give(Work(7, WorkKind.BATCH, encode_batch(damaged(batch_of([part(*NAMES)])))))
+    (tell,) = harness.assignments()
+    records = encode([Record(b"d", "", NAMES, [10] * 8, [5] * 8)])
+    harness.hear(Outcome(tell.message.id, 8, 80, records, [], [], []))
+    harness.wait(1.0)
+    (receipt,) = harness.receipts()
+    assert (receipt.stored, receipt.bytes) == (8, 80)
+
+
+def test_objects_that_were_damaged_where_they_were_kept_end_the_job_in_words_once_a_process_died_of_them():
+    harness = Harness()
+    harness.give(Work(7, WorkKind.BATCH, encode_batch(damaged(batch_of([part(*NAMES)])))))
+    with pytest.raises(JournalError, match=r"a batch was damaged in its journal: .*; move the journal away"):
+        harness.hear(Died(1))
 
 
 def test_stragglers_are_the_next_part_of_their_batch():
@@ -194,7 +216,7 @@ def test_stragglers_are_the_next_part_of_their_batch():
     harness.store(tell, *NAMES[6:])
 
     first, second = harness.receipts()
-    assert (first.part, first.stored, decode_parts(first.remainder.body)[0].names) == (0, 6, NAMES[6:])
+    assert (first.part, first.stored, first.remainder.parts[0].names) == (0, 6, NAMES[6:])
     assert (second.part, second.stored, second.remainder) == (first.next_part, 2, None)
     assert first.next_part > 0
 
@@ -261,7 +283,7 @@ def test_what_a_process_held_that_dies_while_the_agent_leaves_is_handed_back():
 
     assert harness.started == []
     assert len(harness.assignments()) == 1
-    assert sum(len(part.names) for part in decode_parts(harness.receipts()[-1].returned.body)) == len(NAMES)
+    assert sum(len(part.names) for part in harness.receipts()[-1].returned.parts) == len(NAMES)
     assert harness.agent.is_empty
 
 
@@ -455,7 +477,7 @@ def test_what_is_larger_than_each_volume_fails_where_no_other_machine_may_have_r
         assert (failure.name, failure.reason, receipt.returned) == (b"huge", Reason.UNSTORABLE, None)
         assert failure.detail == "it has more bytes than the largest volume (1,099,511,627,776)"
     else:
-        assert (receipt.failures, decode_parts(receipt.returned.body)) == ([], [huge])
+        assert (receipt.failures, receipt.returned.parts) == ([], [huge])
 
 
 def test_a_full_disk_is_probed_and_used_again():
@@ -564,7 +586,7 @@ def test_a_batch_without_an_answer_is_asked_about_and_goes_if_it_does_not_count(
     harness.wait(2.0)
     (question,) = harness.pulse().begun
     assert (question.work, question.volume, question.offset) == (7, "v1", 0)
-    assert question.spans == [Span(b"d", "", NAMES[0], NAMES[-1])]
+    assert question.spans == [Span(b"d", "", NAMES[0], NAMES[-1], len(NAMES))]
     assert harness.pulse().clears
     harness.control(verdicts=[gone(7, Extent("v1", 0))])
     assert harness.volumes["v1"].files == {}

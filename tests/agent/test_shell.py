@@ -8,7 +8,7 @@ import pytest
 from tests.agent.virtual_loop import LoopClock, play
 
 from bucketpull.agent.shell import CLOSE_SECONDS, AgentShell
-from bucketpull.domain.batching import decode_parts, encode_parts
+from bucketpull.domain.batching import batch_of, decode_parts, encode_batch
 from bucketpull.domain.errors import ConfigError, Reason, TransportError, VolumeFull, VolumeSick
 from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
@@ -36,7 +36,7 @@ SIZE, MTIME = 10, 5
 
 def batch(work=7):
     part = Part(b"d", "", NAMES, [SIZE] * len(NAMES), [MTIME] * len(NAMES))
-    return Work(work, WorkKind.BATCH, encode_parts([part]))
+    return Work(work, WorkKind.BATCH, encode_batch(batch_of([part])))
 
 
 class Disk(MemoryVolume):

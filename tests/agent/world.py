@@ -9,7 +9,7 @@ import msgspec
 
 from bucketpull.agent.actions import Call, Kill, Open, Say, Start, Tell, Verb
 from bucketpull.agent.agent import Agent
-from bucketpull.domain.batching import decode_parts, encode_parts
+from bucketpull.domain.batching import batch_of, decode_batch, encode_batch
 from bucketpull.domain.errors import Reason, VolumeError
 from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
@@ -82,8 +82,8 @@ class Books:
                 row.machine = ""
             return False
         left = [draft for draft in (receipt.remainder, receipt.deferred, receipt.returned) if draft]
-        keys = set(keys_of(row.body))
-        rest = [key for each in left for key in keys_of(each.body)]
+        keys = set(keys_of(decode_batch(row.body)))
+        rest = [key for each in left for key in keys_of(each)]
         assert len(rest) == len(set(rest)), "an object is in two fields"
         settled = keys - set(rest)
         failed = {(failure.directory, failure.name) for failure in receipt.failures}
@@ -96,16 +96,16 @@ class Books:
         del self.rows[receipt.work]
         if receipt.remainder is not None:
             self.rows[receipt.work] = Row(
-                receipt.remainder.body, receipt.next_part, row.passes, receipt.machine
+                encode_batch(receipt.remainder), receipt.next_part, row.passes, receipt.machine
             )
         for rest_of, older in ((receipt.deferred, 1), (receipt.returned, 0)):
             if rest_of is not None:
-                self.add(rest_of.body, row.passes + older)
+                self.add(encode_batch(rest_of), row.passes + older)
         return True
 
 
-def keys_of(body):
-    return [(part.directory, name) for part in decode_parts(body) for name in part.names]
+def keys_of(batch):
+    return [(part.directory, name) for part in batch.parts for name in part.names]
 
 
 class Process:
@@ -285,7 +285,7 @@ class World:
             for start in range(0, len(names), objects)
         ]
         self.keys = {(b"d", name) for name in names}
-        self.books = Books([encode_parts([part]) for part in parts])
+        self.books = Books([encode_batch(batch_of([part])) for part in parts])
         self.machines = [
             Machine(self, f"m{m}", {v: MemoryVolume(v) for v in (f"m{m}a", f"m{m}b")})
             for m in range(machines)

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from bucketpull.domain.batching import cut, decode_parts, decode_positions, draft, encode_parts, spans_of
+from bucketpull.domain.batching import batch_of, cut, decode_batch, decode_positions, encode_parts, spans_of
 from bucketpull.domain.budget import BudgetLeft, Spending
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
@@ -51,7 +51,7 @@ def see(journal, *volumes, state=VolumeState.OPEN):
 
 
 def names_of(work):
-    return [name for part in decode_parts(work.body) for name in part.names]
+    return [name for part in decode_batch(work.body).parts for name in part.names]
 
 
 def stored(work, volume="m1a", **changes):
@@ -143,7 +143,7 @@ def test_where_all_that_is_left_waits_to_be_tried_again_it_says_until_when(journ
     begin(journal, *NAMES[:8])
     first, second = batches(journal)
     assert journal.outstanding().again_at == 0
-    failed = BatchReceipt(first.id, "m1", deferred=draft([part(*NAMES[:4])]), retries={"timeout": 4})
+    failed = BatchReceipt(first.id, "m1", deferred=batch_of([part(*NAMES[:4])]), retries={"timeout": 4})
     journal.commit([failed], NOW)
     assert journal.outstanding().again_at == 0, "the second is with a machine"
 
@@ -201,7 +201,7 @@ def test_a_receipt_that_does_not_add_up_is_refused_and_nothing_of_its_group_is_b
 def test_what_is_left_of_a_batch_stays_with_its_machine_as_the_next_part(journal):
     begin(journal, *NAMES[:4])
     [work] = batches(journal)
-    rest = draft([part(*NAMES[1:4])])
+    rest = batch_of([part(*NAMES[1:4])])
     first = BatchReceipt(
         work.id, "m1", stored=1, bytes=10, extents=[Extent("m1a", 1)], remainder=rest, next_part=7
     )
@@ -225,7 +225,7 @@ def test_each_object_is_counted_where_it_ended(journal):
     ]  # fmt: skip
     receipt = BatchReceipt(
         work.id, "m1", stored=2, bytes=20, skipped=3, skipped_bytes=30, failures=failures,
-        extents=[Extent("m1a", 1)], returned=draft([part(NAMES[7])]), retries={"timeout": 2}, doubts={"checksum": 1},
+        extents=[Extent("m1a", 1)], returned=batch_of([part(NAMES[7])]), retries={"timeout": 2}, doubts={"checksum": 1},
     )  # fmt: skip
     journal.commit([receipt], NOW)
     found = journal.counters()
@@ -241,8 +241,8 @@ def test_what_was_deferred_is_due_later_and_in_the_last_pass_when_nothing_else_i
     now, attempts = NOW, []
     [work] = batches(journal)
     while True:
-        body = decode_parts(work.body)
-        journal.commit([BatchReceipt(work.id, "m1", deferred=draft(body), retries={"timeout": 1})], now)
+        body = decode_batch(work.body).parts
+        journal.commit([BatchReceipt(work.id, "m1", deferred=batch_of(body), retries={"timeout": 1})], now)
         if not journal.outstanding().batches:
             break
         if not attempts:
@@ -258,7 +258,10 @@ def test_what_was_deferred_is_due_later_and_in_the_last_pass_when_nothing_else_i
 def test_of_deferred_work_only_so_much_is_given_out_while_there_is_other_work(journal):
     begin(journal, *NAMES, objects=3)
     first, second = batches(journal, limit=2)
-    again = [BatchReceipt(work.id, "m1", deferred=draft(decode_parts(work.body))) for work in (first, second)]
+    again = [
+        BatchReceipt(work.id, "m1", deferred=batch_of(decode_batch(work.body).parts))
+        for work in (first, second)
+    ]
     journal.commit(again, NOW)
     later = NOW + 3600.0
     found = batches(journal, limit=3, now=later, late=1)
@@ -343,7 +346,7 @@ def test_in_a_later_run_work_goes_where_its_objects_may_lie_with_the_blocks_to_c
 def test_what_is_not_where_it_was_looked_for_is_given_on_without_those_blocks(journal):
     run_again(journal, *NAMES[:8])
     [work] = batches(journal, "m1")
-    receipt = BatchReceipt(work.id, "m1", sent_on=draft(decode_parts(work.body)), compared=["m1a"])
+    receipt = BatchReceipt(work.id, "m1", sent_on=batch_of(decode_batch(work.body).parts), compared=["m1a"])
     journal.commit([receipt], NOW)
     found = {tuple(names_of(each)): each.candidates for each in batches(journal, "m2")}
     assert found[tuple(NAMES[:4])] == []
@@ -363,7 +366,9 @@ def test_while_nobody_has_any_work_it_says_which_machines_all_of_it_waits_for(jo
 def test_what_is_deferred_and_due_first_may_wait_for_a_machine_too(journal):
     run_again(journal, *NAMES[:8])
     for work in (*batches(journal, "m1"), *batches(journal, "m2")):
-        again = BatchReceipt(work.id, "m1", deferred=draft(decode_parts(work.body)), retries={"timeout": 4})
+        again = BatchReceipt(
+            work.id, "m1", deferred=batch_of(decode_batch(work.body).parts), retries={"timeout": 4}
+        )
         journal.commit([again], NOW + work.id)
     assert journal.outstanding().waits_for == ["m1"]
 

@@ -3,7 +3,7 @@
 import pytest
 from tests.contracts.conftest import JOURNAL, MTIME, block, part
 
-from bucketpull.domain.batching import encode_parts
+from bucketpull.domain.batching import batch_of, encode_parts
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.model import Former
 from bucketpull.domain.record import Conclusion
@@ -175,5 +175,5 @@ def test_files_of_others_are_taken_for_objects_of_their_date_or_put_aside(bench)
     bench.put_foreign(b"a", b"y", b"of another length")
     seen = bench.volume.inspect([part(b"a", b"y")], "date")
     assert (seen.records, seen.claims) == ([], [])
-    bench.volume.clear([part(b"a", b"y")])
+    bench.volume.clear(batch_of([part(b"a", b"y")]))
     assert not bench.is_taken(*Y)

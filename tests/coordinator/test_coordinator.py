@@ -6,7 +6,7 @@ from tests.coordinator.harness import Harness
 from bucketpull.coordinator.budget_watch import BudgetWatch
 from bucketpull.coordinator.fleet import RESTORED
 from bucketpull.domain import budget
-from bucketpull.domain.batching import decode_parts, draft, encode_parts, spans_of
+from bucketpull.domain.batching import batch_of, decode_batch, encode_parts, spans_of
 from bucketpull.domain.budget import Budget, Spending
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import JournalError, Reason, SourceRefused
@@ -55,7 +55,7 @@ def pulse(machine="m1", *volumes, window=9, scan_window=0, holds=(), **changes):
 
 def stored(work, machine="m1", **changes):
     """Say that all of a batch was stored."""
-    objects = sum(len(part.names) for part in decode_parts(work.body))
+    objects = sum(len(part.names) for part in decode_batch(work.body).parts)
     extents = [Extent(f"{machine}a", work.id)]
     return BatchReceipt(work.id, machine, stored=objects, bytes=10 * objects, extents=extents, **changes)
 
@@ -173,7 +173,7 @@ def test_a_receipt_that_comes_second_does_not_count_and_its_machine_is_told_so_w
     assert harness.coordinator.counters.stored == 5
     assert not any(control.booked or control.verdicts for control in harness.controls("m2"))
 
-    spans = spans_of(decode_parts(work.body))
+    spans = spans_of(decode_batch(work.body).parts)
     harness.hear(pulse("m2", window=0, clears=1, begun=[Begun(work.id, "m2a", 7, spans)]))
     verdicts = [verdict for control in harness.controls("m2") for verdict in control.verdicts]
     assert verdicts == [BatchVerdict(work.id, [Extent("m2a", 7)], [Extent("m2a", 7)], [])]
@@ -183,16 +183,16 @@ def test_what_is_left_of_a_batch_stays_with_its_machine_and_with_nobody_if_that_
     harness = start()
     harness.hear(pulse(window=1))
     (work,) = harness.works("m1")
-    part = decode_parts(work.body)[0]
+    part = decode_batch(work.body).parts[0]
     rest = Part(b"", "", part.names[1:], part.sizes[1:], part.mtimes[1:])
 
-    receipt = BatchReceipt(work.id, "m1", stored=1, bytes=10, remainder=draft([rest]), next_part=7)
+    receipt = BatchReceipt(work.id, "m1", stored=1, bytes=10, remainder=batch_of([rest]), next_part=7)
     harness.hear(receipt)
     assert harness.coordinator.counters.stored == 1
     assert work.id in harness.coordinator.fleet.members["m1"].sent[WorkKind.BATCH]
 
     again = BatchReceipt(
-        work.id, "m3", stored=1, bytes=10, part=7, remainder=draft([Part(b"", "", part.names[2:], part.sizes[2:], part.mtimes[2:])]),
+        work.id, "m3", stored=1, bytes=10, part=7, remainder=batch_of([Part(b"", "", part.names[2:], part.sizes[2:], part.mtimes[2:])]),
         next_part=8,
     )  # fmt: skip
     harness.hear(again)
@@ -389,7 +389,7 @@ def test_a_trial_gives_out_so_many_objects_and_ends_when_they_are_booked(start):
     harness = start(budget=Budget(objects=7), local_machines=frozenset({"m1"}))
     harness.hear(pulse())
     works = harness.works("m1")
-    assert sum(len(part.names) for work in works for part in decode_parts(work.body)) == 7
+    assert sum(len(part.names) for work in works for part in decode_batch(work.body).parts) == 7
     harness.hear(*[stored(work) for work in works])
     assert harness.coordinator.state == "budget-spent"
     assert has_stop(harness.controls("m1"))
@@ -401,7 +401,7 @@ def test_what_comes_back_of_a_trial_is_given_out_again(start):
     harness = start(budget=Budget(objects=5))
     harness.hear(pulse())
     (work,) = harness.works("m1")
-    harness.hear(BatchReceipt(work.id, "m1", returned=draft(decode_parts(work.body))))
+    harness.hear(BatchReceipt(work.id, "m1", returned=batch_of(decode_batch(work.body).parts)))
     assert len(harness.works("m1")) == 1
 
 
@@ -431,7 +431,7 @@ def test_a_budget_of_bytes_ends_the_job_when_it_is_used_up_and_is_kept_in_the_jo
 
 
 def objects_of(works):
-    return sum(len(part.names) for work in works for part in decode_parts(work.body))
+    return sum(len(part.names) for work in works for part in decode_batch(work.body).parts)
 
 
 def test_machines_together_are_given_no_more_than_a_budget_has_but_for_the_last_object(start):

@@ -4,7 +4,7 @@ from tests.coordinator.harness import Harness
 from tests.coordinator.test_coordinator import NAMES, pulse, stored
 
 from bucketpull.coordinator.relief import IDLE_SECONDS
-from bucketpull.domain.batching import decode_parts, draft
+from bucketpull.domain.batching import batch_of, decode_batch
 from bucketpull.domain.messages import BatchReceipt
 
 
@@ -35,7 +35,7 @@ def test_a_machine_hands_back_what_it_has_not_begun_when_another_was_idle_for_a_
     harness.wait(5, *alive)
     assert not is_asked(harness, "slow")
 
-    rest = draft(decode_parts(works[2].body))
+    rest = batch_of(decode_batch(works[2].body).parts)
     harness.hear(pulse("slow", window=4, holds=holds[:2]), BatchReceipt(works[2].id, "slow", returned=rest))
     assert [len(harness.works(machine)) for machine in ("slow", "fast")] == [0, 1]
 

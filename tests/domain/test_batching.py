@@ -8,13 +8,11 @@ from bucketpull.domain.batching import (
     LARGE_OBJECTS,
     MAX_BYTES,
     UNKNOWN_BYTES,
+    batch_of,
     bundle,
     cut,
-    decode_parts,
     decode_positions,
     encode_positions,
-    expected_bytes,
-    known_bytes,
 )
 from bucketpull.domain.model import Part, Position
 
@@ -47,7 +45,7 @@ pages = st.lists(
 def test_every_object_is_in_exactly_one_batch(parts: list[Part], max_objects: int, max_bytes: int) -> None:
     drafts = cut(parts, max_objects, max_bytes)
 
-    bodies = [decode_parts(draft.body) for draft in drafts]
+    bodies = [draft.parts for draft in drafts]
     assert sorted(row for body in bodies for row in rows(body)) == sorted(rows(parts))
 
 
@@ -56,7 +54,7 @@ def test_no_batch_exceeds_its_bounds_except_a_single_object(
     parts: list[Part], max_objects: int, max_bytes: int
 ) -> None:
     for draft in cut(parts, max_objects, max_bytes):
-        objects = rows(decode_parts(draft.body))
+        objects = rows(draft.parts)
         assert draft.objects == len(objects) <= max_objects
         assert draft.bytes == sum(size for *_, size, _ in objects)
         assert draft.bytes <= max_bytes or draft.objects == 1
@@ -67,7 +65,7 @@ def test_no_batch_exceeds_its_bounds_except_a_single_object(
 def test_spans_name_each_page_once_with_its_smallest_and_largest_object(parts: list[Part]) -> None:
     for draft in cut(parts, 7):
         by_page: dict[tuple[bytes, str], list[bytes]] = {}
-        for directory, cursor, name, _, _ in rows(decode_parts(draft.body)):
+        for directory, cursor, name, _, _ in rows(draft.parts):
             by_page.setdefault((directory, cursor), []).append(name)
         expected = {page: (min(names), max(names)) for page, names in by_page.items()}
         assert {(span.directory, span.cursor): (span.first, span.last) for span in draft.spans} == expected
@@ -141,10 +139,11 @@ def test_an_object_keeps_its_version_and_its_url_whatever_is_cut(parts: list[Par
         part.versions = [f"v{name!r}" for name in part.names]
         part.urls = [f"http://{part.cursor}/{name!r}" for name in part.names]
     drafts = cut(parts, most, 10_000)
-    found = [row for each in drafts for part in decode_parts(each.body) for row in part.rows()]
+    found = [row for each in drafts for part in each.parts for row in part.rows()]
     assert sorted(found) == sorted(row for part in parts for row in part.rows())
 
 
 def test_what_is_not_known_counts_as_nothing_in_the_books_and_as_something_on_the_disk() -> None:
-    assert known_bytes([5, -1, 7, -1]) == 12
-    assert expected_bytes([5, -1, 7, -1]) == 12 + 2 * UNKNOWN_BYTES
+    batch = batch_of([page(b"d", [5, -1, 7, -1])])
+    assert batch.bytes == 12
+    assert batch.expected_bytes == 12 + 2 * UNKNOWN_BYTES

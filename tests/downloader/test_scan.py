@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from tests.downloader.rig import Rig, names_of
 
-from bucketpull.domain.batching import MAX_OBJECTS, decode_parts
+from bucketpull.domain.batching import MAX_OBJECTS
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.order import Order
@@ -54,7 +54,7 @@ def test_a_page_yields_its_record_the_next_page_the_folders_and_a_batch():
     assert (record.directory, record.cursor, record.objects, record.bytes) == (b"", "", 3, 3)
     assert (record.first, record.last, record.unchanged) == (b"f0", b"f2", False)
     (batch,) = receipt.batches
-    assert decode_parts(batch.body) == [PAGES[b"", ""].part]
+    assert batch.parts == [PAGES[b"", ""].part]
     assert receipt.failures == []
 
 
@@ -67,7 +67,7 @@ def test_in_a_batch_that_directories_share_what_is_wanted_first_comes_first(orde
     receipt = scan(rig_of(pages=pages, order=order), Position(b""), Position(b"a"), Position(b"b"))
 
     (batch,) = receipt.batches
-    assert [part.directory for part in decode_parts(batch.body)] == directories
+    assert [part.directory for part in batch.parts] == directories
 
 
 def test_small_directories_share_a_batch():
@@ -329,4 +329,4 @@ def test_a_receipt_survives_its_encoding():
     receipt = scan(rig_of(), Position(b""))
 
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(receipt), type=type(receipt)) == receipt
-    assert names_of(decode_parts(receipt.batches[0].body)) == [b"f0", b"f1", b"f2"]
+    assert names_of(receipt.batches[0].parts) == [b"f0", b"f1", b"f2"]

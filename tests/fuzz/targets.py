@@ -18,7 +18,7 @@ import msgspec
 from tests.journal.conftest import Play
 from tests.volumes.filling import SMALL_PACKS, Filler, bodies
 
-from bucketpull.domain.batching import decode_parts, decode_positions
+from bucketpull.domain.batching import decode_batch, decode_positions
 from bucketpull.domain.errors import AnswerError, BucketpullError, Reason
 from bucketpull.domain.exchange import Response
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt
@@ -349,7 +349,7 @@ def _receipt_for(work: Work) -> ScanReceipt | BatchReceipt:
     try:
         if work.kind is WorkKind.SCAN:
             return ScanReceipt(work.id, "here", vanished=len(decode_positions(work.body)))
-        objects = sum(len(part.names) for part in decode_parts(work.body))
+        objects = sum(len(part.names) for part in decode_batch(work.body).parts)
     except msgspec.DecodeError as error:
         raise AnswerError(Reason.POISON, "work that nobody can read ends a job in words") from error
     return BatchReceipt(work.id, "here", stored=objects, part=work.part, extents=[Extent("v1", work.id)])

@@ -6,7 +6,7 @@ Usage: bookkeeper.py FOLDER [unsynced]: each line is the number of objects booke
 import sys
 from pathlib import Path
 
-from bucketpull.domain.batching import cut, decode_parts, decode_positions
+from bucketpull.domain.batching import cut, decode_batch, decode_positions
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt
 from bucketpull.domain.model import Extent, PageRecord, Part, Position, WorkKind
 from bucketpull.domain.retry import next_try
@@ -33,7 +33,7 @@ def listed(work, machine="here"):
 
 def stored(work, machine="here"):
     """Store a whole batch in the ledger block that has the number of its work."""
-    objects = sum(len(part.names) for part in decode_parts(work.body))
+    objects = sum(len(part.names) for part in decode_batch(work.body).parts)
     return BatchReceipt(work.id, machine, stored=objects, bytes=objects * 10, extents=[Extent("v1", work.id)])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bucketpull.domain.batching import cut, decode_parts, decode_positions, draft
+from bucketpull.domain.batching import batch_of, cut, decode_batch, decode_positions
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt
 from bucketpull.domain.model import Extent, Failure, PageRecord, Part, Position, Work, WorkKind
@@ -127,7 +127,7 @@ class Play:
         receipt = BatchReceipt(work.id, self.machine)
         put_off: dict[str, list[Part]] = {"deferred": [], "returned": []}
         block: dict[tuple[bytes, bytes], tuple[int, int]] = {}
-        for directory, cursor, name, version in rows(decode_parts(work.body)):
+        for directory, cursor, name, version in rows(decode_batch(work.body).parts):
             outcome = self.outcomes.get(name, "stored")
             place = self.found(work, directory, name, version)
             if place is not None:
@@ -141,8 +141,8 @@ class Play:
             else:
                 failure = Failure(directory, name, *version, cursor, Reason(outcome), 1, 403, "no")
                 receipt.failures.append(failure)
-        receipt.deferred = draft(put_off["deferred"]) if put_off["deferred"] else None
-        receipt.returned = draft(put_off["returned"]) if put_off["returned"] else None
+        receipt.deferred = batch_of(put_off["deferred"]) if put_off["deferred"] else None
+        receipt.returned = batch_of(put_off["returned"]) if put_off["returned"] else None
         if block:
             self.blocks.setdefault(self.volume, []).append(block)
             receipt.stored, receipt.bytes = len(block), sum(size for size, _ in block.values())

@@ -3,7 +3,7 @@
 import pytest
 from tests.journal.conftest import extents_of
 
-from bucketpull.domain.batching import cut, decode_positions
+from bucketpull.domain.batching import cut, decode_batch, decode_positions
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.limits import Limits, Steering
 from bucketpull.domain.messages import ScanReceipt
@@ -507,7 +507,7 @@ def test_where_a_lost_volume_had_newer_versions_the_older_ones_elsewhere_are_kno
         pass
     (work,) = play.claim(WorkKind.BATCH)
     receipt = play.drained(work)
-    receipt.former = [Former("v1", [0], "v2", work.body)]
+    receipt.former = [Former("v1", [0], "v2", decode_batch(work.body).body)]
     assert play.journal.commit([receipt], play.now) == []
     play.journal.end("complete", play.now)
 

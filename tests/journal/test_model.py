@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.journal.conftest import extents_of
 
-from bucketpull.domain.batching import cut, decode_parts, decode_positions, draft
+from bucketpull.domain.batching import batch_of, cut, decode_batch, decode_positions
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
 from bucketpull.domain.model import Extent, Failure, PageRecord, Part, Position, Work, WorkKind, key_of
@@ -352,7 +352,7 @@ class Books(RuleBasedStateMachine):
         put_off: dict[str, list[Part]] = {"deferred": [], "returned": [], "sent_on": []}
         # An object may be on two pages of a batch: it moved, and changed, while they were listed. Each version has a block.
         blocks: list[dict[tuple[bytes, bytes], tuple[int, int]]] = [{}]
-        for part in decode_parts(work.body):
+        for part in decode_batch(work.body).parts:
             for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True):
                 place = self.found(work.candidates, part.directory, name, (size, mtime), machine)
                 if place is not None:
@@ -373,9 +373,9 @@ class Books(RuleBasedStateMachine):
                     receipt.failures.append(
                         Failure(part.directory, name, size, mtime, part.cursor, reason, 1, 403, "no")
                     )
-        receipt.deferred = draft(put_off["deferred"]) if put_off["deferred"] else None
-        receipt.returned = draft(put_off["returned"]) if put_off["returned"] else None
-        receipt.sent_on = draft(put_off["sent_on"]) if put_off["sent_on"] else None
+        receipt.deferred = batch_of(put_off["deferred"]) if put_off["deferred"] else None
+        receipt.returned = batch_of(put_off["returned"]) if put_off["returned"] else None
+        receipt.sent_on = batch_of(put_off["sent_on"]) if put_off["sent_on"] else None
         receipt.compared = sorted(
             {extent.volume for extent in work.candidates if MACHINE_OF[extent.volume] == machine}
         )

@@ -7,7 +7,7 @@ import statistics
 import time
 from pathlib import Path
 
-from bucketpull.domain.batching import cut, decode_parts, draft
+from bucketpull.domain.batching import batch_of, cut, decode_batch
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt
 from bucketpull.domain.model import Extent, PageRecord, Part, Position, Span, VolumeState, WorkKind
 from bucketpull.domain.retry import next_try
@@ -39,7 +39,7 @@ def seconds_of(function, *arguments):
 
 
 def settled(work, offset):
-    parts = decode_parts(work.body)
+    parts = decode_batch(work.body).parts
     objects = sum(len(part.names) for part in parts)
     return BatchReceipt(
         work.id,
@@ -144,7 +144,7 @@ def make_large(journal: SqliteJournal, pages: int, batches: int) -> None:
         )
     part, _ = page(b"images/0000", "x", 10**9, 1000)
     left = ScanReceipt(
-        work.id, "here", [], [Position(b"%06d" % n) for n in range(30_000)], [draft([part])] * batches
+        work.id, "here", [], [Position(b"%06d" % n) for n in range(30_000)], [batch_of([part])] * batches
     )
     journal.commit([left], 0)
 

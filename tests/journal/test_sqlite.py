@@ -5,7 +5,7 @@ import shutil
 import msgspec
 import pytest
 
-from bucketpull.domain.batching import decode_parts, decode_positions, draft, encode_parts
+from bucketpull.domain.batching import batch_of, decode_batch, decode_positions, encode_batch
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
 from bucketpull.domain.model import Extent, Former, Position, VolumeState, WorkKind
@@ -101,13 +101,13 @@ def test_a_late_receipt_counts_although_the_work_was_given_to_another(play):
 
 def _part(play, work, *, left):
     """Report a batch as stored, but for some objects at its end."""
-    (part,) = decode_parts(work.body)
+    (part,) = decode_batch(work.body).parts
     rest = part.take(range(len(part.names) - left, len(part.names)))
     receipt = play.drained(
-        msgspec.structs.replace(work, body=encode_parts([part.take(range(len(part.names) - left))]))
+        msgspec.structs.replace(work, body=encode_batch(batch_of([part.take(range(len(part.names) - left))])))
     )
     receipt.part = work.part
-    receipt.remainder, receipt.next_part = draft([rest]), 7
+    receipt.remainder, receipt.next_part = batch_of([rest]), 7
     return receipt
 
 
@@ -124,7 +124,7 @@ def test_a_batch_is_booked_in_parts_and_what_is_left_stays_with_its_machine(play
     assert play.claim(WorkKind.BATCH) == []
     play.journal.release([work.id])
     (rest,) = play.claim(WorkKind.BATCH)
-    assert (rest.id, rest.part, decode_parts(rest.body)[0].names) == (work.id, 7, [b"n3", b"n4"])
+    assert (rest.id, rest.part, decode_batch(rest.body).parts[0].names) == (work.id, 7, [b"n3", b"n4"])
     last = play.drained(rest)
     last.part = 7
     last.recovered, last.recovered_bytes = 1, last.bytes - 1
@@ -141,7 +141,7 @@ def test_each_part_of_a_batch_counts_once_whoever_did_it(play):
     play.scan()
     (work,) = play.claim(WorkKind.BATCH)
     part, whole = _part(play, work, left=2), play.drained(work)
-    rest = play.drained(msgspec.structs.replace(work, body=part.remainder.body))
+    rest = play.drained(msgspec.structs.replace(work, body=encode_batch(part.remainder)))
 
     assert play.journal.commit([part, part, whole, rest], play.now) == [work.id] * 3
     other = msgspec.structs.replace(
@@ -222,7 +222,7 @@ def test_batches_of_the_newest_objects_come_first_however_late_they_were_listed(
 
     (work,) = play.claim(WorkKind.BATCH, 1)
 
-    assert decode_parts(work.body)[0].directory == b"b"
+    assert decode_batch(work.body).parts[0].directory == b"b"
 
 
 def test_sent_work_is_known_after_a_crash_and_stays_sent_until_it_is_released(play):
@@ -315,7 +315,7 @@ def test_what_was_returned_is_work_at_once_and_no_attempt_older(play):
     play.drain()
 
     (work,) = play.claim(WorkKind.BATCH)
-    assert (work.passes, decode_parts(work.body)[0].names) == (0, [b"a"])
+    assert (work.passes, decode_batch(work.body).parts[0].names) == (0, [b"a"])
     assert play.balanced()
 
 
@@ -466,7 +466,7 @@ def test_what_a_clock_put_off_that_was_far_ahead_is_due_when_it_is_set_back(play
     right = play.now
     play.now += 400 * 86_400.0
     (work,) = play.claim(WorkKind.BATCH)
-    body = draft([play.part(b"")])
+    body = batch_of([play.part(b"")])
     play.journal.commit([BatchReceipt(work.id, play.machine, deferred=body)], play.now)
     play.claim(WorkKind.BATCH)
     play.now = right

@@ -11,10 +11,11 @@ from pamqp import frame
 from tests.transport.conftest import KEY, SECONDS, VERSION, Job, pulse, receipt, taken, until, work
 from tests.transport.test_rabbitmq import asker, nothing, purge, put, run
 
+from bucketpull.domain.batching import Batch, batch_of, decode_batch
 from bucketpull.domain.errors import ConfigError, Reason
 from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import BatchReceipt, Control, Fatal, Handback, Poison, Pulse, Welcome
-from bucketpull.domain.model import BatchDraft, Part, Work, WorkKind
+from bucketpull.domain.model import Part, Span, Work, WorkKind
 from bucketpull.transport import amqp, amqp_stream
 from bucketpull.transport.envelope import Direction, Session, read_header
 from bucketpull.transport.job_key import OPERATOR, JobKey, machine_key, read_key
@@ -381,27 +382,30 @@ def test_of_two_machines_that_were_given_the_same_work_the_second_is_heard_too(b
 
 def batch(number, *names, part=0):
     columns = [names, [10] * len(names), [0] * len(names)]
-    return Work(number, WorkKind.BATCH, encode([Part(b"d", "", *map(list, columns))]), part=part)
+    body = encode(batch_of([Part(b"d", "", *map(list, columns))]))
+    return Work(number, WorkKind.BATCH, body, part=part)
 
 
-def draft(work, objects):
-    return BatchDraft(work.body, objects, 10 * objects, [])
+def told(work, **wrong):
+    return replace(decode_batch(work.body), **wrong)
 
 
 ONE, TWO = batch(1, b"a"), batch(1, b"a", b"b")
-UNEVEN = Work(1, WorkKind.BATCH, encode([Part(b"d", "", [b"a", b"b"], [1], [1, 2])]))
+UNEVEN = batch_of([Part(b"d", "", [b"a", b"b"], [1], [1, 2])])
+SPANS = [Span(b"d", "", b"a", b"b", 1), Span(b"d", "other", b"a", b"b", 1)]
 
 
 @pytest.mark.parametrize(
     "lie",
     [
         BatchReceipt(1, "m1", stored=4),
-        BatchReceipt(1, "m1", stored=2, remainder=draft(TWO, 2)),
-        BatchReceipt(1, "m1", stored=2, deferred=draft(TWO, 1)),
-        BatchReceipt(1, "m1", stored=1, returned=draft(UNEVEN, 2)),
-        BatchReceipt(1, "m1", stored=2, sent_on=BatchDraft(b"\x91" * 200_000, 1, 10, [])),
+        BatchReceipt(1, "m1", stored=2, remainder=told(TWO)),
+        BatchReceipt(1, "m1", stored=2, deferred=told(TWO, objects=1)),
+        BatchReceipt(1, "m1", stored=1, returned=told(TWO, spans=SPANS)),
+        BatchReceipt(1, "m1", stored=1, returned=UNEVEN),
+        BatchReceipt(1, "m1", stored=2, sent_on=Batch(b"\x91" * 200_000, 1, 10, [])),
     ],
-    ids=["more", "part", "number of a draft", "columns", "depth"],
+    ids=["more", "part", "number of a batch", "pages of a batch", "columns", "depth"],
 )
 def test_a_receipt_that_does_not_add_up_is_kept_and_told_and_the_job_goes_on(broker, lie):
     async def scenario():
@@ -409,7 +413,7 @@ def test_a_receipt_that_does_not_add_up_is_kept_and_told_and_the_job_goes_on(bro
             transport, inbox = await job.coordinator(), await job.inbox()
             await transport.send([batch(1, b"a", b"b", b"c")], "m1")
             await inbox.reply(lie)
-            first = BatchReceipt(1, "m1", stored=2, remainder=draft(ONE, 1), next_part=7)
+            first = BatchReceipt(1, "m1", stored=2, remainder=told(ONE), next_part=7)
             last = BatchReceipt(1, "m1", stored=1, part=7)
             for receipt in (first, replace(last, stored=2), last):
                 await inbox.reply(receipt)

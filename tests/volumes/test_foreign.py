@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bucketpull.domain.batching import batch_of
 from bucketpull.domain.model import Part
 from bucketpull.domain.record import Block, Record
 from bucketpull.volumes.files.tree import Tree
@@ -94,7 +95,7 @@ def test_links_are_not_followed_and_are_kept_too(volume, tmp_path):
     os.symlink(outside, tmp_path / "d/a")
 
     assert volume.inspect([part(b"a")], "md5") == ([], [])
-    volume.clear([part(b"a")])
+    volume.clear(batch_of([part(b"a")]))
 
     assert on(volume) == ["a.kept", "x"]
     assert outside.read_bytes() == b"abc"
@@ -103,7 +104,7 @@ def test_links_are_not_followed_and_are_kept_too(volume, tmp_path):
 def test_what_has_the_objects_size_and_date_is_no_loss_and_stays(volume):
     put(volume, "d/a", b"abc")
 
-    volume.clear([part(b"a")])
+    volume.clear(batch_of([part(b"a")]))
 
     assert on(volume) == ["a"]
     assert volume.status().warning == ""
@@ -113,7 +114,7 @@ def test_anything_else_is_put_aside_and_told(volume):
     put(volume, "d/a", b"abc", mtime=5)
     put(volume, "d/b", b"longer", mtime=6)
 
-    volume.clear([part(b"a", b"b")])
+    volume.clear(batch_of([part(b"a", b"b")]))
 
     assert on(volume) == ["a.kept", "b.kept"]
     assert "had 2 files of others" in volume.status().warning
@@ -128,7 +129,7 @@ def test_what_can_be_neither_renamed_nor_replaced_is_the_trouble_of_its_object_a
     outside.write_bytes(b"of others")
     subprocess.run(["mount", "--bind", outside, os.path.join(volume.path, "d/mounted")], check=True)
     try:
-        volume.clear([part(b"a", b"mounted", b"z")])
+        volume.clear(batch_of([part(b"a", b"mounted", b"z")]))
     finally:
         subprocess.run(["umount", os.path.join(volume.path, "d/mounted")], check=True)
 
@@ -146,7 +147,7 @@ def test_what_the_disk_cannot_look_at_is_the_trouble_of_its_object_alone(disks):
     volume = open_volume(disk.path)
     disk.fail("getattr", errno.EIO, "/d/bad")
 
-    volume.clear([part(b"bad", b"z")])
+    volume.clear(batch_of([part(b"bad", b"z")]))
 
     disk.fail()
     assert on(volume) == ["bad", "z.kept"]
@@ -158,7 +159,7 @@ def test_what_lies_where_a_folder_belongs_stays_and_is_told(volume, is_link):
     place = os.path.join(volume.path, "d")
     os.symlink("/", place) if is_link else put(volume, "d", b"mine")
 
-    volume.clear([Part(b"d/e", "", [b"a"], [3], [MTIME])])
+    volume.clear(batch_of([Part(b"d/e", "", [b"a"], [3], [MTIME])]))
 
     assert os.path.islink(place) if is_link else os.path.isfile(place)
     assert "of others where the folder d belongs" in volume.status().warning
@@ -169,7 +170,7 @@ def test_an_object_of_ours_where_a_folder_belongs_is_nothing_to_tell(volume):
     record = Record(b"", "", [b"d"], [3], [MTIME])
     volume.settle([Block("j", 1, msgspec.msgpack.encode([record]))])
 
-    volume.clear([part(b"a")])
+    volume.clear(batch_of([part(b"a")]))
 
     assert volume.status().warning == ""
 
@@ -179,7 +180,7 @@ def test_an_older_version_of_ours_stays_to_be_replaced(volume):
     record = Record(b"d", "", [b"a"], [3], [5])
     volume.settle([Block("j", 1, msgspec.msgpack.encode([record]))])
 
-    volume.clear([part(b"a", size=7)])
+    volume.clear(batch_of([part(b"a", size=7)]))
 
     assert on(volume) == ["a"]
 
@@ -203,7 +204,7 @@ def test_an_older_version_that_somebody_changed_is_put_aside(volume, is_told, li
     put(volume, "d/a", lies, mtime)
     (extent,) = volume.settle([Block("j", 1, msgspec.msgpack.encode([record]))])
 
-    volume.clear([part(b"a", size=7)], [extent.offset] if is_told else [])
+    volume.clear(batch_of([part(b"a", size=7)]), [extent.offset] if is_told else [])
 
     assert on(volume) == (["a.kept"] if kept else ["a"])
 
@@ -213,7 +214,7 @@ def test_an_older_version_that_lies_elsewhere_is_put_aside_there(volume):
     record = Record(b"d", "", [b"a"], [3], [5], paths={0: b"full/a"})
     (extent,) = volume.settle([Block("j", 1, msgspec.msgpack.encode([record]))])
 
-    volume.clear([part(b"a", size=7)], [extent.offset])
+    volume.clear(batch_of([part(b"a", size=7)]), [extent.offset])
 
     assert os.listdir(os.path.join(volume.path, "full")) == ["a.kept"]
 
@@ -227,7 +228,7 @@ def test_what_a_kill_left_is_ours(tmp_path):
     first.close()
 
     with_leftovers = open_volume(str(tmp_path))
-    with_leftovers.clear([part(b"a"), part(b"b", mtime=-1)])
+    with_leftovers.clear(batch_of([part(b"a"), part(b"b", mtime=-1)]))
     with_leftovers.close()
 
     assert on(with_leftovers) == ["a", "b"]
@@ -237,10 +238,10 @@ def test_what_a_kill_left_is_ours(tmp_path):
 def test_a_folder_in_which_nothing_was_is_not_looked_through_again(volume, before):
     if before == "empty":
         os.mkdir(os.path.join(volume.path, "d"))
-    volume.clear([part(b"a")])
+    volume.clear(batch_of([part(b"a")]))
     put(volume, "d/a", b"ours by now", mtime=5)
 
-    volume.clear([part(b"a")])
+    volume.clear(batch_of([part(b"a")]))
 
     assert on(volume) == ["a"]
 
@@ -250,16 +251,16 @@ def test_of_a_deep_tree_each_folder_is_looked_at_once_not_once_for_each_below(vo
     put(volume, "/".join(["d"] * levels) + "/a", b"abc")
     monkeypatch.setattr(Tree, "stat", lambda self, path: looked.append(path) or look(self, path))
     for level in range(1, levels + 1):
-        volume.clear([Part(b"/".join([b"d"] * level), "", [b"new"], [3], [MTIME])])
+        volume.clear(batch_of([Part(b"/".join([b"d"] * level), "", [b"new"], [3], [MTIME])]))
 
     assert len(looked) < 5 * levels
 
 
 def test_names_with_slashes_lie_in_other_folders_than_the_one_that_was_empty(volume):
-    volume.clear([part(b"a")])
+    volume.clear(batch_of([part(b"a")]))
     put(volume, "d/e/x", b"other", mtime=5)
 
-    volume.clear([part(b"b", b"e/x")])
+    volume.clear(batch_of([part(b"b", b"e/x")]))
 
     assert sorted(os.listdir(os.path.join(volume.path, "d/e"))) == ["x.kept"]
 
@@ -274,7 +275,7 @@ def test_a_version_that_a_kill_left_is_no_change_of_somebody(tmp_path):
     first.close()
 
     with_leftovers = open_volume(str(tmp_path))
-    with_leftovers.clear([part(b"a", mtime=7)], [extent.offset])
+    with_leftovers.clear(batch_of([part(b"a", mtime=7)]), [extent.offset])
     with_leftovers.close()
 
     assert on(with_leftovers) == ["a"]
@@ -282,10 +283,10 @@ def test_a_version_that_a_kill_left_is_no_change_of_somebody(tmp_path):
 
 def test_a_folder_in_which_something_is_is_looked_through_each_time(volume):
     put(volume, "d/other", b"abc")
-    volume.clear([part(b"a")])
+    volume.clear(batch_of([part(b"a")]))
     put(volume, "d/a", b"another program's", mtime=5)
 
-    volume.clear([part(b"a")])
+    volume.clear(batch_of([part(b"a")]))
 
     assert on(volume) == ["a.kept", "other"]
 
@@ -294,7 +295,7 @@ def test_long_names_are_kept_too(volume):
     name = b"n" * 255
     put(volume, "d/" + name.decode(), b"abc", mtime=5)
 
-    volume.clear([part(name)])
+    volume.clear(batch_of([part(name)]))
 
     assert on(volume) == ["n" * 250 + ".kept"]
 

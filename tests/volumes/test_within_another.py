@@ -4,6 +4,7 @@ import os
 
 from tests.volumes.test_verification import fill, verify
 
+from bucketpull.domain.batching import batch_of
 from bucketpull.domain.model import Part
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.volume import open_volume
@@ -46,7 +47,7 @@ def test_its_files_are_neither_taken_over_nor_put_aside(tmp_path):
     os.utime(inner / "1.jpg", (5, 5))
 
     assert outer.inspect([Part(b"a/b", "", [b"1.jpg"], [15], [5])], "date").records == []
-    outer.clear([Part(b"a/b", "", [b"1.jpg"], [3], [6])])
+    outer.clear(batch_of([Part(b"a/b", "", [b"1.jpg"], [3], [6])]))
 
     assert sorted(os.listdir(inner)) == [".bucketpull", "1.jpg"]
     outer.close()

@@ -6,20 +6,18 @@ import msgspec
 
 from bucketpull.domain.batching import (
     REPORT_SECONDS,
+    Batch,
     among,
-    decode_parts,
-    draft,
+    batch_of,
+    decode_batch,
     encode_parts,
-    expected_bytes,
     ids_of,
-    known_bytes,
     objects_in,
-    spans_of,
     split,
 )
-from bucketpull.domain.errors import JournalError, Reason
+from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import BatchReceipt, Outcome
-from bucketpull.domain.model import BatchDraft, Extent, Failure, Former, Part, Work, add_counts
+from bucketpull.domain.model import Extent, Failure, Former, Part, Work, add_counts
 from bucketpull.domain.record import Claim, Record
 
 
@@ -27,7 +25,7 @@ class ActiveBatch:
     """A batch in hand, or what is left of it.
 
     `tasks` are those not settled yet; when there is none, the last receipt is ready. `unsettled` counts the intents and outcomes on
-    their way to disk: while there are any, nobody can say what is left. `spans` are the pages that the batch covers. `begun` are, by
+    their way to disk: while there are any, nobody can say what is left. `whole` are all its objects. `begun` are, by
     volume, the ledger blocks that it had before it came here. `since` is when it came or was last reported (monotonic seconds).
     `unread` are volumes of candidates that cannot be read here: objects of the batch may lie there too.
     """
@@ -35,18 +33,22 @@ class ActiveBatch:
     def __init__(self, work: Work, machine: str, now: float) -> None:
         self.work = work
         self.begun: dict[str, list[int]] = {}
-        self.parts = _parts_of(work)
+        self.whole = decode_batch(work.body)
         self.tasks: dict[int, Task] = {}
         self.unsettled = 0
         self.since = now
         self._deferred: list[Part] = []
         self._returned: list[Part] = []
-        self.spans = spans_of(self.parts)
         self._receipt = BatchReceipt(work.id, machine, part=work.part)
         self._blocks: dict[str, list[int]] = {}
         for extent in work.candidates:
             self._blocks.setdefault(extent.volume, []).append(extent.offset)
         self.unread: Collection[str] = ()
+
+    @property
+    def parts(self) -> list[Part]:
+        """All its objects."""
+        return self.whole.parts
 
     def skip(self, objects: int, size: int, extents: Iterable[Extent]) -> None:
         """Count objects that are on a volume already, with their `size` in bytes."""
@@ -88,7 +90,7 @@ class ActiveBatch:
 
     def send_on(self, parts: list[Part]) -> None:
         """Note objects that are not here, and may be on another machine."""
-        self._receipt.sent_on = _draft(parts)
+        self._receipt.sent_on = _batch(parts)
 
     def looked_at(self, volumes: Collection[str]) -> None:
         """Note which of its candidates' volumes were read."""
@@ -119,9 +121,9 @@ class ActiveBatch:
     def receipt(self, now: float, next_part: int) -> BatchReceipt:
         """Return the receipt of what has ended since the last one. What is still with tasks becomes the remainder, as part `next_part`."""
         receipt = self._receipt
-        receipt.deferred = _draft(self._deferred)
-        receipt.returned = _draft(self._returned)
-        receipt.remainder = _draft([part for task in self.tasks.values() for part in task.parts])
+        receipt.deferred = _batch(self._deferred)
+        receipt.returned = _batch(self._returned)
+        receipt.remainder = _batch([part for task in self.tasks.values() for part in task.parts])
         receipt.next_part = next_part if receipt.remainder else 0
         self.since = now
         self._deferred, self._returned = [], []
@@ -132,14 +134,15 @@ class ActiveBatch:
 class Task:
     """The share of a batch that one process stores on one volume. `deaths` counts processes that died while they had it.
 
-    `parts` are its objects that have not ended, `objects` their number and `size` their bytes. `unsettled` counts the outcomes that
+    `left` are its objects that have not ended. `unsettled` counts the outcomes that
     are not durable yet; the last outcome sets `ended`. `former` are volumes that may have other versions of its objects, as far as is
     known. `claims` are files on its volume that may be some of the objects.
     """
 
-    def __init__(self, id: int, batch: ActiveBatch, parts: list[Part], former: Collection[str] = ()) -> None:  # noqa: A002 - the field's name everywhere
+    def __init__(self, id: int, batch: ActiveBatch, objects: Batch, former: Collection[str] = ()) -> None:  # noqa: A002 - the field's name everywhere
         self.id = id
         self.batch = batch
+        self.left = objects
         self.volume = ""
         self.former = former
         self.claims: list[Claim] = []
@@ -147,25 +150,20 @@ class Task:
         self.deaths = 0
         self.unsettled = 0
         self.ended = False
-        self._put(parts)
 
-    def _put(self, parts: list[Part]) -> None:
-        self.parts = parts
-        self.objects = objects_in(parts)
-        self.size = sum(expected_bytes(part.sizes) for part in parts)
+    @property
+    def parts(self) -> list[Part]:
+        """Its objects that have not ended."""
+        return self.left.parts
 
     def apply(self, outcome: Outcome) -> "Settling":
         """Note what became of some of its objects."""
-        objects, size = self.objects, self.size
-        self._put(outcome.rest)
+        before, self.left = self.left, batch_of(outcome.rest)
         self.ended = not outcome.rest
         self.unsettled += 1
         self.batch.unsettled += 1
-        return Settling(self, outcome, objects - self.objects, size - self.size)
-
-    def body(self) -> bytes:
-        """Return the encoded parts; a whole batch is not encoded a second time."""
-        return self.batch.work.body if self.parts is self.batch.parts else encode_parts(self.parts)
+        objects, size = before.objects - self.left.objects, before.expected_bytes - self.left.expected_bytes
+        return Settling(self, outcome, objects, size)
 
 
 class Settling(msgspec.Struct, frozen=True):
@@ -179,12 +177,11 @@ class Settling(msgspec.Struct, frozen=True):
 
 def outcome_of(task: Task, records: Sequence[Record], *, is_ours: bool) -> Outcome:
     """Make the outcome of a task whose objects are on its volume already: unsettled files of ours, or files of others."""
-    outcome = Outcome(task.id, stored=task.objects, records=msgspec.msgpack.encode(records))
+    outcome = Outcome(task.id, stored=task.left.objects, records=msgspec.msgpack.encode(records))
     if is_ours:
         outcome.stored_bytes, outcome.is_recovered = sum(sum(record.lengths) for record in records), True
     else:
-        outcome.claimed = task.objects
-        outcome.claimed_bytes = sum(known_bytes(part.sizes) for part in task.parts)
+        outcome.claimed, outcome.claimed_bytes = task.left.objects, task.left.bytes
     return outcome
 
 
@@ -230,15 +227,5 @@ def poisoned(parts: Iterable[Part], attempts: int) -> list[Failure]:
     return [each for part in parts for each in part.failures(Reason.POISON, attempts, detail)]
 
 
-def _draft(parts: list[Part]) -> BatchDraft | None:
-    return draft(parts) if parts else None
-
-
-def _parts_of(work: Work) -> list[Part]:
-    """Return the objects of a batch. Raises JournalError where they were damaged in the journal."""
-    try:
-        return decode_parts(work.body)
-    except msgspec.DecodeError as error:
-        raise JournalError(
-            f"work {work.id} was damaged in its journal: {error}; move the journal away and make a new one with `bucketpull rebuild`"
-        ) from error
+def _batch(parts: list[Part]) -> Batch | None:
+    return batch_of(parts) if parts else None

@@ -16,7 +16,6 @@ from bucketpull.agent.intake import Intake
 from bucketpull.agent.scheduler import Deaths, Scheduler
 from bucketpull.agent.tasks import Tasks
 from bucketpull.agent.volume_state import ManagedVolume
-from bucketpull.domain.batching import objects_in
 from bucketpull.domain.endpoint_judge import EndpointJudge
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.messages import (
@@ -217,7 +216,7 @@ class Agent:
             return
         for work in self._unconfirmed.take_waiting():
             batch = self._batches[work.id] = ActiveBatch(work, self._parameters.machine, self._now)
-            self.scheduler.accept(objects_in(batch.parts))
+            self.scheduler.accept(batch.whole.objects)
             self._calls.run(self._intake.accept(batch))
 
     def _survey(self, work: Work) -> None:

@@ -12,7 +12,7 @@ from bucketpull.agent.clearing import begun_on
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.tasks import Tasks
 from bucketpull.agent.volume_state import ManagedVolume
-from bucketpull.domain.batching import among, ids_of, objects_in, spans_of, without
+from bucketpull.domain.batching import among, batch_of, ids_of, objects_in, spans_of, without
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.model import Extent, Part, Span
 from bucketpull.domain.parameters import AgentParameters
@@ -38,23 +38,23 @@ class Intake:
 
     def accept(self, batch: ActiveBatch) -> DiskRoutine:
         """Begin a batch."""
-        work, rest = batch.work, batch.parts
+        work, rest = batch.work, batch.whole
         begun = begun_on(self._scheduler.working(), work.id)
         # Until all objects are placed: what is handed back at once must not be reported without the rest.
         batch.unsettled += 1
         if work.candidates or work.elsewhere or begun:
             found = yield from recognise(batch, begun, self._scheduler.volumes, self._parameters.journal)
-            rest = found.fresh
+            rest = batch_of(found.fresh)
             for name, records in found.whole.items():
                 there, volume = as_listed(batch.parts, records), self._scheduler.volumes[name]
                 self._tasks.take_over(batch, there, records, volume, is_ours=True)
             for name, parts in found.changed.items():
-                self._tasks.place(batch, parts, name, {name, *found.doubled})
-        if rest and self._parameters.adopts:
+                self._tasks.place(batch, batch_of(parts), name, {name, *found.doubled})
+        if rest.objects and self._parameters.adopts:
             batch.unsettled += 1
-            rest = yield from self._adopt(batch, rest)
+            rest = batch_of((yield from self._adopt(batch, rest.parts)))
             batch.unsettled -= 1
-        if rest:
+        if rest.objects:
             self._tasks.place(batch, rest, next(iter(begun), ""))
         batch.unsettled -= 1
         self._went_on(batch)

@@ -10,14 +10,14 @@ import msgspec
 from bucketpull.agent.actions import DiskRequest, Verb
 from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain import batching
-from bucketpull.domain.batching import MAX_OBJECTS, UNKNOWN_BYTES, expected_bytes, objects_in
+from bucketpull.domain.batching import MAX_OBJECTS, UNKNOWN_BYTES, Batch, batch_of
 from bucketpull.domain.endpoints import Standing, State
 from bucketpull.domain.errors import Reason, VolumeError
 from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import Pulse, Tick, Tune
 from bucketpull.domain.model import EndpointStatus, Part, summed_counts
 from bucketpull.domain.parameters import AgentParameters
-from bucketpull.domain.placement import split
+from bucketpull.domain.placement import choose, split
 
 # A process should have work for a few seconds in store, so that neither a slow commit nor a slow answer leaves it idle.
 STOCK_SECONDS = 3.0
@@ -209,27 +209,27 @@ class Scheduler:
         """Return the process with the fewest scans, given the process of each scan in hand."""
         return min(range(len(self.unstarted)), key=busy.count)
 
-    def share_out(
-        self, parts: list[Part], preferred: str, now: float
-    ) -> list[tuple[ManagedVolume | None, list[Part]]]:
+    def share_out(self, batch: Batch, preferred: str, now: float) -> list[tuple[ManagedVolume | None, Batch]]:
         """Choose volumes for objects and promise them the room: the preferred one if it can take all, else the best.
 
         None stands for objects that fit nowhere now.
         """
         volume = self.volumes.get(preferred)
-        objects = objects_in(parts)
-        size = sum(expected_bytes(part.sizes) for part in parts)
+        objects, size = batch.objects, batch.expected_bytes
         answers = volume is not None and volume.silent_seconds(now) < SILENT_SECONDS
         if volume is not None and volume.is_open and answers and volume.room.fits(objects, size):
             volume.room.promise(objects, size)
-            return [(volume, parts)]
+            return [(volume, batch)]
         open_ones = [volume for volume in self.volumes.values() if volume.is_open]
         answering = [volume for volume in open_ones if volume.silent_seconds(now) < SILENT_SECONDS]
         rooms = [volume.room for volume in answering or open_ones]
-        shares = split(rooms, [UNKNOWN_BYTES if size < 0 else size for part in parts for size in part.sizes])
-        if len(shares) == 1:
-            return [(self.volumes.get(shares[0][0] or ""), parts)]
-        return [(self.volumes.get(name or ""), piece) for name, piece in _pieces(shares, parts)]
+        if (room := choose(rooms, objects, size)) is not None:
+            room.promise(objects, size)
+            return [(self.volumes[room.volume], batch)]
+        sizes = [UNKNOWN_BYTES if size < 0 else size for part in batch.parts for size in part.sizes]
+        return [
+            (self.volumes.get(name or ""), piece) for name, piece in _pieces(split(rooms, sizes), batch.parts)
+        ]
 
     def largest_bytes(self) -> int:
         """Return how many bytes the largest volume has in all; 0 while that is not known of each."""
@@ -338,11 +338,11 @@ class Scheduler:
 
 def _pieces(
     shares: Sequence[tuple[str | None, int]], parts: Sequence[Part]
-) -> Iterator[tuple[str | None, list[Part]]]:
+) -> Iterator[tuple[str | None, Batch]]:
     """Cut parts into consecutive pieces of so many objects each."""
     for volume, count in shares:
         piece, parts = batching.split(parts, count)
-        yield volume, piece
+        yield volume, batch_of(piece)
 
 
 def _endpoints_of_all(ticks: Sequence[Tick]) -> dict[str, EndpointStatus]:

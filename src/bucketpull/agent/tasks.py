@@ -22,6 +22,7 @@ from bucketpull.agent.active_batch import (
 )
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.volume_state import STATE_OF_TROUBLE, ManagedVolume
+from bucketpull.domain.batching import Batch, batch_of
 from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull
 from bucketpull.domain.messages import Assignment, Begun, Outcome, ToProcess
 from bucketpull.domain.model import Extent, Part
@@ -89,15 +90,15 @@ class Tasks:
     # --- from a batch to its processes
 
     def place(
-        self, batch: ActiveBatch, parts: list[Part], preferred: str = "", former: Collection[str] = ()
+        self, batch: ActiveBatch, objects: Batch, preferred: str = "", former: Collection[str] = ()
     ) -> None:
         """Have objects of a batch stored: on the preferred volume if it can take all of them, else where there is room.
 
         `former` are volumes that may have other versions of them. What fits nowhere is handed back.
         """
-        for volume, piece in self._scheduler.share_out(parts, preferred, self._now()):
+        for volume, piece in self._scheduler.share_out(objects, preferred, self._now()):
             if volume is None:
-                self._turn_away(batch, piece)
+                self._turn_away(batch, piece.parts)
             else:
                 task = Task(next(self._ids), batch, piece, former)
                 self._take_up(task, volume)
@@ -140,13 +141,13 @@ class Tasks:
 
     def note(self, batch: ActiveBatch, volume: ManagedVolume) -> DiskRequest:
         """Ask a volume to note that a batch is begun there."""
-        return volume.ask(Verb.INTEND, self._parameters.journal, batch.work.id, batch.work.body)
+        return volume.ask(Verb.INTEND, self._parameters.journal, batch.work.id, batch.whole.body)
 
     def _found(self, batch: ActiveBatch, parts: list[Part], volume: ManagedVolume) -> Task:
         """Make a task of objects whose files lie on a volume."""
         former = {extent.volume for extent in batch.work.candidates}
-        task = Task(next(self._ids), batch, parts, former)
-        volume.room.promise(task.objects, task.size)
+        task = Task(next(self._ids), batch, batch_of(parts), former)
+        volume.room.promise(task.left.objects, task.left.expected_bytes)
         self._take_up(task, volume)
         return task
 
@@ -159,7 +160,7 @@ class Tasks:
                 volume.known.setdefault(task.batch.work.id, [])
                 if self._parameters.keeps_foreign:
                     older = task.batch.older_blocks(volume.id, task.former)
-                    yield volume.ask(Verb.CLEAR, task.parts, older)
+                    yield volume.ask(Verb.CLEAR, task.left, older)
                 is_noted = True
             except MachineShort:
                 yield from _rest(volume)
@@ -178,10 +179,10 @@ class Tasks:
     def _assign(self, task: Task) -> None:
         scheduler = self._scheduler
         task.process = scheduler.least_busy()
-        scheduler.unstarted[task.process] += task.objects
-        scheduler.placed += task.objects
+        scheduler.unstarted[task.process] += task.left.objects
+        scheduler.placed += task.left.objects
         passes = task.batch.work.passes
-        self._tell(task.process, Assignment(task.id, task.volume, passes, task.body(), task.claims))
+        self._tell(task.process, Assignment(task.id, task.volume, passes, task.left.body, task.claims))
 
     # --- outcomes
 
@@ -214,7 +215,7 @@ class Tasks:
         if self.is_closed or is_released:
             task.batch.give_back(parts)
         else:
-            self.place(task.batch, parts, former=task.former)
+            self.place(task.batch, batch_of(parts), former=task.former)
 
     def _settled(self, group: Sequence[tuple[Settling, Extent | None]]) -> None:
         for settling, extent in group:
@@ -250,7 +251,7 @@ class Tasks:
             self._doubt(task.batch.work.id)
             if self._scheduler.volumes[task.volume].is_sick or self.is_closed:
                 self._displace(task)
-            elif task.objects > 1:
+            elif task.left.objects > 1:
                 self._take_apart(task)
             elif task.deaths < DEATHS:
                 self._assign(task)
@@ -268,8 +269,8 @@ class Tasks:
     def _take_apart(self, task: Task) -> None:
         volume = self._scheduler.volumes[task.volume]
         for parts in pieces(task.parts):
-            piece = Task(next(self._ids), task.batch, parts, task.former)
-            volume.room.promise(piece.objects, piece.size)
+            piece = Task(next(self._ids), task.batch, batch_of(parts), task.former)
+            volume.room.promise(piece.left.objects, piece.left.expected_bytes)
             self._take_up(piece, volume)
             self._assign(piece)
         self.take(Outcome(task.id))
@@ -326,7 +327,7 @@ class Settler:
         volume = self._volume
         group, volume.waiting = volume.waiting, []
         try:
-            blocks = [volume.doubled(block, settling.task.batch.spans) for settling, block in group]
+            blocks = [volume.doubled(block, settling.task.batch.whole.spans) for settling, block in group]
             extents = yield volume.ask(Verb.SETTLE, blocks)
         except VolumeError as error:
             self._is_busy = False
@@ -341,7 +342,7 @@ class Settler:
         volume.answered(self._now())
         volume.appended(extents)
         for (settling, block), extent in zip(group, extents, strict=True):
-            begun = Begun(block.work, volume.id, extent.offset, settling.task.batch.spans)
+            begun = Begun(block.work, volume.id, extent.offset, settling.task.batch.whole.spans)
             volume.known.setdefault(block.work, []).append(begun)
         self._done([(settling, extent) for (settling, _), extent in zip(group, extents, strict=True)])
         self.settle_if_due()

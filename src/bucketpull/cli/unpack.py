@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.batching import batch_of
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode, Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.model import Part, key_of, show
@@ -124,12 +125,12 @@ class _Unpacking:
 
     def _write(self, stored: Stored) -> Written:
         body = whole_body(self._reader, stored)
-        self._volume.clear([_part_of(stored)])
+        self._volume.clear(batch_of([_part_of(stored)]))
         return self._files.store(stored.directory, stored.name, stored.mtime, [body] if body else [], None)
 
     def _copy(self, stored: Stored) -> Written:
         length = stored.location.length
-        self._volume.clear([_part_of(stored)])
+        self._volume.clear(batch_of([_part_of(stored)]))
         with self._writing():
             stream = StreamFile(
                 self._files, stored.directory, stored.name, length, stored.mtime, hashed=bool(stored.md5)

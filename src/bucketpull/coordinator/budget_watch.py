@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 
 from bucketpull.coordinator.fleet import Fleet
-from bucketpull.domain.batching import decode_parts, draft
+from bucketpull.domain.batching import Batch, decode_batch
 from bucketpull.domain.budget import ANY_ROOM, Budget, BudgetLeft, BudgetState, Spending, judged, left
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Pulse
-from bucketpull.domain.model import BatchDraft, SentWork, Work, WorkKind
+from bucketpull.domain.model import SentWork, Work, WorkKind
 
 # What a receipt tells of was received before: the pulses of so long after surely tell of it, for processes tell twice a second.
 TOLD_SECONDS = 1.5
@@ -24,7 +24,7 @@ class _Promises:
         self._given: dict[int, tuple[int, int]] = {}
         self._untold: dict[str, list[tuple[float, int, int]]] = {}
 
-    def give(self, work: int, batch: BatchDraft | SentWork) -> None:
+    def give(self, work: int, batch: Batch | SentWork) -> None:
         """Note that a machine has a batch, or what is left of one."""
         self._given[work] = batch.objects, batch.bytes
 
@@ -86,16 +86,16 @@ class BudgetWatch:
         if self._is_bounded:
             for work in works:
                 if work.kind is WorkKind.BATCH:
-                    body = draft(decode_parts(work.body))
-                    self._given += body.objects
-                    self._promises.give(work.id, body)
+                    batch = decode_batch(work.body)
+                    self._given += batch.objects
+                    self._promises.give(work.id, batch)
 
     def booked(self, receipts: Iterable[FromWorker], now: float) -> None:
         """Take receipts: objects that come back, and are given again, do not count as given."""
         for receipt in receipts:
             if isinstance(receipt, BatchReceipt):
                 drafts = (receipt.deferred, receipt.returned, receipt.sent_on)
-                self._given -= sum(draft.objects for draft in drafts if isinstance(draft, BatchDraft))
+                self._given -= sum(draft.objects for draft in drafts if isinstance(draft, Batch))
                 self._promises.book(receipt, now)
 
     @property

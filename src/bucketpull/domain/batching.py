@@ -6,13 +6,15 @@ A batch is the unit of delivery, receipt, durability and retry: large enough tha
 
 from bisect import bisect_right
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import accumulate, islice
 from typing import TypeVar
 
 import msgspec
 
-from bucketpull.domain.decoding import msgpack_decoder
-from bucketpull.domain.model import BatchDraft, Id, Objects, Part, Position, Span
+from bucketpull.domain.decoding import Count, Int, msgpack_decoder
+from bucketpull.domain.errors import JournalError
+from bucketpull.domain.model import Id, Objects, Part, Position, Span, Value
 
 MAX_OBJECTS = 1000
 REPORT_SECONDS = 5.0
@@ -28,11 +30,53 @@ WANTED_SCANS = 256  # outstanding, before directories share one
 T = TypeVar("T")
 
 _encode = msgspec.msgpack.Encoder().encode
-# The bodies of batches and of scans. What decodes them raises `msgspec.DecodeError` for bytes that are none.
+# What decodes raises `msgspec.DecodeError` for bytes that are none.
 encode_parts: Callable[[Sequence[Part]], bytes] = _encode
 decode_parts: Callable[[bytes], list[Part]] = msgpack_decoder(list[Part])
 encode_positions: Callable[[Sequence[Position]], bytes] = _encode
 decode_positions: Callable[[bytes], list[Position]] = msgpack_decoder(list[Position])
+
+
+class Batch(Value, dict=True, gc=True):
+    """Objects that are delivered, fetched, booked and tried again together. `body` is their encoded `list[Part]`.
+
+    The rest is for those who only carry and count them, and need no names. `bytes` are those of the objects whose size is listed;
+    that of `unsized` ones is not. `spans` say how many are of which page.
+    """
+
+    body: bytes
+    objects: Count
+    bytes: Int
+    spans: list[Span]
+    unsized: Count = 0
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The objects. Raises JournalError where they were damaged in the journal."""
+        return _undamaged(decode_parts, self.body)
+
+    @property
+    def expected_bytes(self) -> int:
+        """The bytes for which room is needed."""
+        return self.bytes + self.unsized * UNKNOWN_BYTES
+
+
+encode_batch: Callable[[Batch], bytes] = _encode
+_decode_batch: Callable[[bytes], Batch] = msgpack_decoder(Batch)
+
+
+def decode_batch(body: bytes) -> Batch:
+    """Return the batch that a piece of work is. Raises JournalError where it was damaged in the journal."""
+    return _undamaged(_decode_batch, body)
+
+
+def _undamaged(decode: Callable[[bytes], T], data: bytes) -> T:
+    try:
+        return decode(data)
+    except msgspec.DecodeError as error:
+        raise JournalError(
+            f"a batch was damaged in its journal: {error}; move the journal away and make a new one with `bucketpull rebuild`"
+        ) from error
 
 
 def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -45,11 +89,6 @@ def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def known_bytes(sizes: Sequence[int]) -> int:
     """Add up the sizes that are known."""
     return sum(sizes) + sizes.count(-1)
-
-
-def expected_bytes(sizes: Sequence[int]) -> int:
-    """Add up sizes, those that are not known taken for `UNKNOWN_BYTES`."""
-    return sum(sizes) + sizes.count(-1) * (UNKNOWN_BYTES + 1)
 
 
 def objects_in(parts: Iterable[Objects]) -> int:
@@ -76,7 +115,8 @@ def without(parts: Iterable[Part], others: Iterable[Objects]) -> list[Part]:
 
 def span_of(part: Objects) -> Span:
     """Say which piece of its directory a part with at least one object covers."""
-    return Span(part.directory, part.cursor, min(part.names), max(part.names))
+    names = part.names
+    return Span(part.directory, part.cursor, min(names), max(names), len(names), b"/" in b"".join(names))
 
 
 def spans_of(parts: Iterable[Objects]) -> list[Span]:
@@ -85,31 +125,33 @@ def spans_of(parts: Iterable[Objects]) -> list[Span]:
     for part in parts:
         span = span_of(part)
         known = spans.setdefault((part.directory, part.cursor), span)
-        known.first, known.last = min(known.first, span.first), max(known.last, span.last)
+        if known is not span:
+            known.first, known.last = min(known.first, span.first), max(known.last, span.last)
+            known.objects += span.objects
+            known.is_nested |= span.is_nested
     return list(spans.values())
 
 
-def draft(parts: Sequence[Part]) -> BatchDraft:
+def batch_of(parts: Sequence[Part]) -> Batch:
     """Make one batch of all objects of some parts."""
-    return BatchDraft(
-        body=encode_parts(parts),
-        objects=objects_in(parts),
-        bytes=sum(known_bytes(part.sizes) for part in parts),
-        spans=spans_of(parts),
+    return Batch(
+        encode_parts(parts),
+        objects_in(parts),
+        sum(known_bytes(part.sizes) for part in parts),
+        spans_of(parts),
+        sum(part.sizes.count(-1) for part in parts),
     )
 
 
-def cut(
-    parts: Iterable[Part], max_objects: int = MAX_OBJECTS, max_bytes: int = MAX_BYTES
-) -> list[BatchDraft]:
+def cut(parts: Iterable[Part], max_objects: int = MAX_OBJECTS, max_bytes: int = MAX_BYTES) -> list[Batch]:
     """Cut the objects of pages into batches: small parts share one, large parts are split.
 
     Every object is in exactly one batch, in the order given. A batch exceeds `max_bytes` only if it is one object.
     Objects above 64 MiB go into batches of their own kind, of at most 16 objects.
     """
     usual, large = _sorted_out(parts)
-    drafts = [draft(pieces) for pieces in _pack(usual, max_objects, max_bytes)]
-    drafts.extend(draft(pieces) for pieces in _pack(large, min(LARGE_OBJECTS, max_objects), max_bytes))
+    drafts = [batch_of(pieces) for pieces in _pack(usual, max_objects, max_bytes)]
+    drafts.extend(batch_of(pieces) for pieces in _pack(large, min(LARGE_OBJECTS, max_objects), max_bytes))
     return drafts
 
 

@@ -6,12 +6,12 @@ processes each follows its length, four bytes, little-endian (`frame`, `Frames`)
 
 import struct
 
+from bucketpull.domain.batching import Batch
 from bucketpull.domain.decoding import Count, Float, Int, Text
 from bucketpull.domain.endpoints import Pace, State, Symptoms
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.limits import Limits
 from bucketpull.domain.model import (
-    BatchDraft,
     Counters,
     EndpointStatus,
     Extent,
@@ -40,7 +40,7 @@ class ScanReceipt(Value, tag="scan"):
     machine: Text
     pages: list[PageRecord] = []
     positions: list[Position] = []
-    batches: list[BatchDraft] = []
+    batches: list[Batch] = []
     failures: list[Failure] = []
     vanished: Count = 0
     retries: dict[Text, Int] = {}
@@ -68,14 +68,14 @@ class BatchReceipt(Value, tag="batch"):
     extents: list[Extent] = []
     skipped_bytes: Count = 0
     failures: list[Failure] = []
-    deferred: BatchDraft | None = None
-    returned: BatchDraft | None = None
+    deferred: Batch | None = None
+    returned: Batch | None = None
     retries: dict[Text, Int] = {}
     former: list[Former] = []
-    sent_on: BatchDraft | None = None
+    sent_on: Batch | None = None
     compared: list[Text] = []
     part: Count = 0
-    remainder: BatchDraft | None = None
+    remainder: Batch | None = None
     next_part: Int = 0
     doubts: dict[Text, Count] = {}
     recovered: Count = 0

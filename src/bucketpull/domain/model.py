@@ -166,7 +166,7 @@ class Extent(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
 
 class Work(Value):
-    """A piece of work for a worker. `body` is encoded already: `list[Position]` for a scan, `list[Part]` for a batch.
+    """A piece of work for a worker. `body` is encoded already: `list[Position]` for a scan, a `Batch` for a batch.
 
     The journal gives the id, and never uses it again. `candidates` are ledger blocks that may hold some of the objects from an earlier
     run, newest last: they are compared first, and a changed object is replaced where it is. `passes` says how many passes
@@ -232,21 +232,17 @@ class PageRecord(Value):
 
 
 class Span(Value):
-    """The part of one directory that a batch covers: the page it belongs to, and its smallest and largest name."""
+    """The part of one directory that a batch covers: the page it belongs to, its smallest and largest name, and how many objects.
+
+    `is_nested`: some names have slashes, as those of sources without directories.
+    """
 
     directory: bytes
     cursor: Text
     first: bytes
     last: bytes
-
-
-class BatchDraft(Value):
-    """A batch on its way into the journal: `body` is the encoded `list[Part]`."""
-
-    body: bytes
-    objects: Count
-    bytes: Int
-    spans: list[Span]
+    objects: Count = 0
+    is_nested: bool = False
 
 
 class Former(Value):

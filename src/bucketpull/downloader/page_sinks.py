@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from bucketpull.domain.batching import cut, known_bytes
-from bucketpull.domain.model import BatchDraft, Page, PageRecord, Part, Position
+from bucketpull.domain.batching import Batch, cut, known_bytes
+from bucketpull.domain.model import Page, PageRecord, Part, Position
 from bucketpull.domain.order import ANY, Order
 
 DIGEST_BYTES: Final = 16
@@ -33,7 +33,7 @@ class JobPages:
         """Return the entries of a page that fail each by itself, as an object does, and those that fail together."""
         return page.unreadable, page.odd
 
-    def batches(self, parts: list[Part]) -> list[BatchDraft]:
+    def batches(self, parts: list[Part]) -> list[Batch]:
         """Return the work that is in the parts of a survey."""
         if not self._order.is_any:
             parts.sort(key=lambda part: self._order.of_batch([part]))
@@ -61,7 +61,7 @@ class PassedPages:
         """See `JobPages`."""
         return (), (*page.odd, *page.unreadable)
 
-    def batches(self, parts: list[Part]) -> list[BatchDraft]:
+    def batches(self, parts: list[Part]) -> list[Batch]:
         """See `JobPages`: there is none."""
         del parts
         return []

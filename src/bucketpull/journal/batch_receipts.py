@@ -1,15 +1,12 @@
 """How receipts of batches are booked, and how batches are added to the journal; each in the caller's transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-import msgspec
-
-from bucketpull.domain.batching import cut, decode_parts, spans_of
+from bucketpull.domain.batching import Batch, cut, decode_batch, decode_parts
 from bucketpull.domain.counting import counted
-from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt
-from bucketpull.domain.model import BatchDraft, Failure, Part, Span, WorkKind
+from bucketpull.domain.model import Failure, Part, Span, WorkKind
 from bucketpull.domain.retry import LAST_PASS
 from bucketpull.journal.extents import Entry, covers, unpack_entries
 from bucketpull.journal.frontier import AGAIN, LAST, REPAIR, USUAL, Taken, candidates_blob
@@ -19,37 +16,26 @@ from bucketpull.journal.listed_pages import Share
 PageKey = tuple[bytes, str]
 
 
-class _Names(msgspec.Struct, array_like=True, gc=False):
-    """The head of an encoded `Part`: to count its objects, sizes and times need not be read."""
-
-    directory: bytes
-    cursor: str
-    names: list[bytes]
-
-
-_names = msgpack_decoder(list[_Names])
-
-
-def add(tables: Tables, draft: BatchDraft, known: dict[bytes, list[Entry]]) -> None:
+def add(tables: Tables, batch: Batch, known: dict[bytes, list[Entry]]) -> None:
     """Add a batch; `known` are, by directory, the blocks that may hold some of its objects."""
     candidates = [
         entry
-        for span in draft.spans
+        for span in batch.spans
         for entry in known.get(span.directory, ())
         if tables.volumes.is_there(entry[0]) and covers(entry, span.first, span.last)
     ]
     tables.frontier.add_batch(
-        draft, candidates=candidates_blob(candidates), home=tables.frontier.home_of(candidates)
+        batch, candidates=candidates_blob(candidates), home=tables.frontier.home_of(candidates)
     )
 
 
 def try_again(tables: Tables, failures: Iterable[Failure]) -> int:
     """Make batches of objects that failed, compared with what lies on volumes; return how many objects."""
-    drafts = cut(parts_of(failures))
-    known = tables.pages.candidates(spans_in(drafts))
-    for draft in drafts:
-        add(tables, draft, known)
-    return sum(draft.objects for draft in drafts)
+    batches = cut(parts_of(failures))
+    known = tables.pages.candidates(spans_in(batches))
+    for batch in batches:
+        add(tables, batch, known)
+    return sum(batch.objects for batch in batches)
 
 
 def book(tables: Tables, receipt: BatchReceipt, now: float) -> bool:
@@ -78,10 +64,10 @@ def book(tables: Tables, receipt: BatchReceipt, now: float) -> bool:
     return True
 
 
-def _give_on(tables: Tables, draft: BatchDraft, taken: Taken, candidates: list[Entry], home: int) -> None:
+def _give_on(tables: Tables, batch: Batch, taken: Taken, candidates: list[Entry], home: int) -> None:
     """Add a batch of objects that were not tried."""
     tables.frontier.add_batch(
-        draft,
+        batch,
         candidates=REPAIR if taken.candidates == REPAIR else candidates_blob(candidates),
         home=home,
         passes=taken.passes,
@@ -90,9 +76,8 @@ def _give_on(tables: Tables, draft: BatchDraft, taken: Taken, candidates: list[E
 
 
 def _book_extents(tables: Tables, receipt: BatchReceipt, taken: Taken) -> None:
-    parts = decode_parts(taken.body)
-    shares = _shares(receipt, parts)
-    spans = {(span.directory, span.cursor): span for span in spans_of(parts)}
+    spans = {(span.directory, span.cursor): span for span in decode_batch(taken.body).spans}
+    shares = _shares(receipt, spans.values())
     volumes = [
         (tables.volumes.number(extent.volume, receipt.machine), extent.offset) for extent in receipt.extents
     ]
@@ -117,17 +102,17 @@ def _list_again(tables: Tables, spans: Iterable[Span]) -> None:
     tables.frontier.add_scans(again, tier=AGAIN)
 
 
-def _defer(tables: Tables, draft: BatchDraft, receipt: BatchReceipt, taken: Taken, now: float) -> None:
+def _defer(tables: Tables, batch: Batch, receipt: BatchReceipt, taken: Taken, now: float) -> None:
     passes = taken.passes + 1
     delay = tables.next_try(taken.passes)
     if delay is None:
-        failed = given_up(draft, receipt, passes)
+        failed = given_up(batch, receipt, passes)
         tables.failures.add(failed, tables.run.number)
         tables.books.counters.failed += len(failed)
         return
     due, tier = when(delay, now)
     tables.frontier.add_batch(
-        draft,
+        batch,
         candidates=taken.candidates,
         home=taken.home,
         passes=passes,
@@ -152,9 +137,9 @@ def parts_of(failures: Iterable[Failure]) -> list[Part]:
     return list(parts.values())
 
 
-def spans_in(drafts: Iterable[BatchDraft]) -> Iterable[Span]:
-    """Return the spans of drafts."""
-    return (span for draft in drafts for span in draft.spans)
+def spans_in(batches: Iterable[Batch]) -> Iterable[Span]:
+    """Return the spans of batches."""
+    return (span for batch in batches for span in batch.spans)
 
 
 def when(delay: float | None, now: float) -> tuple[float, int]:
@@ -179,7 +164,7 @@ def check_sum(receipt: BatchReceipt, kind: WorkKind, objects: int) -> None:
         )
 
 
-def _shares(receipt: BatchReceipt, parts: Sequence[Part]) -> dict[PageKey, Share]:
+def _shares(receipt: BatchReceipt, spans: Iterable[Span]) -> dict[PageKey, Share]:
     """Return what a batch contributes to each of its pages.
 
     Where some objects were stored and others skipped, which page they are of is not told: the first pages are taken for
@@ -187,10 +172,10 @@ def _shares(receipt: BatchReceipt, parts: Sequence[Part]) -> dict[PageKey, Share
     """
     settled: dict[PageKey, int] = {}
     vanished: dict[PageKey, int] = {}
-    _tally(settled, parts, 1)
-    for draft in (receipt.deferred, receipt.returned, receipt.sent_on, receipt.remainder):
-        if draft is not None:
-            _tally(settled, _names(draft.body), -1)
+    _tally(settled, spans, 1)
+    for batch in (receipt.deferred, receipt.returned, receipt.sent_on, receipt.remainder):
+        if batch is not None:
+            _tally(settled, batch.spans, -1)
     for failure in receipt.failures:
         key = (failure.directory, failure.cursor)
         settled[key] = settled.get(key, 0) - 1
@@ -205,17 +190,16 @@ def _shares(receipt: BatchReceipt, parts: Sequence[Part]) -> dict[PageKey, Share
     return shares
 
 
-def _tally(counts: dict[PageKey, int], parts: Sequence[Part | _Names], sign: int) -> None:
-    for part in parts:
-        key = (part.directory, part.cursor)
-        counts[key] = counts.get(key, 0) + sign * len(part.names)
+def _tally(counts: dict[PageKey, int], spans: Iterable[Span], sign: int) -> None:
+    for span in spans:
+        key = (span.directory, span.cursor)
+        counts[key] = counts.get(key, 0) + sign * span.objects
 
 
-def given_up(draft: BatchDraft, receipt: BatchReceipt, attempts: int) -> list[Failure]:
+def given_up(batch: Batch, receipt: BatchReceipt, attempts: int) -> list[Failure]:
     """Return the failures of objects that the retry policy gives up."""
     reason, detail = usual_reason(receipt.retries), f"given up after {counted(attempts, 'passes')}"
-    parts = decode_parts(draft.body)
-    return [each for part in parts for each in part.failures(reason, attempts, detail)]
+    return [each for part in batch.parts for each in part.failures(reason, attempts, detail)]
 
 
 def usual_reason(retries: dict[str, int]) -> Reason:

@@ -15,10 +15,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from bucketpull.domain.batching import (
+    Batch,
+    batch_of,
     bundle,
-    decode_parts,
+    decode_batch,
     decode_positions,
-    draft,
+    encode_batch,
     encode_positions,
     known_bytes,
     objects_in,
@@ -26,7 +28,7 @@ from bucketpull.domain.batching import (
 )
 from bucketpull.domain.budget import BudgetLeft
 from bucketpull.domain.messages import BatchReceipt
-from bucketpull.domain.model import BatchDraft, Part, Position, SentWork, Work, WorkKind
+from bucketpull.domain.model import Part, Position, SentWork, Work, WorkKind
 from bucketpull.domain.order import Order
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
 from bucketpull.journal.store import Store
@@ -72,7 +74,7 @@ class Frontier:
 
     def add_batch(
         self,
-        batch: BatchDraft,
+        batch: Batch,
         *,
         candidates: bytes | None = None,
         home: int = 0,
@@ -81,9 +83,9 @@ class Frontier:
         tier: int = USUAL,
     ) -> int:
         """Add a batch; `due` is in Unix seconds (0: at once)."""
-        rank = 0 if self._order.is_any else self._order.of_batch(decode_parts(batch.body))
+        rank = 0 if self._order.is_any else self._order.of_batch(batch.parts)
         row = (WorkKind.BATCH, tier, due, home, passes, batch.objects, batch.bytes, candidates, rank)
-        return self._add(row, batch.body)
+        return self._add(row, encode_batch(batch))
 
     def add_scans(self, positions: Sequence[Position], *, due: float = 0, tier: int = USUAL) -> None:
         """Add positions as scans, small directories bundled."""
@@ -167,7 +169,7 @@ class Frontier:
         listed = min(places, default=len(self._order.prefixes))
         kept: list[Work] = []
         for work in works:
-            place, parts, count = self._order.leading(decode_parts(work.body))
+            place, parts, count = self._order.leading(decode_batch(work.body).parts)
             if place <= listed:
                 kept.append(work if count == objects_in(parts) else self._cut(work, parts, count))
         return kept
@@ -176,7 +178,7 @@ class Frontier:
         """Return those of some unsent batches for which there is room; one that has more objects is cut in two."""
         kept: list[Work] = []
         for work in works:
-            parts = decode_parts(work.body)
+            parts = decode_batch(work.body).parts
             sizes = [size for part in parts for size in part.sizes]
             count = room.fitting(sizes)
             if count < len(sizes):
@@ -188,14 +190,14 @@ class Frontier:
     def _cut(self, work: Work, parts: Sequence[Part], objects: int) -> Work:
         taken = self.take(work.id, work.part)
         assert taken is not None
-        bodies = [draft(piece) for piece in split(parts, objects)]
+        batches = [batch_of(piece) for piece in split(parts, objects)]
         ids = [
             self.add_batch(
-                body, candidates=taken.candidates, home=taken.home, passes=taken.passes, tier=taken.tier
+                batch, candidates=taken.candidates, home=taken.home, passes=taken.passes, tier=taken.tier
             )
-            for body in bodies
+            for batch in batches
         ]
-        return msgspec.structs.replace(work, id=ids[0], body=bodies[0].body, part=0)
+        return msgspec.structs.replace(work, id=ids[0], body=encode_batch(batches[0]), part=0)
 
     def send(self, kind: WorkKind, works: Iterable[Work], machine: str) -> None:
         """Mark work as sent."""
@@ -243,11 +245,11 @@ class Frontier:
             self._books.send(taken.kind, -1)
         return taken
 
-    def go_on(self, taken: Taken, rest: BatchDraft, part: int, machine: str) -> None:
+    def go_on(self, taken: Taken, rest: Batch, part: int, machine: str) -> None:
         """Put a row back that was taken, with what is left of its batch, which the machine has in hand as this part."""
         row = (taken.id, taken.tier, taken.home, machine, taken.passes, part, rest.objects, rest.bytes)
         self._store.run("go-on-work", (*row, taken.candidates))
-        self._store.run("add-body", (taken.id, rest.body))
+        self._store.run("add-body", (taken.id, encode_batch(rest)))
         self._books.add_work(taken.kind, taken.tier, rest.objects, rest.bytes)
         self._books.send(taken.kind, 1)
 

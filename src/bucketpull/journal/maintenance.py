@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import cut, decode_parts, known_bytes, span_of, spans_of
+from bucketpull.domain.batching import cut, decode_batch, known_bytes, span_of, spans_of
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import MESSAGE_CURSOR, Extent, PageRecord, Part, Position, VolumeState, WorkKind
 from bucketpull.domain.record import Record
@@ -213,8 +213,8 @@ def abandon(tables: Tables, now: float) -> None:
     """
     for taken in tables.frontier.abandoned():
         if taken.kind is WorkKind.BATCH:
-            for part in decode_parts(taken.body):
-                tables.pages.doubt(part.directory, part.cursor)
+            for span in decode_batch(taken.body).spans:
+                tables.pages.doubt(span.directory, span.cursor)
     tables.store.rows("abandon-run", now, tables.run.number)
 
 
@@ -232,10 +232,10 @@ def refetch(tables: Tables, parts: Sequence[Part]) -> int:
     for part in parts:
         if part.names:
             _take_back(tables, part)
-    drafts = cut(parts)
-    for draft in drafts:
-        tables.frontier.add_batch(draft, candidates=REPAIR)
-    return sum(draft.objects for draft in drafts)
+    batches = cut(parts)
+    for batch in batches:
+        tables.frontier.add_batch(batch, candidates=REPAIR)
+    return sum(batch.objects for batch in batches)
 
 
 def _take_back(tables: Tables, part: Part) -> None:

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import msgspec
 
-from bucketpull.domain.batching import cut, decode_parts, decode_positions, known_bytes
+from bucketpull.domain.batching import cut, decode_positions, known_bytes
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Failure, PageRecord, Part, Position, add_counts
 from bucketpull.journal import batch_receipts
@@ -51,8 +51,8 @@ def book(tables: Tables, receipt: ScanReceipt, now: float) -> bool:
     tables.frontier.add_scans(unasked, tier=taken.tier)
     others = [new for new in receipt.positions if new.passes or _key(new) not in positions]
     _add_positions(tables, others, receipt.retries, taken.tier, looks_back, now)
-    for draft in new.batches:
-        batch_receipts.add(tables, draft, candidates)
+    for batch in new.batches:
+        batch_receipts.add(tables, batch, candidates)
     untils = {key: position.until for key, position in positions.items() if position.until}
     tables.failures.add(failures, tables.run.number, untils)
     tables.books.counters.failed += len(said)
@@ -143,7 +143,7 @@ def _without_unsettled(
         return receipt
     if taken.tier == AGAIN:
         tables.frontier.add_scans([_afresh(positions[key]) for key in unsettled], tier=AGAIN)
-    parts = [part for draft in receipt.batches for part in decode_parts(draft.body)]
+    parts = [part for batch in receipt.batches for part in batch.parts]
     return msgspec.structs.replace(
         receipt,
         pages=[page for page in receipt.pages if _key(page) not in unsettled],

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
+from bucketpull.domain.batching import Batch
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import Extent, Former, Part, VolumeStatus
 from bucketpull.domain.record import Block, Conclusion, Inspection, PartVersion, Record, Written
@@ -51,7 +52,7 @@ class Volume(Protocol):
     def inspect(self, parts: Sequence[Part], adopts: str) -> Inspection:
         """Find files of others that are these objects, or may be: of the listed length, with the listed MD5 or (`adopts` is "date") date."""
 
-    def clear(self, parts: Sequence[Part], older: Sequence[int] = ()) -> None:
+    def clear(self, batch: Batch, older: Sequence[int] = ()) -> None:
         """Put aside what lies at the paths of objects that are about to be stored and is not ours, or was changed since we stored it.
 
         The ledger's blocks at these offsets may tell of some of them in an older version.

@@ -9,13 +9,22 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import bundle, cut, decode_parts, draft, encode_positions, known_bytes, split
+from bucketpull.domain.batching import (
+    Batch,
+    batch_of,
+    bundle,
+    cut,
+    decode_batch,
+    encode_batch,
+    encode_positions,
+    known_bytes,
+    split,
+)
 from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
 from bucketpull.domain.model import (
     MESSAGE_CURSOR,
-    BatchDraft,
     Counters,
     Extent,
     Failure,
@@ -89,7 +98,7 @@ class MemoryJournal(Catalogue):
     def _abandon(self) -> None:
         """End a run before its end; what it left is found missing when its pages are listed again."""
         batches = [row for row in self._rows.values() if row.kind is WorkKind.BATCH]
-        self.doubt((part.directory, part.cursor) for row in batches for part in decode_parts(row.body))
+        self.doubt((part.directory, part.cursor) for row in batches for part in decode_batch(row.body).spans)
         self._rows.clear()
 
     def doubt_all(self) -> int:
@@ -153,15 +162,15 @@ class MemoryJournal(Catalogue):
 
     def _within(self, rows: Iterable[_Row], room: BudgetLeft) -> Iterator[_Row]:
         for row in rows:
-            parts = decode_parts(row.body)
+            parts = decode_batch(row.body).parts
             sizes = [size for part in parts for size in part.sizes]
             count = room.fitting(sizes)
             if count < len(sizes):
                 if count:
                     first, rest = split(parts, count)
                     del self._rows[row.id]
-                    yield self._add_batch(draft(first), like=row)
-                    self._add_batch(draft(rest), like=row)
+                    yield self._add_batch(batch_of(first), like=row)
+                    self._add_batch(batch_of(rest), like=row)
                 return
             room = room.less(count, known_bytes(sizes))
             yield row
@@ -265,7 +274,7 @@ class MemoryJournal(Catalogue):
         else:
             rest = receipt.remainder
             self._rows[row.id] = msgspec.structs.replace(
-                row, body=rest.body, objects=rest.objects, size=rest.bytes, due=0.0,
+                row, body=encode_batch(rest), objects=rest.objects, size=rest.bytes, due=0.0,
                 part=receipt.next_part, machine=receipt.machine,
             )  # fmt: skip
         receipt.add_to(self._counters)
@@ -279,7 +288,7 @@ class MemoryJournal(Catalogue):
         if receipt.sent_on is not None:
             self._give_on(receipt.sent_on, receipt, row, is_sent_on=True)
 
-    def _defer(self, deferred: BatchDraft, receipt: BatchReceipt, row: _Row, now: float) -> None:
+    def _defer(self, deferred: Batch, receipt: BatchReceipt, row: _Row, now: float) -> None:
         delay = next_try(row.passes)
         if delay is None:
             failed = given_up(deferred, receipt, row.passes + 1)
@@ -290,7 +299,7 @@ class MemoryJournal(Catalogue):
         again = self._add_batch(deferred, like=row)
         again.passes, again.due, again.is_last = row.passes + 1, due, tier > 0 or row.is_last
 
-    def _give_on(self, rest: BatchDraft, receipt: BatchReceipt, row: _Row, *, is_sent_on: bool) -> None:
+    def _give_on(self, rest: Batch, receipt: BatchReceipt, row: _Row, *, is_sent_on: bool) -> None:
         """Add a batch of objects that were not tried; to be compared no more with what its machine has."""
         new = self._add_batch(rest, like=row)
         if is_sent_on:
@@ -325,9 +334,9 @@ class MemoryJournal(Catalogue):
             row = _Row(self._works, WorkKind.SCAN, body, passes=passes, due=due, is_last=tier > 0)
             self._rows[row.id] = row
 
-    def _add_batch(self, new: BatchDraft, like: _Row | None = None) -> _Row:
+    def _add_batch(self, new: Batch, like: _Row | None = None) -> _Row:
         self._works += 1
-        row = _Row(self._works, WorkKind.BATCH, new.body, new.objects, new.bytes)
+        row = _Row(self._works, WorkKind.BATCH, encode_batch(new), new.objects, new.bytes)
         if like is not None:
             row.passes, row.home, row.is_last = like.passes, like.home, like.is_last
             row.candidates, row.asked = like.candidates, like.asked

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import decode_parts, spans_of
+from bucketpull.domain.batching import decode_batch, decode_parts
 from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import Extent, Former, PageRecord, Position, Span, VolumeState, VolumeStatus
 
@@ -68,7 +68,7 @@ class Catalogue:
             self._volumes.setdefault(extent.volume, (receipt.machine, "", VolumeState.OPEN))
             newest = self._last_blocks.get(extent.volume, 0)
             self._last_blocks[extent.volume] = max(newest, extent.offset)
-        for span in spans_of(decode_parts(body)):
+        for span in decode_batch(body).spans:
             page = self._pages[span.directory, span.cursor]
             for extent in receipt.extents:
                 first, last = page.blocks.get(extent, (span.first, span.last))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import decode_parts, ids_of, spans_of
+from bucketpull.domain.batching import Batch, decode_parts, ids_of, spans_of
 from bucketpull.domain.errors import LedgerError, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import Begun
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
@@ -96,11 +96,11 @@ class MemoryVolume:
                 )
         return seen
 
-    def clear(self, parts: Sequence[Part], older: Sequence[int] = ()) -> None:
+    def clear(self, batch: Batch, older: Sequence[int] = ()) -> None:
         """See `ports.Volume`; nobody changes what is stored here."""
         del older
         self._check()
-        keys = ids_of(parts)
+        keys = ids_of(batch.parts) if self.foreign else set()
         self.kept |= self.foreign.keys() & keys
         for key in keys:
             self.foreign.pop(key, None)

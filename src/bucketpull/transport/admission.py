@@ -8,9 +8,10 @@ from typing import Final
 
 import msgspec
 
-from bucketpull.domain.batching import decode_parts, objects_in
+from bucketpull.domain.batching import Batch, decode_batch, decode_parts, objects_in, spans_of
+from bucketpull.domain.errors import JournalError
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Goodbye, Handback, Poison, Pulse, ScanReceipt
-from bucketpull.domain.model import BatchDraft, Part, Work, WorkKind
+from bucketpull.domain.model import Part, Work, WorkKind
 from bucketpull.transport.amqp import Delivery
 from bucketpull.transport.envelope import Direction, Header, Rejected, Session, read_header
 from bucketpull.transport.queues import QueueNames
@@ -70,8 +71,8 @@ class Admission:
         return message
 
     def _check_sum(self, receipt: BatchReceipt) -> None:
-        drafts = (receipt.deferred, receipt.returned, receipt.sent_on, receipt.remainder)
-        parts = sum(_objects_of(draft) for draft in drafts if draft is not None)
+        batches = (receipt.deferred, receipt.returned, receipt.sent_on, receipt.remainder)
+        parts = sum(_objects_of(batch) for batch in batches if batch is not None)
         told = receipt.stored + receipt.skipped + len(receipt.failures) + parts
         given = self._given.get(receipt.work)
         if given is None:
@@ -125,8 +126,8 @@ class Admission:
         given = self._given.setdefault(work.id, Assigned(set(), {}))
         given.machines.add(machine)
         if work.kind is WorkKind.BATCH and work.part not in given.objects:
-            with contextlib.suppress(msgspec.DecodeError):  # whoever does the work finds out
-                given.objects[work.part] = objects_in(decode_parts(work.body))
+            with contextlib.suppress(JournalError):  # whoever does the work finds out
+                given.objects[work.part] = decode_batch(work.body).objects
 
     def inherit(self, work: int, machine: str) -> None:
         """Note that a machine was given work by an earlier session."""
@@ -142,21 +143,21 @@ class Admission:
         ]
 
 
-def _objects_of(draft: BatchDraft) -> int:
-    """Return how many objects a draft has. Raises Rejected where its body is none, or says another number than the draft."""
+def _objects_of(batch: Batch) -> int:
+    """Return how many objects a batch has. Raises Rejected where its body is none, or is of other objects than the batch says."""
     try:
-        parts = decode_parts(draft.body)
+        parts = decode_parts(batch.body)
     except msgspec.DecodeError:
         raise Rejected("a batch in it cannot be decoded") from None
-    if not all(map(_is_table, parts)) or objects_in(parts) != draft.objects:
+    if not all(map(_is_table, parts)) or objects_in(parts) != batch.objects or spans_of(parts) != batch.spans:
         raise Rejected("a batch in it does not add up")
-    return draft.objects
+    return batch.objects
 
 
 def _is_table(part: Part) -> bool:
     count = len(part.names)
     optional = {len(part.versions), len(part.urls), len(part.tried)}
-    return {len(part.sizes), len(part.mtimes)} == {count} and optional <= {0, count}
+    return count > 0 and {len(part.sizes), len(part.mtimes)} == {count} and optional <= {0, count}
 
 
 def works_of(message: FromWorker) -> Sequence[int]:

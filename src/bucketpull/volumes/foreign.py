@@ -13,12 +13,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from bucketpull.domain.batching import ids_of
+from bucketpull.domain.batching import Batch, ids_of
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.keys import LONGEST_NAME, LONGEST_PATH
 from bucketpull.domain.memo import Memo
-from bucketpull.domain.model import Part, key_of, show
+from bucketpull.domain.model import Part, Span, key_of, show
 from bucketpull.domain.record import Claim, Inspection, Record
 from bucketpull.volumes.as_stored import (
     has_date,
@@ -86,7 +86,7 @@ class ForeignFiles:
                 seen.records.append(record)
         return seen
 
-    def clear(self, parts: Sequence[Part], older: Sequence[int] = ()) -> None:
+    def clear(self, batch: Batch, older: Sequence[int] = ()) -> None:
         """Put aside what is not ours at the paths of objects that are about to be stored.
 
         The ledger's blocks at `older` tell of some of them in another version: these need not be looked up by their keys.
@@ -94,11 +94,18 @@ class ForeignFiles:
         Raises OSError where something cannot be renamed.
         """
         with self._lock:
-            versions = self._latest(ids_of(parts), older) if older else {}
-            for part in parts:
-                self._note_obstacle(part.directory)
-                if versions or not self._is_for_empty_folder(part):
-                    self._clear(part, versions)
+            for span in batch.spans:
+                self._note_obstacle(span.directory)
+            pages = {
+                (span.directory, span.cursor)
+                for span in batch.spans
+                if older or not self._is_for_empty_folder(span)
+            }
+            if pages:
+                versions = self._latest(ids_of(batch.parts), older) if older else {}
+                for part in batch.parts:
+                    if (part.directory, part.cursor) in pages:
+                        self._clear(part, versions)
 
     def warning(self) -> str:
         """Say what was put aside, and what keeps folders from their place; "" where nothing is."""
@@ -121,12 +128,12 @@ class ForeignFiles:
                 self._ledger.close()
                 self._ledger = self._index = None
 
-    def _is_for_empty_folder(self, part: Part) -> bool:
-        """Tell quickly that all objects of a part belong in one folder in which nothing was before: each by itself takes 1.5 µs."""
-        folder = part.directory
-        if len(folder) > _LONGEST_FOLDER or not part.names or b"/" in b"".join(part.names):
+    def _is_for_empty_folder(self, span: Span) -> bool:
+        """Tell quickly that all objects of a span belong in one folder in which nothing was before: each by itself takes 1.5 µs."""
+        folder = span.directory
+        if len(folder) > _LONGEST_FOLDER or span.is_nested:
             return False
-        path = self._identity.path_of(folder, part.names[0])
+        path = self._identity.path_of(folder, span.first)
         return path.rpartition(b"/")[0] == folder and self._look(path) is None and self._was_empty[folder]
 
     def _clear(self, part: Part, older: _Older) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from bucketpull import kill_points
-from bucketpull.domain.batching import among, ids_of
+from bucketpull.domain.batching import Batch, among, ids_of
 from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import LedgerError, VolumeError, VolumeSick
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
@@ -210,10 +210,10 @@ class DiskVolume:
         """Find files of others that are these objects, or may be; reads them, at the speed of the disk."""
         return self._foreign.inspect(parts, adopts)
 
-    def clear(self, parts: Sequence[Part], older: Sequence[int] = ()) -> None:
+    def clear(self, batch: Batch, older: Sequence[int] = ()) -> None:
         """Put aside what is not ours where objects are about to be stored; blocks at `older` tell of some in another version."""
         with os_errors.volume_errors(self.path, "file of others not put aside"):
-            self._foreign.clear(parts, older)
+            self._foreign.clear(batch, older)
 
     def pending(self, journal: str) -> list[tuple[int, list[int]]]:
         """Return the batches of a journal that are noted, each with the offsets of its blocks."""
