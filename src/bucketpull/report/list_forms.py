@@ -28,13 +28,10 @@ from bucketpull.domain.model import show
 T = TypeVar("T")
 _MEGABYTE: Final = 1_000_000
 _LONGEST_OMS_LINE: Final = 65_535
-_LONGEST_VOLCENGINE_KEY: Final = 1_024
 _VOLCENGINE_KEY: Final = re.compile(r"[^\\\x00-\x1f;][^\x00-\x1f;]{0,1023}")
-_ODD_IN_VOLCENGINE: Final = re.compile(r"[\\\x00-\x1f;]")
 _LONGEST_NGINX: Final = 4_000  # NGX_CONF_BUFFER is 4,096 bytes, with quotes and what stands before
 _UNFIT: Final = re.compile(rb"[$\x00-\x1f]")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
-_MAY_BE_FORMULA: Final = re.compile(b"\n(?:%b)" % b"|".join(re.escape(sign.encode()) for sign in _FORMULA))
 
 
 class Columns(NamedTuple):
@@ -141,9 +138,6 @@ def spreadsheet_safe(text: str) -> str:
 
 
 def _csv_safe(columns: Columns) -> Encoded:
-    # Most pages have no such key: they are looked at together.
-    if _MAY_BE_FORMULA.search(b"\n" + b"\n".join(columns.keys)) is None:
-        return _csv(columns)
     keys = [spreadsheet_safe(key.decode("utf-8", "surrogateescape")) for key in columns.keys]
     return _csv(columns._replace(keys=[key.encode("utf-8", "surrogateescape") for key in keys]))
 
@@ -200,23 +194,11 @@ def _oss(columns: Columns) -> Encoded:
 
 
 def _gcs(columns: Columns) -> Encoded:
-    urls, sizes = columns.urls, columns.sizes
-    if -1 in sizes or "" in columns.md5s:
-        ends = [b2a_base64(bytes.fromhex(md5)).decode("ascii") if md5 else "\n" for md5 in columns.md5s]
-        lines = [
-            f"{url}\n" if size < 0 else f"{url}\t{size}{end}" if end == "\n" else f"{url}\t{size}\t{end}"
-            for url, size, end in zip(urls, sizes, ends, strict=True)
-        ]
-    else:
-        rows = zip(urls, sizes, _base64(columns.md5s), strict=True)
-        lines = [f"{url}\t{size}\t{md5}\n" for url, size, md5 in rows]
+    lines = []
+    for url, size, md5 in zip(columns.urls, columns.sizes, columns.md5s, strict=True):
+        end = "\t" + b2a_base64(bytes.fromhex(md5)).decode("ascii") if md5 else "\n"
+        lines.append(f"{url}\n" if size < 0 else f"{url}\t{size}{end}")
     return Encoded("".join(lines).encode(), [])
-
-
-def _base64(md5s: list[str]) -> list[str]:
-    """Write MD5s in base64, all at once: with two bytes behind each they come to 24 characters, of which 22 tell."""
-    written = b2a_base64(bytes.fromhex("0000".join([*md5s, ""]))).decode("ascii")
-    return [written[begin : begin + 22] + "==" for begin in range(0, 24 * len(md5s), 24)]
 
 
 def _oms(columns: Columns) -> Encoded:
@@ -229,18 +211,8 @@ def _oms(columns: Columns) -> Encoded:
 
 
 def _volcengine(columns: Columns) -> Encoded:
-    urls, names = columns.urls, _texts(columns.keys)
-    if ";" in "".join(urls):
-        urls = [url.replace(";", "%3B") for url in urls]
+    names, urls = _texts(columns.keys), [url.replace(";", "%3B") for url in columns.urls]
     rows = zip(names, urls, _known(columns.sizes), columns.md5s, strict=True)
-    if (
-        "" not in names
-        and max(map(len, names)) <= _LONGEST_VOLCENGINE_KEY
-        and not _ODD_IN_VOLCENGINE.search("".join(names))
-    ):
-        return Encoded(
-            "".join([f"{url};{name};{size};{md5}\n" for name, url, size, md5 in rows]).encode(), []
-        )
     fits = _VOLCENGINE_KEY.fullmatch
     lines = [f"{url};{name};{size};{md5}\n" if fits(name) else "" for name, url, size, md5 in rows]
     return _taken(lines, columns.keys)

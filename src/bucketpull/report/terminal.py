@@ -11,19 +11,9 @@ import os
 import time
 from typing import TextIO
 
-from rich.console import (
-    Console,
-    ConsoleDimensions,
-    ConsoleOptions,
-    Group,
-    OverflowMethod,
-    RenderableType,
-    RenderResult,
-)
+from rich.console import Console, ConsoleDimensions, Group, OverflowMethod, RenderableType
 from rich.live import Live
-from rich.measure import Measurement
-from rich.segment import Segment
-from rich.style import Style
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -129,23 +119,8 @@ class TerminalReporter:
             self._console.print(_text(line, "bold red" if line.startswith("  !") else ""), soft_wrap=True)
 
 
-class Bar:
-    """A bar over all the width that it is given; with share None it says that nothing is known."""
-
-    def __init__(self, share: float | None, style: str = "cyan", width: int | None = None) -> None:
-        self._share, self._style, self._width = share, style, width
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw it with what the terminal's encoding has."""
-        width = self._width or options.max_width
-        full, rest = ("━", "─") if options.encoding.startswith("utf") else ("#", "-")
-        filled = int(width * min(self._share, 1.0)) if self._share is not None else 0
-        yield Segment(full * filled, Style.parse(self._style))
-        yield Segment(rest * (width - filled), Style.parse("bright_black"))
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        """Say how wide it wants to be."""
-        return Measurement(self._width or 8, self._width or options.max_width)
+def _bar(share: float, style: str, width: int | None = None) -> ProgressBar:
+    return ProgressBar(1.0, share, width, complete_style=style, finished_style=style)
 
 
 def display(snapshot: Snapshot, words: Words, width: int, height: int) -> RenderableType:
@@ -204,9 +179,9 @@ def _overall(snapshot: Snapshot) -> RenderableType:
     if estimate.knows_share:
         done = Text(figures.percent(estimate.share), "bold")
         style = _STATES.get(snapshot.state, "cyan").removeprefix("bold ")
-        row.add_row(Bar(estimate.share, style), done)
+        row.add_row(_bar(estimate.share, style), done)
     else:
-        row.add_row(Bar(None), Text(figures.size(snapshot.counters.bytes), "bold"))
+        row.add_row(_bar(0.0, ""), Text(figures.size(snapshot.counters.bytes), "bold"))
     return row
 
 
@@ -324,7 +299,7 @@ def _volumes(volumes: list[VolumeStatus], words: Words, lines: int, width: int, 
             ),
             Text(words("volume." + volume.state), _VOLUMES.get(volume.state, "yellow"))
             if sick
-            else Bar(used, "cyan" if used < 0.95 else "yellow", 10),
+            else _bar(used, "cyan" if used < 0.95 else "yellow", 10),
             figures.size(volume.free_bytes) if volume.total_bytes else "-",
             figures.count(volume.stored_objects) if volume.total_bytes else "-",
             f"{figures.size(volume.written_per_second)}/s",
