@@ -45,3 +45,11 @@ def test_a_command_that_reads_a_journal_imports_no_event_loop():
     code = "import bucketpull.cli.status, bucketpull.cli.pause, sys; print('asyncio' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["False"]
+
+
+def test_what_is_registered_for_the_end_is_done_though_the_interpreter_is_not_taken_apart():
+    code = "import atexit, sys; from bucketpull.__main__ import main; atexit.register(print, 'registered'); sys.argv = ['bucketpull', 'nonsense']; print('written'); main()"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.stdout.split() == ["written", "registered"]
+    assert "nonsense" in found.stderr
+    assert found.returncode == 2

@@ -1,6 +1,5 @@
 """The command `bucketpull`: finds the command's module, and turns errors into words and exit codes."""
 
-import gc
 import importlib
 import os
 import re
@@ -136,9 +135,7 @@ def main() -> NoReturn:
         install()
         bucketpull.translate = translate
         translate(bucketpull)
-    code = _finish(_run())
-    gc.freeze()  # a collection at the interpreter's end would cost a quarter of a start
-    sys.exit(code)
+    sys.exit(_finish(_run()))
 
 
 def _raise_interrupts() -> None:
