@@ -197,16 +197,16 @@ def test_what_somebody_kept_of_earlier_sessions_and_of_questions_makes_no_order_
 
 def test_a_flood_is_told_at_once_and_then_once_a_minute():
     now, told = [0.0], []
-    distrust = RejectionLog(lambda: now[0])
-    distrust.told = told.append
+    rejections = RejectionLog(lambda: now[0])
+    rejections.told = told.append
     for number in range(1000):
         now[0] = number / 10
-        distrust.note("its seal is wrong", " (it claims to be of machine m1)")
+        rejections.note("its seal is wrong", " (it claims to be of machine m1)")
     assert told == [
         "a message at the broker was not believed: its seal is wrong (it claims to be of machine m1)",
         "600 messages at the broker were not believed: its seal is wrong (it claims to be of machine m1)",
     ]
-    assert distrust.counts == {"its seal is wrong": 1000}
+    assert rejections.counts == {"its seal is wrong": 1000}
 
 
 def test_one_session_lasts_over_several_connections():
@@ -218,12 +218,12 @@ def test_one_session_lasts_over_several_connections():
 
 def test_dropped_messages_have_an_end_that_is_told_once():
     now = [1000.0]
-    distrust = RejectionLog(lambda: now[0])
-    assert distrust.ending() == ""
-    distrust.note("it came before")
-    distrust.note("it came before")
+    rejections = RejectionLog(lambda: now[0])
+    assert rejections.ending() == ""
+    rejections.note("it came before")
+    rejections.note("it came before")
     now[0] += 599
-    assert distrust.ending() == ""
+    assert rejections.ending() == ""
     now[0] += 1
-    assert distrust.ending() == "no message at the broker was dropped for 10 min; since the start: 2"
-    assert distrust.ending() == ""
+    assert rejections.ending() == "no message at the broker was dropped for 10 min; since the start: 2"
+    assert rejections.ending() == ""

@@ -46,7 +46,7 @@ def test_the_documented_rights_are_enough_for_a_job_and_for_nothing_else(account
             async def answer(ask, machine):
                 return QueryAnswer(200, f"{ask.target} for {machine}".encode())
 
-            transport.answering.answer = answer
+            transport.queries.answer = answer
             inbox = await job.inbox()
             await inbox.reply(pulse())
             await taken(transport.receive, 1, Pulse)

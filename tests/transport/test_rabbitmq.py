@@ -18,7 +18,7 @@ from bucketpull.transport.broker import unreachable
 from bucketpull.transport.envelope import Session
 from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.queues import QueueNames
-from bucketpull.transport.remote_query import Asker, MachineSilent, check_alone
+from bucketpull.transport.remote_query import MachineSilent, QueryClient, check_alone
 from bucketpull.transport.wire import SealedWork, encode
 
 
@@ -46,7 +46,7 @@ async def purge(url, *queues, delete=False):
 
 def asker(url, job, key=KEY, seconds=SECONDS):
     """Return one who asks, in a session of its own: what two said in one session would look as if it came again."""
-    return Asker(url, job, "m9", Session(key, VERSION, job, secrets.token_hex(8)), seconds)
+    return QueryClient(url, job, "m9", Session(key, VERSION, job, secrets.token_hex(8)), seconds)
 
 
 async def nothing(receive, seconds=0.3):
@@ -531,7 +531,7 @@ def test_what_the_broker_drops_by_a_policy_is_told_and_no_failure(broker):
     async def scenario():
         async with Job(broker.url) as job:
             transport, told = await job.coordinator(), []
-            transport.distrust.told = told.append
+            transport.rejections.told = told.append
             await (await job.inbox()).close()
             queue = QueueNames(job.name).machine("m1")
             make = transport._sealing("m1", SealedWork(work(1)), "")
@@ -550,7 +550,7 @@ def test_a_question_to_a_machine_that_is_away_is_no_failure_of_the_job(broker):
     async def scenario():
         async with Job(broker.url) as job:
             transport, told = await job.coordinator(), []
-            transport.distrust.told = told.append
+            transport.rejections.told = told.append
             await (await job.inbox()).close()
             one = asker(broker.url, job.name, seconds=0.5)
             with pytest.raises(MachineSilent, match="machine m1: does not answer"):

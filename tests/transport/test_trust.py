@@ -54,7 +54,7 @@ async def captured(url, queue):
 
 def listened(transport):
     told = []
-    transport.distrust.told = told.append
+    transport.rejections.told = told.append
     return told
 
 
@@ -128,7 +128,7 @@ def test_pulses_of_strangers_are_told_and_leave_nothing_in_the_books(broker):
                 await put(broker.url, queue, forged(job, queue, pulse()))
             await inbox.reply(pulse(objects=1))
             assert await taken(transport.receive, 1) == [pulse(objects=1)]
-            await until(lambda: sum(transport.distrust.counts.values()) == 5)
+            await until(lambda: sum(transport.rejections.counts.values()) == 5)
             assert len(told) == 1
 
     run(scenario)
@@ -167,7 +167,7 @@ def test_nobody_without_the_key_has_a_worker_sent_away(broker):
             ]
             for body in strange:
                 await put(broker.url, names.coordinator, body)
-            await until(lambda: sum(transport.distrust.counts.values()) == len(strange))
+            await until(lambda: sum(transport.rejections.counts.values()) == len(strange))
             await transport.send([work(7)], "m1")
             assert await taken(inbox.receive, 1) == [work(7)]
 
@@ -219,7 +219,7 @@ def test_a_message_that_is_sent_again_by_somebody_is_dropped_and_told(broker):
             await transport.send([work(2)], "m1")
             heard = await taken(inbox.receive, 3)
             assert heard == [work(1), Control(Limits(), stop=True), work(2)]
-            assert inbox.distrust.counts == {"it came before": 4}
+            assert inbox.rejections.counts == {"it came before": 4}
             assert "it came before" in told[0]
 
     run(scenario)
@@ -258,7 +258,7 @@ def test_a_receipt_that_is_sent_again_by_somebody_is_booked_once(broker):
             await put(broker.url, queue, twice)
             await inbox.reply(receipt(3))
             assert await taken(transport.receive, 1) == [receipt(3)]
-            assert transport.distrust.counts == {"it came before": 4}
+            assert transport.rejections.counts == {"it came before": 4}
 
     run(scenario)
 
@@ -334,7 +334,7 @@ def test_a_worker_speaks_for_itself_alone(broker):
                 await inbox.reply(message)
             await inbox.reply(pulse("m2"))
             assert len(await taken(transport.receive, 2, Poison)) == 2
-            await until(lambda: transport.distrust.counts == {"it speaks for another machine": 3})
+            await until(lambda: transport.rejections.counts == {"it speaks for another machine": 3})
 
     run(scenario)
 
@@ -355,7 +355,7 @@ def test_work_that_a_machine_was_not_given_is_not_booked_for_it(broker):
                 await inbox.reply(receipt(number))
             heard = await taken(transport.receive, 2, BatchReceipt)
             assert [message.work for message in heard] == [7, 8]
-            assert transport.distrust.counts == {"it is about work that its machine was not given": 2}
+            assert transport.rejections.counts == {"it is about work that its machine was not given": 2}
 
     run(scenario)
 
@@ -377,7 +377,7 @@ def test_of_two_machines_that_were_given_the_same_work_the_second_is_heard_too(b
                 heard = await taken(transport.receive, 1, BatchReceipt)
                 assert [message.machine for message in heard] == [machine]
                 await transport.acknowledge(heard)
-            assert transport.distrust.counts == {}
+            assert transport.rejections.counts == {}
 
 
 def batch(number, *names, part=0):
@@ -444,8 +444,8 @@ def test_a_question_is_answered_to_those_with_the_key_only(broker):
             transport = await job.coordinator()
             listened(transport)
             asking = asyncio.create_task(asker(broker.url, job.name, STRANGERS).ask("GET", "/", b""))
-            await until(lambda: transport.distrust.counts)
-            assert sum(transport.distrust.counts.values()) == 1
+            await until(lambda: transport.rejections.counts)
+            assert sum(transport.rejections.counts.values()) == 1
             assert not asking.done()
             asking.cancel()
             await asyncio.wait({asking})
@@ -471,18 +471,18 @@ def test_an_order_that_somebody_kept_is_not_obeyed_by_the_next_coordinator(broke
                 return operator.seal(Direction.QUESTION, OPERATOR, queue, body, meant=meant, reply_to=reply)
 
             first = await job.coordinator()
-            first.answering.answer = answer
+            first.queries.answer = answer
             kept = [order(first.session), order("")]
             await put(broker.url, queue, kept[0])
             await until(lambda: asked == [("POST", "/api/stop")])
             await first.close()
 
             second = await job.coordinator()
-            second.answering.answer = answer
+            second.queries.answer = answer
             for message in kept:
                 await put(broker.url, queue, message)
             why = "it is an order to another session of the coordinator"
-            await until(lambda: second.distrust.counts == {why: 2})
+            await until(lambda: second.rejections.counts == {why: 2})
             assert await asker(broker.url, job.name).ask("POST", "/api/pause", b"") == (200, b"done")
             assert asked[1:] == [("GET", "/"), ("POST", "/api/pause")]
 
@@ -498,7 +498,7 @@ def test_a_machine_answers_those_with_its_key_or_the_jobs_and_takes_no_orders_fr
             async def answer(ask, machine):
                 return QueryAnswer(200, f"{ask.target} of {machine}".encode())
 
-            inbox.answering.answer = answer
+            inbox.queries.answer = answer
             hearing = asyncio.create_task(taken(inbox.receive, 1))
             for key in (job.key, read_key(machine_key(job.key, "m1"), "")):
                 one = asker(broker.url, job.name, key)
@@ -649,7 +649,7 @@ def test_a_machine_whose_name_can_be_no_queues_is_not_believed(broker):
             await put(broker.url, queue, forged(job, queue, pulse(name), machine=name, key=KEY))
             await inbox.reply(pulse())
             assert await taken(transport.receive, 1) == [pulse()]
-            assert transport.distrust.counts == {"the machine's name is too long": 1}
+            assert transport.rejections.counts == {"the machine's name is too long": 1}
 
     run(scenario)
 
@@ -666,7 +666,7 @@ def test_a_flood_of_strangers_messages_leaves_a_thousand_in_the_books(broker, mo
             for number in range(30):
                 await channel.basic_publish(b"no message %d" % number, routing_key=dead)
             await connection.close()
-            await until(lambda: told and sum(transport.distrust.counts.values()) == 20)
+            await until(lambda: told and sum(transport.rejections.counts.values()) == 20)
             assert len(await taken(transport.receive, 10)) == 10
             assert told == [
                 "a message at the broker was not believed: beyond the first 10 they are counted and not kept"

@@ -100,7 +100,7 @@ class Link:
         self._broken = asyncio.Event()
         self._publishing: AbstractConnection | None = None
         self._publisher: AbstractChannel | None = None
-        self._teller: AbstractChannel | None = None
+        self._unconfirmed: AbstractChannel | None = None
         self._consumer: AbstractChannel | None = None
         self._blocked_at: float | None = None
         self._deliveries: Mailbox[Delivery] = Mailbox()
@@ -182,9 +182,9 @@ class Link:
                 self._break()
             await asyncio.sleep(0.05)
 
-    async def tell(self, queue: str, body: bytes) -> None:
+    async def publish_unconfirmed(self, queue: str, body: bytes) -> None:
         """Publish if that is possible now, without confirmation: for messages that are sent again anyway."""
-        channel, connection = self._teller, self._publishing
+        channel, connection = self._unconfirmed, self._publishing
         if channel is None or connection is None or not self._ready.is_set():
             return
         if await self._waits_for_room(connection):
@@ -272,7 +272,7 @@ class Link:
                 connection.closing.add_done_callback(lambda _: self._break())
             self._publishing = connections[0]
             self._publisher = await connections[0].channel(publisher_confirms=True)
-            self._teller = await connections[0].channel(publisher_confirms=False)
+            self._unconfirmed = await connections[0].channel(publisher_confirms=False)
             self._consumer = await connections[1].channel(publisher_confirms=False)
             # What must be ours alone comes first: who is refused has changed nothing.
             for queue, arguments in self._owned.items():
@@ -311,7 +311,7 @@ class Link:
     async def _disconnect(self, connections: list[AbstractConnection]) -> None:
         self._ready.clear()
         self._publishing = None
-        self._publisher = self._teller = self._consumer = None
+        self._publisher = self._unconfirmed = self._consumer = None
         for connection in connections:
             try:
                 async with asyncio.timeout(2.0):

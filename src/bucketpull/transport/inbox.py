@@ -16,7 +16,7 @@ from bucketpull.transport.admission import claims_of, ends_work, works_of
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link
 from bucketpull.transport.envelope import Direction, Header, Rejected, RejectionLog, Session
 from bucketpull.transport.queues import QueueNames, QueueType
-from bucketpull.transport.remote_query import Answering
+from bucketpull.transport.remote_query import QueryServer
 from bucketpull.transport.wire import Query, SealedWork, ToWorker, down, encode
 
 # Above any window: what a worker may hold is the coordinator's decision, and what waits in the queue would look lost.
@@ -36,7 +36,7 @@ class RabbitInbox:
         settle_seconds: How long new queues rest before they are used.
         volumes: The paths on this worker's command line: it is told to use no others.
 
-    `answering` is for whoever asks this machine through the broker.
+    `queries` is for whoever asks this machine through the broker.
 
     """
 
@@ -60,7 +60,7 @@ class RabbitInbox:
         self._volumes = volumes
         self._limited: tuple[str, int, Limits] | None = None
         me.journal = journal
-        self.distrust = RejectionLog(time.monotonic)
+        self.rejections = RejectionLog(time.monotonic)
         self._held: dict[int, Delivery] = {}
         self._done: dict[int, None] = {}
         self._left: Counter[int] = Counter()  # by generation of deliveries, before it has joined
@@ -73,7 +73,7 @@ class RabbitInbox:
             settle_seconds=settle_seconds,
             believes=lambda _, body: me.is_sealed(body),
         )
-        self.answering = Answering(names, me, self.link)
+        self.queries = QueryServer(names, me, self.link)
 
     async def start(self) -> None:
         """Connect, and stay connected, in the background."""
@@ -93,9 +93,7 @@ class RabbitInbox:
         taken_since: float | None = None
         self.link.lost = _changes(told)
         while True:
-            await self.link.tell(
-                self._names.coordinator, self._sealed(self._names.coordinator, encode(hello))
-            )
+            await self._report(hello)
             try:
                 async with asyncio.timeout(HELLO_SECONDS):
                     return await self._answer()
@@ -111,7 +109,7 @@ class RabbitInbox:
             try:
                 header, message = self._open(delivery)
             except Rejected as error:
-                self.distrust.note(str(error), claims_of(error.header))
+                self.rejections.note(str(error), claims_of(error.header))
                 await self.link.reject(delivery)
                 continue
             if isinstance(message, SealedWork):
@@ -122,7 +120,7 @@ class RabbitInbox:
             if not self._is_first(header, delivery):
                 continue
             if isinstance(message, Query):
-                self.answering.take(message, header)
+                self.queries.take(message, header)
             elif isinstance(message, Control):
                 found.append(self._allowed(self._ours(self._in_order(message, header), header), header))
             elif isinstance(message, Refusal) and header.meant == self._me.session:
@@ -131,10 +129,10 @@ class RabbitInbox:
 
     async def reply(self, message: FromWorker) -> None:
         """See `ports.Inbox`: what must not be lost waits for the broker's confirmation, then its work is acknowledged."""
-        body = encode(message)
         if isinstance(message, Pulse | Goodbye):
-            await self.link.tell(self._names.coordinator, self._sealed(self._names.coordinator, body))
+            await self._report(message)
             return
+        body = encode(message)
         await self.link.publish(self._names.receipts, lambda: self._sealed(self._names.receipts, body))
         for work in works_of(message):
             delivery = self._held.pop(work, None)
@@ -145,7 +143,7 @@ class RabbitInbox:
 
     async def close(self) -> None:
         """See `ports.Inbox`."""
-        await self.answering.close()
+        await self.queries.close()
         await self.link.close()
 
     def _check_refused(self, taken: bool) -> None:
@@ -182,7 +180,7 @@ class RabbitInbox:
                 self._me.heard = header.session
             return True
         if not delivery.redelivered:
-            self.distrust.note("it came before", claims_of(header))
+            self.rejections.note("it came before", claims_of(header))
         return False
 
     def _in_order(self, control: Control, header: Header) -> Control:
@@ -207,7 +205,7 @@ class RabbitInbox:
         known = [path for path in control.add_volumes if path in self._volumes]
         if len(known) == len(control.add_volumes):
             return control
-        self.distrust.note(
+        self.rejections.note(
             "it adds a volume that this worker's command line does not name", claims_of(header)
         )
         return msgspec.structs.replace(control, add_volumes=known)
@@ -218,7 +216,7 @@ class RabbitInbox:
                 try:
                     header, message = self._open(delivery)
                 except Rejected as error:
-                    self.distrust.note(str(error), claims_of(error.header))
+                    self.rejections.note(str(error), claims_of(error.header))
                     await self.link.acknowledge(delivery)
                     continue
                 if not isinstance(message, Welcome | Refusal):
@@ -254,6 +252,10 @@ class RabbitInbox:
         if isinstance(message, Query) is not (header.way is Direction.QUESTION):
             raise Rejected("the sender of a question may not send work or orders", header)
         return header, message
+
+    async def _report(self, message: Pulse | Goodbye) -> None:
+        queue = self._names.coordinator
+        await self.link.publish_unconfirmed(queue, self._sealed(queue, encode(message)))
 
     def _sealed(self, queue: str, body: bytes) -> bytes:
         return self._me.seal(Direction.UP, self._machine, queue, body)

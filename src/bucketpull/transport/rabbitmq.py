@@ -24,7 +24,7 @@ from bucketpull.transport.envelope import Direction, Header, Rejected, Rejection
 from bucketpull.transport.job_key import COORDINATOR, JobKey
 from bucketpull.transport.mailbox import Mailbox, end_tasks
 from bucketpull.transport.queues import QueueNames, QueueType
-from bucketpull.transport.remote_query import Answering, taken
+from bucketpull.transport.remote_query import QueryServer, job_taken
 from bucketpull.transport.wire import Echo, Greeting, Query, SealedWork, encode
 
 PREFETCH: Final = 256
@@ -47,7 +47,7 @@ GATHER_SECONDS: Final = 0.02
 class RabbitTransport:
     """See `ports.Transport`. Call `start` first. Sending never waits for the broker: messages leave in order, when they can.
 
-    `answering` is for whoever asks through the broker under a name; `known` for the
+    `queries` is for whoever asks through the broker under a name; `known` for the
     ids of the volumes that a machine has, by path; `outstanding` whether any of this work is: receipts for it are not believed
     of machines that were not given it.
 
@@ -79,7 +79,7 @@ class RabbitTransport:
         self._answered: dict[tuple[str, str], float] = {}
         self._early: dict[str, tuple[FromWorker, Delivery, Header]] = {}
         self._kept = 0
-        self.distrust = RejectionLog(time.monotonic)
+        self.rejections = RejectionLog(time.monotonic)
         self._outbox: asyncio.Queue[tuple[str, Value | None]] = asyncio.Queue()
         self._heard: Mailbox[FromWorker] = Mailbox()
         self._tasks: list[asyncio.Task[None]] = []
@@ -94,7 +94,7 @@ class RabbitTransport:
             settle_seconds=settle_seconds,
             believes=lambda queue, body: queue != names.dead and self._me.is_sealed(body),
         )
-        self.answering = Answering(names, self._me, self.link)
+        self.queries = QueryServer(names, self._me, self.link)
 
     async def start(self) -> None:
         """Connect, and make sure that no other coordinator has the job.
@@ -111,7 +111,7 @@ class RabbitTransport:
         except (TimeoutError, ConfigError):
             await self.close()
             if self.link.taken:
-                raise ConfigError(taken(self._job)) from None
+                raise ConfigError(job_taken(self._job)) from None
             raise (self.link.trouble or unreachable(self._url, TimeoutError())) from None
         self._echoed_at = time.monotonic()
         self._tasks = [
@@ -168,7 +168,7 @@ class RabbitTransport:
         if self._tasks:
             await asyncio.wait({asyncio.ensure_future(self._outbox.join())}, timeout=CLOSE_SECONDS)
         await end_tasks(self._tasks)
-        await self.answering.close()
+        await self.queries.close()
         await self.link.close()
 
     async def _read_all(self) -> None:
@@ -204,7 +204,9 @@ class RabbitTransport:
     async def _echo(self) -> None:
         queue = self._names.coordinator
         while True:
-            await self.link.tell(queue, self._me.seal(Direction.ECHO, COORDINATOR, queue, encode(Echo())))
+            await self.link.publish_unconfirmed(
+                queue, self._me.seal(Direction.ECHO, COORDINATOR, queue, encode(Echo()))
+            )
             await asyncio.sleep(ECHO_SECONDS)
 
     def _sealing(self, machine: str, message: Value, meant: str) -> Callable[[], bytes]:
@@ -254,12 +256,12 @@ class RabbitTransport:
         if delivery.dropped and self._me.is_sealed(delivery.body):
             header = read_header(delivery.body)[0]
             if header.way is not Direction.QUESTION:  # which is to be dropped where nobody is there to answer
-                self.distrust.note(DROPPED_BY_POLICY, claims_of(header), "dropped by the broker")
+                self.rejections.note(DROPPED_BY_POLICY, claims_of(header), "dropped by the broker")
             await self.link.acknowledge(delivery)
             return
         self._kept += 1
         if self._kept > MOST_KEPT:
-            self.distrust.note(f"beyond the first {MOST_KEPT:,} they are counted and not kept")
+            self.rejections.note(f"beyond the first {MOST_KEPT:,} they are counted and not kept")
             await self.link.acknowledge(delivery)
             return
         poison = poison_of(delivery.body, delivery.size)
@@ -268,7 +270,7 @@ class RabbitTransport:
 
     async def _drop_repeated(self, delivery: Delivery, header: Header) -> None:
         if not delivery.redelivered:
-            self.distrust.note("it came before", claims_of(header))
+            self.rejections.note("it came before", claims_of(header))
         await self.link.acknowledge(delivery)
 
     async def _disbelieve(
@@ -276,7 +278,7 @@ class RabbitTransport:
     ) -> None:
         """Put a rejected message to the dead letters, except pulses and hellos, which come every second: their worker gets an answer."""
         header = error.header
-        self.distrust.note(str(error), claims_of(header))
+        self.rejections.note(str(error), claims_of(header))
         if header is None or delivery.queue != self._names.coordinator:
             await self.link.reject(delivery)
             return
@@ -302,7 +304,7 @@ class RabbitTransport:
         if isinstance(message, Query):
             if message.method != "GET" and header.meant != self.session:
                 raise Rejected("it is an order to another session of the coordinator", header)
-            self.answering.take(message, header)
+            self.queries.take(message, header)
             return None
         return await self._admitted(message, header)
 
@@ -315,7 +317,7 @@ class RabbitTransport:
             return message if self._known.get(header.machine, header.session) == header.session else None
         strange = self._admission.not_given(message)
         if strange and self.outstanding is not None and await self.outstanding(strange):
-            self.distrust.note("it is about work that its machine was not given", claims_of(header))
+            self.rejections.note("it is about work that its machine was not given", claims_of(header))
             return None
         return message
 
@@ -343,7 +345,7 @@ class RabbitTransport:
     async def _greet(self, header: Header) -> None:
         """Make this session known to a worker: until it answers to it, its pulse may be an old one that somebody sent again."""
         make = self._sealing(header.machine, Greeting(), header.session)
-        await self.link.tell(self._names.machine(header.machine), make())
+        await self.link.publish_unconfirmed(self._names.machine(header.machine), make())
 
     async def _make_known(self, header: Header) -> None:
         """Greet the worker that a message without a right seal claims to be of: with another key it cannot read that, and says so.

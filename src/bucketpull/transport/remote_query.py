@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 import aiormq
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
@@ -25,7 +25,7 @@ class MachineSilent(TransportError):
     """A machine of a job does not answer, or has no queue at the broker."""
 
 
-class Asker:
+class QueryClient:
     """Sends requests to the coordinator of a job, or to its machines, through a broker. Stays connected until `close`.
 
     Args:
@@ -41,7 +41,11 @@ class Asker:
         self._name = name
         self._me = me
         self._seconds = seconds
-        self._line: _Line | None = None
+        self._names = QueueNames(job)
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._reply = ""  # the queue in which answers come
+        self._answers: asyncio.Queue[bytes] = asyncio.Queue()
         self._coordinator = ""  # its session
 
     async def ask(self, method: str, target: str, body: bytes) -> tuple[int, bytes]:
@@ -49,11 +53,10 @@ class Asker:
 
         Raises TransportError where the broker cannot be reached, no coordinator of the job is there, or it does not answer.
         """
-        job, queue = self._job, QueueNames(self._job).coordinator
+        job, queue = self._job, self._names.coordinator
         try:
-            if (
-                method != "GET"
-            ):  # learn who has the job: an order that somebody keeps back is nothing to the next coordinator
+            # Learn who has the job: an order that somebody keeps back is nothing to the next coordinator.
+            if method != "GET":
                 await self._ask(Query("GET", "/", b""), self._name, queue)
             return await self._ask(Query(method, target, body), self._name, queue)
         except aiormq.exceptions.PublishError:
@@ -77,7 +80,7 @@ class Asker:
 
         """
         try:
-            return await self._ask(Query("GET", target, b""), machine, QueueNames(self._job).machine(machine))
+            return await self._ask(Query("GET", target, b""), machine, self._names.machine(machine))
         except aiormq.exceptions.PublishError:
             raise MachineSilent(f"machine {machine}: is not at this broker") from None
         except TimeoutError:
@@ -85,9 +88,9 @@ class Asker:
 
     async def close(self) -> None:
         """Disconnect."""
-        if self._line is not None:
-            line, self._line = self._line, None
-            await line.connection.close()
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            await connection.close()
 
     async def _ask(self, question: Query, name: str, queue: str) -> tuple[int, bytes]:
         try:
@@ -100,61 +103,52 @@ class Asker:
         except aiormq.exceptions.PublishError:
             raise
         except TimeoutError as error:
-            if self._line is None:
+            if self._connection is None:
                 raise unreachable(self._url, error) from error
-            if await is_blocked(self._line.connection):
+            if await is_blocked(self._connection):
                 raise takes_nothing(self._url) from error
             await self.close()  # a connection that is gone silently is one of the causes
             raise
         except (OSError, aiormq.exceptions.AMQPError, RuntimeError) as error:
-            self._line = None
+            self._connection = self._channel = None
             raise unreachable(self._url, error) from error
         return answer.status, answer.body
 
     async def _exchange(self, question: Query, name: str, queue: str) -> bytes:
-        line = self._line = self._line or await _line_to(self._url, QueueNames(self._job).answers())
+        channel = self._channel or await self._connect()
         meant = "" if question.method == "GET" else self._coordinator
         sealed = self._me.seal(
-            Direction.QUESTION, name, queue, encode(question), meant=meant, reply_to=line.reply
+            Direction.QUESTION, name, queue, encode(question), meant=meant, reply_to=self._reply
         )
         # Who is away must not find it years later.
         properties = aiormq.spec.Basic.Properties(expiration=str(round(self._seconds * 1000)))
-        await line.channel.basic_publish(sealed, routing_key=queue, mandatory=True, properties=properties)
+        await channel.basic_publish(sealed, routing_key=queue, mandatory=True, properties=properties)
         while True:
             with contextlib.suppress(Rejected):
-                header, body = self._me.open(await line.answers.get(), line.reply, Direction.ANSWER)
+                header, body = self._me.open(await self._answers.get(), self._reply, Direction.ANSWER)
                 if header.meant == self._me.session and header.machine == name:
                     self._coordinator = header.session
                     return body
 
+    async def _connect(self) -> AbstractChannel:
+        """Connect, with a new queue for answers: what still comes to a former one is for no question of this connection."""
+        connection = await connected(self._url)
+        try:
+            channel = await connection.channel(publisher_confirms=True)
+            self._reply, self._answers = self._names.answers(), asyncio.Queue()  # of this event loop
+            await channel.queue_declare(self._reply, exclusive=True)
+            await channel.basic_consume(self._reply, self._take, no_ack=True)
+        except BaseException:
+            await connection.close()
+            raise
+        self._connection, self._channel = connection, channel
+        return channel
 
-class _Line(NamedTuple):
-    """A connection to the broker, and the queue of its own in which answers come."""
-
-    connection: AbstractConnection
-    channel: AbstractChannel
-    reply: str
-    answers: asyncio.Queue[bytes]
-
-
-async def _line_to(url: str, reply: str) -> _Line:
-    connection = await connected(url)
-    try:
-        channel = await connection.channel(publisher_confirms=True)
-        answers: asyncio.Queue[bytes] = asyncio.Queue()
-
-        async def take(message: DeliveredMessage) -> None:
-            answers.put_nowait(message.body)
-
-        await channel.queue_declare(reply, exclusive=True)
-        await channel.basic_consume(reply, take, no_ack=True)
-    except BaseException:
-        await connection.close()
-        raise
-    return _Line(connection, channel, reply, answers)
+    async def _take(self, message: DeliveredMessage) -> None:
+        self._answers.put_nowait(message.body)
 
 
-class Answering:
+class QueryServer:
     """Answers requests in tasks of their own, since going through millions of failures takes seconds: at most eight at a time.
 
     Others get no answer, and are repeated by their clients.
@@ -191,7 +185,7 @@ class Answering:
         answer = await self.answer(question, header.machine)
         queue = header.reply_to
         sealed = self._me.seal(Direction.ANSWER, header.machine, queue, encode(answer), meant=header.session)
-        await self._link.tell(queue, sealed)
+        await self._link.publish_unconfirmed(queue, sealed)
 
 
 async def check_alone(url: str, job: str) -> None:
@@ -208,12 +202,12 @@ async def check_alone(url: str, job: str) -> None:
     except aiormq.exceptions.ChannelNotFoundEntity:
         return
     except aiormq.exceptions.ChannelLockedResource:
-        raise ConfigError(taken(job)) from None
+        raise ConfigError(job_taken(job)) from None
     except (OSError, aiormq.exceptions.AMQPError, RuntimeError) as error:
         raise unreachable(url, error) from error
 
 
-def taken(job: str) -> str:
+def job_taken(job: str) -> str:
     """Say that another coordinator has a job, or somebody else its queue: the broker does not tell who."""
     queue = QueueNames(job).coordinator
     return (

@@ -23,14 +23,12 @@ from bucketpull.sources.registry import pack, unpack
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.transport.envelope import Session
 from bucketpull.transport.inbox import RabbitInbox
-from bucketpull.transport.job_key import OPERATOR, JobKey
+from bucketpull.transport.job_key import JobKey
 from bucketpull.transport.local import DirectTransport, JoinedTransport
 from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.transport.rabbitmq import RabbitTransport
 from bucketpull.transport.remote_query import check_alone
-from bucketpull.transport.wire import Query, QueryAnswer
-from bucketpull.web.api import Api, failed, request_of
-from bucketpull.web.ledger_api import LedgerApi
+from bucketpull.web.broker_queries import LedgerApi, answer_query
 from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.job import (
     Job,
@@ -103,9 +101,9 @@ def _attach(far: RabbitTransport, job: Job, journal: SqliteJournal) -> None:
     """Connect the transport to the job: what it asks, and what it reports of the broker."""
     far.known = lambda machine: job.shell.call(lambda: known_paths(journal.volumes(), machine))
     far.outstanding = lambda works: job.shell.call(lambda: bool(journal.holders(works)))
-    far.distrust.told = lambda text: job.monitor.note("warning", "message.refused", text, "messages")
-    job.monitor.refusals_end = far.distrust.ending
-    far.answering.answer = partial(_answer, job.api)
+    far.rejections.told = lambda text: job.monitor.note("warning", "message.refused", text, "messages")
+    job.monitor.refusals_end = far.rejections.ending
+    far.queries.answer = partial(answer_query, job.api)
     broker_events = BrokerEvents(
         lambda level, event, about, text: job.monitor.note(level, event, text, about), time.monotonic
     )
@@ -162,7 +160,7 @@ class _Worker:
         """Return the way to the coordinator."""
         machine, kind = self._hello.machine, self._settings.queue_type
         inbox = RabbitInbox(self._broker, self._job, machine, kind, self._session, journal, volumes=volumes)
-        inbox.distrust.told = tell
+        inbox.rejections.told = tell
         return inbox
 
     async def join(self) -> Welcome:
@@ -213,7 +211,7 @@ class _Worker:
         ledgers = LedgerApi(
             self._hello.machine, lambda: shell.latest.volumes if shell.latest else [], SystemClock()
         )
-        inbox.answering.answer = ledgers.answer
+        inbox.queries.answer = ledgers.answer
         broker_events = BrokerEvents(
             lambda level, _event, _about, text: self._say(level, text), time.monotonic
         )
@@ -264,19 +262,6 @@ class _Worker:
     def _say(self, level: str, line: str) -> None:
         if not self._settings.quiet:
             tell(line, level=level, timed=True)
-
-
-async def _answer(api: Api, ask: Query, machine: str) -> QueryAnswer:
-    """Answer a request that came through the broker; with a machine's key it may not change anything."""
-    request = request_of(
-        ask.method, ask.target, ask.body, f"{'a command' if machine == OPERATOR else machine} at the broker"
-    )
-    if machine != OPERATOR and request.method != "GET":
-        text = "a machine's key may not change the job; use the job's own, where `bucketpull coordinate` runs"
-        response = failed(403, text)
-    else:
-        response = await api.answer(request)
-    return QueryAnswer(response.status, response.body)
 
 
 def _welcome(settings: Settings, config: SourceSettings, journal: SqliteJournal) -> Welcome:

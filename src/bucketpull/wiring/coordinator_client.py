@@ -18,7 +18,7 @@ from bucketpull.wiring.journals import existing_folder
 from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:
-    from bucketpull.transport.remote_query import Asker
+    from bucketpull.transport.remote_query import QueryClient
 
 _ANSWER_SECONDS: Final = 60.0  # giving up a volume goes through all pages of the journal
 
@@ -33,7 +33,9 @@ class Refused(BucketpullError):
         self.exit_code = ExitCode(code)
 
 
-class _Error(msgspec.Struct):
+class ApiError(msgspec.Struct):
+    """What an API answers where it cannot do something: in words, and the exit code of a command."""
+
     error: str
     exit: int = int(ExitCode.USAGE)
 
@@ -74,7 +76,7 @@ def _read(answer: Answer, kind: type[T]) -> T:
     status, body = answer
     try:
         if status >= 400:
-            error = msgspec.json.decode(body, type=_Error)
+            error = msgspec.json.decode(body, type=ApiError)
             raise Refused(error.error, error.exit)
         return msgspec.json.decode(body, type=kind)
     except msgspec.DecodeError as error:
@@ -128,7 +130,7 @@ def broker_client(settings: Settings) -> Client:
     """Return the way to the coordinator of `--job` through the broker. Raises ConfigError where broker, job or key are not known."""
     import asyncio  # 14 ms, for what few need
 
-    found = asker(settings)
+    found = query_client(settings)
 
     def ask(method: str, target: str, body: bytes) -> Answer:
         return asyncio.run(found.ask(method, target, body))
@@ -136,19 +138,19 @@ def broker_client(settings: Settings) -> Client:
     return Client(ask)
 
 
-def asker(settings: Settings) -> "Asker":
+def query_client(settings: Settings) -> "QueryClient":
     """Return what asks through the broker, and may give orders if it has the job's own key; with a machine's key it may only look.
 
     Raises ConfigError where broker, job or key are not known.
     """
     from bucketpull.transport.envelope import Session
     from bucketpull.transport.job_key import OPERATOR, MachineKey
-    from bucketpull.transport.remote_query import Asker
+    from bucketpull.transport.remote_query import QueryClient
     from bucketpull.wiring.job_key_file import worker_key
 
     url, job, key = settings.broker_url(), settings.job_name(), worker_key(settings)
     machine = key.machine if isinstance(key, MachineKey) else OPERATOR
-    return Asker(url, job, machine, Session(key, __version__, job, secrets.token_hex(8)))
+    return QueryClient(url, job, machine, Session(key, __version__, job, secrets.token_hex(8)))
 
 
 def client_if_running(settings: Settings, *, by_broker: bool) -> Client | None:

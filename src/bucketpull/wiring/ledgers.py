@@ -18,7 +18,7 @@ from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.reading import ledger_contents
 from bucketpull.reading.ledger_contents import FaultsPage, ObjectsPage, Place
 from bucketpull.transport.job_key import MachineKey
-from bucketpull.wiring.coordinator_client import asker, broker_client
+from bucketpull.wiring.coordinator_client import ApiError, broker_client, query_client
 from bucketpull.wiring.job_key_file import worker_key
 from bucketpull.wiring.journals import journal_to_read
 from bucketpull.wiring.settings import Settings
@@ -66,11 +66,7 @@ def ledgers(settings: Settings, *, by_broker: bool) -> Iterator[Ledgers]:
             yield LocalLedgers(reader)
 
 
-class _Error(msgspec.Struct):
-    error: str
-
-
-_read_error = json_decoder(_Error)
+_read_error = json_decoder(ApiError)
 _read_objects: Callable[[bytes], ObjectsPage] = msgpack_decoder(ObjectsPage)
 _read_faults: Callable[[bytes], FaultsPage] = msgpack_decoder(FaultsPage)
 _read_place: Callable[[bytes], Place | None] = msgpack_decoder(Place | None)
@@ -95,7 +91,7 @@ class RemoteLedgers:
         self._client = broker_client(settings)
         self._books = self._client.get("/api/books", JobRecord)
         self._there = {each.machine for each in self._client.get("/api/job", Snapshot).machines}
-        self._asker = asker(settings)
+        self._queries = query_client(settings)
         self._runner = asyncio.Runner()
 
     def configuration(self) -> dict[str, str]:
@@ -129,7 +125,7 @@ class RemoteLedgers:
     def close(self) -> None:
         """Disconnect."""
         try:
-            self._runner.run(self._asker.close())
+            self._runner.run(self._queries.close())
         finally:
             self._runner.close()
 
@@ -161,7 +157,7 @@ class RemoteLedgers:
         error: BucketpullError | None = None
         for _ in range(TRIES):
             try:
-                return self._runner.run(self._asker.ask_machine(volume.machine, target))
+                return self._runner.run(self._queries.ask_machine(volume.machine, target))
             except MachineSilent as silent:
                 error = silent
         self._there.discard(volume.machine)

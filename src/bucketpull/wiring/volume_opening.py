@@ -151,15 +151,12 @@ def _checked(path: str) -> str:
         raise ConfigError(f"volume {path}: there is no {os.path.dirname(full)}; is the disk mounted?")
     if not os.path.lexists(f"{full}/{HOME}"):  # a disk of ours that fails is left out of the job, not refused
         check_folder(f"volume {path}", full)
-        _check_outside(path, full)
+        if (around := volume_around(full)) is not None:  # keys of both might meet
+            raise ConfigError(
+                f"volume {path}: lies inside of the volume {around}; name a folder outside of it"
+            )
         check_around(f"volume {path}", full)
     return full
-
-
-def _check_outside(path: str, full: str) -> None:
-    """Keep a new volume out of one that is there: its files would be extra there, and keys of both might meet."""
-    if (around := volume_around(full)) is not None:
-        raise ConfigError(f"volume {path}: lies inside of the volume {around}; name a folder outside of it")
 
 
 def volume_around(full: str) -> Path | None:
@@ -315,23 +312,19 @@ def open_again(path: str, expected: str | None, settings: Settings, owner: Owner
 
 def _opened(path: str, expected: str | None, settings: Settings, owner: Owner | None) -> DiskVolume:
     try:
-        reserve = reserve_of(settings, path)
+        status = os.statvfs(path)
     except OSError as error:
         raise VolumeSick(path, f"not measured: {error.strerror}; see `dmesg`, and check the disk") from error
+    reserve = parse_reserve(settings.reserve, status.f_blocks * status.f_frsize)
     volume = open_volume(path, expected, reserve, durable=settings.durability != "none")
     try:
         if owner is not None:
-            take_possession(volume, owner)
+            _refuse(volume.path, volume.identity.owner, owner.journal, volume.objects)
+            volume.belong_to(owner)
     except BaseException:
         volume.close()
         raise
     return volume
-
-
-def reserve_of(settings: Settings, path: str) -> int:
-    """Return the bytes that are kept free on a volume."""
-    status = os.statvfs(path)
-    return parse_reserve(settings.reserve, status.f_blocks * status.f_frsize)
 
 
 # --- whose a volume is
@@ -369,12 +362,6 @@ def _journal_at(folder: Path) -> str:
         return ""
     with closing(JournalReader.open_to_read(folder)) as reader:
         return reader.id
-
-
-def take_possession(volume: DiskVolume, owner: Owner) -> None:
-    """Note on a volume whose it is. Raises ConfigError where it is another job's, and has objects."""
-    _refuse(volume.path, volume.identity.owner, owner.journal, volume.objects)
-    volume.belong_to(owner)
 
 
 def _refuse(path: str, owner: Owner | None, journal: str, objects: int) -> None:

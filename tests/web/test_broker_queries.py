@@ -11,7 +11,7 @@ from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.reading import ledger_contents
 from bucketpull.testing.virtual import VirtualClock
 from bucketpull.transport.wire import Query
-from bucketpull.web.ledger_api import IDLE_SECONDS, LedgerApi
+from bucketpull.web.broker_queries import IDLE_SECONDS, LedgerApi
 
 NAMES = [b"%02d.jpg" % number for number in range(7)]
 

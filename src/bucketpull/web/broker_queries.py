@@ -1,4 +1,6 @@
-"""Answers requests that come through the broker for what the ledgers of its volumes hold, page by page.
+"""Requests that come through the broker: to the API of a job, and to a machine for what the ledgers of its volumes hold.
+
+A machine answers page by page:
 
 | address | what |
 | --- | --- |
@@ -23,9 +25,10 @@ from bucketpull.domain.model import VolumeStatus
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.ports import Clock
 from bucketpull.reading import ledger_contents
+from bucketpull.transport.job_key import OPERATOR
 from bucketpull.transport.wire import Query, QueryAnswer
 from bucketpull.volumes.verification import Verification
-from bucketpull.web.api import failed, request_of
+from bucketpull.web.api import Api, failed, request_of
 
 WAIT_SECONDS: Final = 4.0  # for a page; less than anybody waits for an answer
 IDLE_SECONDS: Final = 120.0
@@ -33,6 +36,18 @@ MOST_READINGS: Final = 4
 
 Pages = Generator[msgspec.Struct, None, None]
 _encode = msgspec.msgpack.Encoder().encode
+
+
+async def answer_query(api: Api, query: Query, machine: str) -> QueryAnswer:
+    """Answer a request to the API of a job; with a machine's key it may not change anything."""
+    who = "a command" if machine == OPERATOR else machine
+    request = request_of(query.method, query.target, query.body, f"{who} at the broker")
+    if machine != OPERATOR and request.method != "GET":
+        text = "a machine's key may not change the job; use the job's own, where `bucketpull coordinate` runs"
+        response = failed(403, text)
+    else:
+        response = await api.answer(request)
+    return QueryAnswer(response.status, response.body)
 
 
 class _Abandoned(Exception):
