@@ -54,12 +54,12 @@ def coordinate(worker_token: str | None, worker_key: str | None, **flags: Any) -
         return _print_key(settings, worker_key)
 
     from bucketpull.wiring.cluster import run_coordinate
-    from bucketpull.wiring.dashboard_access import view_opener
+    from bucketpull.wiring.dashboard_access import dashboard_opener
     from bucketpull.wiring.notifier import notified
 
     # Its page adds no volumes: it has no disks.
-    open_view = view_opener(msgspec.structs.replace(settings, volumes_below=[]))
-    return notified(settings, lambda notifier: run_coordinate(settings, open_view, notifier))
+    open_dashboard = dashboard_opener(msgspec.structs.replace(settings, volumes_below=[]))
+    return notified(settings, lambda notifier: run_coordinate(settings, open_dashboard, notifier))
 
 
 def _print_token(settings: Settings, text: str) -> ExitCode:

@@ -19,7 +19,7 @@ from bucketpull.wiring.journals import JournalPanel, existing_folder, journal_to
 from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:
-    from bucketpull.wiring.job import ViewOpener
+    from bucketpull.wiring.job import DashboardOpener
 
 _DEFAULT_ADDRESS: Final = "127.0.0.1:8377"
 _ANSWER_SECONDS: Final = 10.0
@@ -117,7 +117,7 @@ class JobApi:
             return None
 
 
-async def _serve(panel: JobAtRest, outside: JobApi, open_dashboard: "ViewOpener") -> ExitCode:
+async def _serve(panel: JobAtRest, outside: JobApi, open_dashboard: "DashboardOpener") -> ExitCode:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -18,12 +19,9 @@ from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.values import check_text
 from bucketpull.report.console import tell
-from bucketpull.web.api import JobView
-from bucketpull.web.server import Answer
 from bucketpull.wiring.configuration import resolve
-from bucketpull.wiring.dashboard_access import address_of, view_opener
+from bucketpull.wiring.dashboard_access import address_of, dashboard_opener
 from bucketpull.wiring.file_checks import check_folder
-from bucketpull.wiring.job import View
 from bucketpull.wiring.local_job import run_sync
 from bucketpull.wiring.settings import Settings
 from upyun_simulator import Simulator
@@ -89,47 +87,27 @@ def _run(flags: Mapping[str, Any], folder: str, spec: str, *, fast: bool, stays:
         talks = not settings.quiet and not settings.json
         if talks:
             _introduce(settings, place)
-        visit = _Visit(settings) if settings.dashboard is not None and stays and talks else None
-        opener = view_opener(settings) if visit is None else visit.open
+        lingers = settings.dashboard is not None and stays and talks
+        linger = partial(_linger, settings) if lingers else None
         try:
-            code = run_sync(settings, opener, linger=None if visit is None else visit.linger)
+            code = run_sync(settings, dashboard_opener(settings), linger=linger)
         except KeyboardInterrupt:  # before the job listens to signals
             code = ExitCode.INTERRUPTED
-    if talks and (visit is None or not visit.told):
+    if talks and (not lingers or code is ExitCode.INTERRUPTED):
         _conclude(settings, code)
     return code
 
 
-class _Visit:
-    """A dashboard that stays when the job has ended, until Ctrl-C."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.told = False
-        self._settings = settings
-        self._open_dashboard = view_opener(settings)
-        self._dashboard: View | None = None
-
-    async def open(self, answer: Answer, job: JobView) -> View:
-        """Open the dashboard; what the job closes at its end stays open."""
-        assert self._open_dashboard is not None
-        self._dashboard = await self._open_dashboard(answer, job)
-        return self
-
-    async def close(self) -> None:
-        """Keep it; see `linger`."""
-
-    async def linger(self, code: ExitCode) -> None:
-        """Say what can be done now, and wait for Ctrl-C."""
-        if code is not ExitCode.INTERRUPTED:
-            _conclude(self._settings, code)
-            self.told = True
-            tell("The dashboard stays until you press Ctrl-C.")
-            stop = asyncio.Event()
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            await stop.wait()
-        if self._dashboard is not None:
-            await self._dashboard.close()
+async def _linger(settings: Settings, code: ExitCode) -> None:
+    """Say what can be done now, and keep the dashboard until Ctrl-C."""
+    if code is ExitCode.INTERRUPTED:
+        return
+    _conclude(settings, code)
+    tell("The dashboard stays until you press Ctrl-C.")
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
 
 
 def _spec(objects: str | None) -> str:

@@ -38,7 +38,7 @@ def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:
     bucketpull sync upyun://photos /mnt/d1 --cdn-url https://img.example.com --adopt
     bucketpull sync upyun://photos /mnt/d1 --state /mnt/d1/journal
     """
-    from bucketpull.wiring.dashboard_access import view_opener
+    from bucketpull.wiring.dashboard_access import dashboard_opener
     from bucketpull.wiring.local_job import run_sync
     from bucketpull.wiring.notifier import notified
 
@@ -49,4 +49,4 @@ def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:
 
         check_flags(flags)
         return forecast(settings)
-    return notified(settings, lambda notifier: run_sync(settings, view_opener(settings), notifier))
+    return notified(settings, lambda notifier: run_sync(settings, dashboard_opener(settings), notifier))

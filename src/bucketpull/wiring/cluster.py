@@ -31,9 +31,9 @@ from bucketpull.transport.remote_query import check_alone
 from bucketpull.web.broker_queries import LedgerApi, answer_query
 from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.job import (
+    DashboardOpener,
     Job,
     Opening,
-    ViewOpener,
     agent_parameters,
     agent_shell,
     check_adopting,
@@ -54,7 +54,9 @@ _ALIVE_SECONDS = 10.0  # between two signs of life for systemd
 _STOP_SECONDS = 6.0
 
 
-def run_coordinate(settings: Settings, open_view: ViewOpener | None, notifier: Notifier) -> ExitCode:
+def run_coordinate(
+    settings: Settings, open_dashboard: DashboardOpener | None, notifier: Notifier
+) -> ExitCode:
     """List the bucket and keep the books until the job has ended; return how."""
     broker = settings.broker_url()
     check_job(settings)
@@ -62,7 +64,7 @@ def run_coordinate(settings: Settings, open_view: ViewOpener | None, notifier: N
     asyncio.run(check_alone(broker, settings.job_name()))
     with opened(settings) as opening:
         return asyncio.run(
-            _coordinate(settings, broker, told_key(settings, key), opening, open_view, notifier)
+            _coordinate(settings, broker, told_key(settings, key), opening, open_dashboard, notifier)
         )
 
 
@@ -71,7 +73,7 @@ async def _coordinate(
     broker: str,
     key: JobKey,
     opening: Opening,
-    open_view: ViewOpener | None,
+    open_dashboard: DashboardOpener | None,
     notifier: Notifier,
 ) -> ExitCode:
     lister = f"{settings.machine_name()}/lister"
@@ -91,7 +93,8 @@ async def _coordinate(
     )
     lists = agent_parameters(settings, journal.id, lister, opening.source.open().endpoints)
     try:
-        await job.run(near.inbox, lists, [], open_view)
+        async with job.with_dashboard(open_dashboard):
+            await job.run(near.inbox, lists, [])
     finally:
         await transport.close()
     return job.conclude()

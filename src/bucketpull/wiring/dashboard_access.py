@@ -14,18 +14,19 @@ if TYPE_CHECKING:
     import ssl
 
     from bucketpull.web.api import JobView
+    from bucketpull.web.dashboard import Dashboard
     from bucketpull.web.server import Answer
-    from bucketpull.wiring.job import View, ViewOpener
+    from bucketpull.wiring.job import DashboardOpener
 
 
-def view_opener(settings: Settings) -> "ViewOpener | None":
+def dashboard_opener(settings: Settings) -> "DashboardOpener | None":
     """Return what opens the dashboard if it is asked for; see `dashboard_at`."""
     if settings.dashboard is None:
         return None
     return dashboard_at(settings.dashboard, "--dashboard", settings)
 
 
-def dashboard_at(address: str, name: str, settings: Settings) -> "ViewOpener":
+def dashboard_at(address: str, name: str, settings: Settings) -> "DashboardOpener":
     """Return what opens a dashboard; it has its address from now on. `name` is the option's, for the error.
 
     Raises:
@@ -46,7 +47,7 @@ def dashboard_at(address: str, name: str, settings: Settings) -> "ViewOpener":
         reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
         raise ConfigError(f"{name} {address}: {reason}; give another address or port") from error
 
-    async def open_dashboard(answer: "Answer", job: "JobView") -> "View":
+    async def open_dashboard(answer: "Answer", job: "JobView") -> "Dashboard":
         dashboard = Dashboard(answer, job.snapshot, host, port, listeners=listeners, **access._asdict())
         shown = await dashboard.start()
         if not settings.quiet:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -57,6 +57,9 @@ from bucketpull.wiring.source_client import Findings, Patience, SourceClient, pr
 from bucketpull.wiring.system import SystemClock, check_limit
 from bucketpull.wiring.volume_opening import check_pack_folders, open_again, owner_of
 
+if TYPE_CHECKING:
+    from bucketpull.web.dashboard import Dashboard
+
 _LEAVE_SECONDS: Final = 40.0  # an agent that was told to stop closes its volumes; longer than it allows them
 _LAST_WORDS_SECONDS: Final = 1.0  # for a terminal or a pipe that does not read, at a second Ctrl-C
 # What a second Ctrl-C may take in all: the last lines, the ping, the command of --on-end.
@@ -67,14 +70,7 @@ _ABANDONED: Final = (
 )
 
 
-class View(Protocol):
-    """Something that looks at a job while it runs."""
-
-    async def close(self) -> None:
-        """Stop looking."""
-
-
-ViewOpener = Callable[[Answer, JobView], Awaitable[View]]
+DashboardOpener = Callable[[Answer, JobView], Awaitable["Dashboard"]]
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -252,22 +248,22 @@ class Job:
         self._history = load_history(settings.state_folder())
         self.api = Api(self.control, self._history, self.control)
 
-    async def run(
-        self,
-        inbox: Inbox,
-        parameters: AgentParameters,
-        volumes: Sequence[DiskVolume],
-        open_view: ViewOpener | None,
-    ) -> None:
-        """Run with a worker in this process until the job ends or a signal stops it; the view is open meanwhile."""
+    @contextlib.asynccontextmanager
+    async def with_dashboard(self, open_dashboard: DashboardOpener | None) -> AsyncIterator[None]:
+        """Serve the dashboard, if it is asked for, until the end of the block."""
+        dashboard = await open_dashboard(self.api.answer, self.control) if open_dashboard else None
+        try:
+            yield
+        finally:
+            if dashboard is not None:
+                await dashboard.close()
+
+    async def run(self, inbox: Inbox, parameters: AgentParameters, volumes: Sequence[DiskVolume]) -> None:
+        """Run with a worker in this process until the job ends or a signal stops it."""
         pool = ForkedPool(self._opening.fork_server, self._settings.process_count())
         worker = agent_shell(self._settings, parameters, self._opening.source, inbox, pool, volumes)
         pool.start_all()
-        async with contextlib.AsyncExitStack() as stack:
-            await stack.enter_async_context(self._steered())
-            if open_view is not None:
-                view = await open_view(self.api.answer, self.control)
-                stack.push_async_callback(view.close)
+        async with self._steered():
             await self._run_together(worker)
 
     def conclude(self) -> ExitCode:

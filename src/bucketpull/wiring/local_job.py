@@ -10,9 +10,9 @@ from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.transport.local import DirectTransport
 from bucketpull.volumes.volume import DiskVolume
 from bucketpull.wiring.job import (
+    DashboardOpener,
     Job,
     Opening,
-    ViewOpener,
     agent_parameters,
     check_job,
     coordinator_parameters,
@@ -37,7 +37,7 @@ _UNCOMPARED: Final = (
 
 def run_sync(
     settings: Settings,
-    open_view: ViewOpener | None = None,
+    open_dashboard: DashboardOpener | None = None,
     notifier: Notifier | None = None,
     *,
     alone: bool = False,
@@ -45,7 +45,7 @@ def run_sync(
 ) -> ExitCode:
     """Pull the bucket; return how it ended. `alone`: onto the given volumes only, not the job's others too.
 
-    `linger` is waited for when all has been told, before the journal is closed.
+    `linger` is waited for when all has been told, before the dashboard and the journal are closed.
 
     Raises BucketpullError where it could not begin, and nothing was written.
     """
@@ -67,7 +67,7 @@ def run_sync(
         # What was lost is wanted, whatever was chosen.
         selection = None if alone else selection_digest(settings)
         return asyncio.run(
-            _sync(settings, opening, volumes, warnings, selection, open_view, notifier, linger)
+            _sync(settings, opening, volumes, warnings, selection, open_dashboard, notifier, linger)
         )
 
 
@@ -77,7 +77,7 @@ async def _sync(
     volumes: Sequence[DiskVolume],
     warnings: Sequence[tuple[str, str]],
     selection: str | None,
-    open_view: ViewOpener | None,
+    open_dashboard: DashboardOpener | None,
     notifier: Notifier | None,
     linger: Callable[[ExitCode], Awaitable[None]] | None,
 ) -> ExitCode:
@@ -90,10 +90,11 @@ async def _sync(
         job.monitor.note("warning", event, text)
     endpoints = opening.source.open().endpoints
     parameters = agent_parameters(settings, opening.journal.id, machine, endpoints, is_last_resort=True)
-    await job.run(transport.inbox, parameters, volumes, open_view)
-    code = job.conclude()
-    if linger is not None:
-        await linger(code)
+    async with job.with_dashboard(open_dashboard):
+        await job.run(transport.inbox, parameters, volumes)
+        code = job.conclude()
+        if linger is not None:
+            await linger(code)
     return code
 
 
