@@ -26,9 +26,9 @@ from tests.e2e.test_prune import prune
 from tests.volumes.conftest import Disks
 
 import bucketpull
+from bucketpull.volumes.ledger import Gone
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.reader import open_reader
-from bucketpull.volumes.removal import Gone
 from bucketpull.volumes.volume import open_volume
 from upyun_simulator import content
 

@@ -17,10 +17,10 @@ from bucketpull.domain.errors import BucketpullError
 from bucketpull.domain.model import Part
 from bucketpull.volumes import key_index
 from bucketpull.volumes.identity import HOME, initialise
+from bucketpull.volumes.ledger import Gone
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.packs.compacting import Compaction, find_waste
 from bucketpull.volumes.reader import open_reader
-from bucketpull.volumes.removal import Gone
 from bucketpull.volumes.volume import open_volume
 
 BODY, OTHER = b"ours", b"else"

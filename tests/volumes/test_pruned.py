@@ -13,10 +13,10 @@ from bucketpull.domain.model import Part
 from bucketpull.domain.record import Block, Conclusion
 from bucketpull.volumes.beneath import remove_all
 from bucketpull.volumes.identity import HOME
+from bucketpull.volumes.ledger import Gone
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.pruning import Comparison
 from bucketpull.volumes.reader import open_reader
-from bucketpull.volumes.removal import Gone
 from bucketpull.volumes.trash import Trash, TrashFolder
 from bucketpull.volumes.verification import walk
 from bucketpull.volumes.volume import open_volume

@@ -12,7 +12,8 @@ from bucketpull.domain.batching import encode_parts
 from bucketpull.domain.model import Part
 from bucketpull.domain.record import Conclusion
 from bucketpull.volumes.identity import initialise
-from bucketpull.volumes.removal import Gone, Removal
+from bucketpull.volumes.ledger import Gone
+from bucketpull.volumes.removal import Removal
 from bucketpull.volumes.volume import open_volume
 
 WHEN = 1_600_000_000

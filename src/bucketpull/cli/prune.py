@@ -28,9 +28,9 @@ from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.console import say, tell
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line, printable
+from bucketpull.volumes.ledger import Gone
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.pruning import Comparison
-from bucketpull.volumes.removal import Gone
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.trash import trash_until
 from bucketpull.volumes.volume import DiskVolume, open_volume
@@ -232,7 +232,7 @@ class _Pruning:
             self._show(volume, group)
             if removes:
                 if journal is not None:  # first: what comes back as it was is not taken for unchanged then
-                    journal.doubt_objects(each.record.id_at(each.place) for each in group)
+                    journal.doubt_objects(each.id for each in group)
                 volume.prune(
                     group, trash_until(time.time(), self._keep_seconds) if self._keep_seconds else ""
                 )

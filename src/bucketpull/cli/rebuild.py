@@ -25,7 +25,7 @@ from bucketpull.trusted_path import make_private_folder
 from bucketpull.volumes.identity import Owner
 from bucketpull.volumes.ledger import Damage, Kind
 from bucketpull.volumes.reader import VolumeReader
-from bucketpull.volumes.removal import PRUNING, keys_of
+from bucketpull.volumes.removal import PRUNING
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.file_checks import check_folder, refuse_foreign_link
 from bucketpull.wiring.journals import job_folder
@@ -165,7 +165,7 @@ def _blocks(reader: VolumeReader, damaged: list[str]) -> Iterator[tuple[str, int
             records = reader.left(entry)
             later = [at for at in removals.get((entry.journal, entry.work), ()) if at > entry.offset]
             if later:
-                kept = keys_of(entry).difference(*(keys_of(reader.ledger.read(at)) for at in later))
+                kept = entry.ids().difference(*(reader.ledger.read(at).ids() for at in later))
                 records = [record.take(indexes) for record in records if (indexes := record.matching(kept))]
             if records:
                 yield reader.id, entry.offset, records

@@ -31,10 +31,9 @@ from bucketpull.volumes.as_stored import (
 )
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.identity import LEDGER, Identity
+from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.kept_files import KeptCount, set_aside
 from bucketpull.volumes.ledger import Ledger
-from bucketpull.volumes.leftovers import oldest_intent
 from bucketpull.volumes.os_errors import Culprit, culprit
 
 if TYPE_CHECKING:
@@ -48,19 +47,23 @@ _LONGEST_FOLDER: Final = LONGEST_PATH - LONGEST_NAME - 1  # below it no path is 
 
 
 class ForeignFiles:
-    """Those of one volume. `root` and `home` stay the caller's. May be called by several threads at once."""
+    """Those of one volume, where batches have been stored since `ours_since` (ns since 1970) that may not be settled.
 
-    def __init__(self, root: int, home: OwnDirectory, identity: Identity, path: str) -> None:
+    `root`, `home` and `ledger` stay the caller's. May be called by several threads at once.
+    """
+
+    def __init__(
+        self, root: int, home: OwnDirectory, identity: Identity, ledger: Ledger, ours_since: int
+    ) -> None:
         self._home = home
         self._identity = identity
-        self._path = path
+        self._ledger = ledger
         self._tree = Tree(root)
         self._lock = threading.Lock()
-        self._ours_since = oldest_intent(home)
+        self._ours_since = ours_since
         self._opened_at = time.time_ns()
         self._was_empty = Memo[bytes, bool](_MOST_FOLDERS)
         self._seen_folders = Memo[bytes, bool](_MOST_FOLDERS)
-        self._ledger: Ledger | None = None
         self._index: KeyIndex | None = None
         self._block: tuple[int, list[Record]] = (-1, [])
         self._kept = KeptCount(home)
@@ -124,9 +127,7 @@ class ForeignFiles:
         """Let go of what is open."""
         with self._lock:
             self._tree.close()
-            if self._ledger is not None:
-                self._ledger.close()
-                self._ledger = self._index = None
+            self._index = None
 
     def _is_for_empty_folder(self, span: Span) -> bool:
         """Tell quickly that all objects of a span belong in one folder in which nothing was before: each by itself takes 1.5 µs."""
@@ -252,8 +253,7 @@ class ForeignFiles:
         if self._index is None:
             from bucketpull.volumes.key_index import KeyIndex
 
-            self._index = KeyIndex(self._books(), self._home.below(_INDEX).as_path())
-        self._books().follow()
+            self._index = KeyIndex(self._ledger, self._home.below(_INDEX).as_path())
         self._index.refresh()
         return self._index.find(key)
 
@@ -270,13 +270,8 @@ class ForeignFiles:
         """Return the objects of a block; of one that is damaged nothing is known."""
         if self._block[0] != offset:
             with suppress(LedgerError):
-                self._block = offset, self._books().read(offset).records()
+                self._block = offset, self._ledger.read(offset).records()
         return self._block[1] if self._block[0] == offset else []
-
-    def _books(self) -> Ledger:
-        if self._ledger is None:
-            self._ledger = Ledger.open(self._home, LEDGER, self._path, writable=False)
-        return self._ledger
 
 
 @contextmanager

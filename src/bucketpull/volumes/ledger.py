@@ -21,8 +21,10 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from bucketpull import kill_points
+from bucketpull.domain.batching import ids_of
 from bucketpull.domain.decoding import inflate, msgpack_decoder
 from bucketpull.domain.errors import LedgerError
+from bucketpull.domain.model import Id, key_of
 from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes import os_errors, syscalls
 from bucketpull.volumes.beneath import OwnDirectory, let_go, write_all
@@ -94,6 +96,10 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
                 )
         return records
 
+    def ids(self) -> set[Id]:
+        """Return directory and name of all objects that it names; raises as `records`."""
+        return ids_of(self.records())
+
     def sealed(self) -> Sealed:
         """Decode what a frame of kind `PACK` says; raises as `records`."""
         return self._decoded(_decode_sealed)
@@ -104,6 +110,34 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
         except msgspec.DecodeError as error:
             detail = f"ledger's entry at byte {self.offset} is not understood: {error}; `bucketpull verify` says what is lost"
             raise LedgerError(self.volume, detail) from error
+
+
+class Gone(msgspec.Struct, frozen=True, gc=False):
+    """An object that goes from a volume: the offset of the block that tells of it, its record, and its index there."""
+
+    block: int
+    record: Record
+    place: int
+
+    @property
+    def id(self) -> Id:
+        """Its directory and name."""
+        return self.record.id_at(self.place)
+
+    @property
+    def key(self) -> bytes:
+        """The object's key."""
+        return key_of(*self.id)
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+        return self.record.lengths[self.place]
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Its size and date as they were listed, which tell its version."""
+        return self.record.sizes[self.place], self.record.mtimes[self.place]
 
 
 class Damage(NamedTuple):

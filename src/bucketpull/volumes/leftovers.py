@@ -26,18 +26,18 @@ from bucketpull.volumes.files.stream import NOTE, PARTIAL
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Damage, Frame, Kind, Ledger
+from bucketpull.volumes.os_errors import Culprit, culprit
 
 Work = tuple[str, int]
 """A batch: its journal and the work's id."""
 
-INTENTS: Final = "intents"
+_NOTES: Final = "intents"
 _NOTE: Final = r"(.+)\.([0-9]{1,19})\.([0-9]{1,19})"
 _PARTIAL_SECONDS: Final = 7 * 86400.0  # an unfinished large object is worth resuming for a week
 
 
 def tidy(home: OwnDirectory) -> None:
-    """Make our folders; empty the one for temporary files, and drop parts of large objects that nobody came back for."""
-    home.below(INTENTS)
+    """Empty the folder for temporary files, and drop parts of large objects that nobody came back for."""
     temporary, partial = home.below(TEMPORARY), home.below(PARTIAL)
     for name in temporary.names():
         try:
@@ -53,64 +53,74 @@ def tidy(home: OwnDirectory) -> None:
                 beneath.remove(partial.fd, name)
 
 
-def read_intents(home: OwnDirectory) -> dict[tuple[str, int], int]:
-    """Return the batches that are noted, by journal and work, with the ledger's end at that time."""
-    intents: dict[tuple[str, int], int] = {}
-    for name in home.below(INTENTS).names():
-        note = re.fullmatch(_NOTE, name)
-        if note is not None:  # NFS keeps what was removed while it was open, under a name of its own
-            intents[unquote(note[1]), int(note[2])] = int(note[3])
-    return intents
+class BatchNote(msgspec.Struct, frozen=True, gc=False):
+    """A batch's note: the ledger's end and the time (ns since 1970) when it was made, in which attachment of the disk, and the batch's body."""
+
+    end: int
+    made_at: int = 0
+    attachment: str = ""
+    body: bytes = b""
+
+    def parts(self) -> list[Part]:
+        """Return the batch's objects; none where the note does not tell them."""
+        with suppress(msgspec.DecodeError):
+            return decode_parts(self.body) if self.body else []
+        return []
 
 
-def oldest_intent(home: OwnDirectory) -> int:
-    """Return when the oldest batch that is noted was begun (ns since 1970); now where there is none."""
-    notes = home.below(INTENTS)
-    found = (beneath.look(notes.fd, name) for name in notes.names())
-    return min([time.time_ns(), *(note.st_mtime_ns for note in found if note is not None)])
+class BatchNotes:
+    """The batches that are being stored on a volume, each noted in a file of `.bucketpull/intents` before its first file is written.
+
+    File systems keep such changes in order, so after a power cut too the note is there wherever a file of the batch is (its
+    content perhaps not). Its name holds the ledger's end, from where the batch's blocks are looked for: see `ends`.
+    """
+
+    def __init__(self, home: OwnDirectory) -> None:
+        self._folder = home.below(_NOTES)
+        self.ends: dict[Work, int] = {}
+        for name in self._folder.names():
+            note = re.fullmatch(_NOTE, name)
+            if note is not None:  # NFS keeps what was removed while it was open, under a name of its own
+                self.ends[unquote(note[1]), int(note[2])] = int(note[3])
+
+    def of(self, journal: str) -> list[int]:
+        """Return the batches of a journal."""
+        return [work for name, work in self.ends if name == journal]
+
+    def oldest(self) -> int:
+        """Return when the oldest note was made (ns since 1970); now where there is none."""
+        found = (beneath.look(self._folder.fd, name) for name in self._folder.names())
+        return min([time.time_ns(), *(note.st_mtime_ns for note in found if note is not None)])
+
+    def add(self, work: Work, end: int, attachment: str, body: bytes) -> None:
+        """Note a batch. On a full disk its name alone is enough. Raises OSError where the disk does not take that."""
+        made = self._folder.open_file(_note_name(work, end), os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        with closing_fd(made), suppress(OSError):
+            os.write(made, attachment.encode() + b"\n" + body)
+        self.ends[work] = end
+
+    def read(self, work: Work) -> BatchNote:
+        """Read a batch's note; what cannot be read of it is empty. Raises OSError where this machine is short of something."""
+        end = self.ends[work]
+        try:
+            with open(self._folder.open_file(_note_name(work, end)), "rb") as file:
+                made_at = os.fstat(file.fileno()).st_mtime_ns
+                attachment, _, body = file.read().partition(b"\n")
+        except OSError as error:
+            if culprit(error) is Culprit.MACHINE:
+                raise
+            return BatchNote(end)
+        return BatchNote(end, made_at, attachment.decode("ascii", "replace"), body)
+
+    def remove(self, work: Work) -> None:
+        """Remove a batch's note. A stale one costs nothing: work ids are never used again."""
+        if work in self.ends:
+            with suppress(OSError):
+                beneath.remove(self._folder.fd, _note_name(work, self.ends.pop(work)))
 
 
-class IntentNote(msgspec.Struct, frozen=True, gc=False):
-    """A batch's note: when it was made (ns since 1970), in which attachment of the disk, and the batch's body."""
-
-    made_at: int
-    attachment: str
-    body: bytes
-
-
-def write_intent(home: OwnDirectory, name: str, attachment: str, body: bytes) -> None:
-    """Note a batch. On a full disk its name alone is enough."""
-    made = home.below(INTENTS).open_file(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-    with closing_fd(made), suppress(OSError):
-        os.write(made, attachment.encode() + b"\n" + body)
-
-
-def read_intent(home: OwnDirectory, name: str) -> IntentNote:
-    """Read a batch's note; unreadable parts are empty."""
-    with open(home.below(INTENTS).open_file(name), "rb") as file:
-        made_at = os.fstat(file.fileno()).st_mtime_ns
-        attachment, _, body = file.read().partition(b"\n")
-    return IntentNote(made_at, attachment.decode("ascii", "replace"), body)
-
-
-def read_begun(home: OwnDirectory, name: str) -> tuple[int, list[Part]]:
-    """Read when a batch was noted (ns since 1970), and its objects; there are none where the note cannot be read."""
-    try:
-        note = read_intent(home, name)
-        return note.made_at, decode_parts(note.body) if note.body else []
-    except (OSError, msgspec.DecodeError):
-        return 0, []
-
-
-def remove_intent(home: OwnDirectory, name: str) -> None:
-    """Remove a batch's note. A stale one costs nothing: work ids are never used again."""
-    with suppress(OSError):
-        beneath.remove(home.below(INTENTS).fd, name)
-
-
-def intent(journal: str, work: int, offset: int) -> str:
-    """Return the name of a batch's note."""
-    return f"{quote(journal, safe='')}.{work}.{offset}"
+def _note_name(work: Work, end: int) -> str:
+    return f"{quote(work[0], safe='')}.{work[1]}.{end}"
 
 
 def whole_files(tree: Tree, identity: Identity, part: Part, made_at: int) -> Record | None:
@@ -167,14 +177,12 @@ class Told(msgspec.Struct):
             self.former.append(frame.offset)
 
 
-def told_of(
-    ledger: Ledger, begun: Mapping[Work, list[Part]], noted_at: Mapping[Work, int]
-) -> dict[Work, Told]:
+def told_of(ledger: Ledger, notes: Mapping[Work, BatchNote]) -> dict[Work, Told]:
     """Find in one pass what the ledger tells of noted batches; damage is stepped over, memory is that of their objects."""
-    found = {work: Told() for work in begun}
+    found = {work: Told() for work in notes}
     batches: dict[Id, list[Work]] = {}
-    for work, parts in begun.items():
-        for key in ids_of(parts):
+    for work, note in notes.items():
+        for key in ids_of(note.parts()):
             batches.setdefault(key, []).append(work)
     for frame in ledger.salvage() if batches else ():
         if isinstance(frame, Damage):
@@ -185,7 +193,7 @@ def told_of(
                 for work in batches[key := record.id_at(index)]:
                     places.setdefault(work, {})[key] = record, index
         for work, objects in places.items():
-            found[work].add(frame, noted_at[work], objects)
+            found[work].add(frame, notes[work].end, objects)
     return found
 
 

@@ -11,8 +11,8 @@ from struct import Struct
 from typing import Final
 
 from bucketpull.domain.model import Part, key_of
+from bucketpull.volumes.ledger import Gone
 from bucketpull.volumes.live_objects import LiveObjects
-from bucketpull.volumes.removal import Gone
 from bucketpull.volumes.scratch import DIGEST_BYTES, Partitions, digest_of
 
 _MOST_RECENT: Final = 1 << 16

@@ -113,10 +113,14 @@ class VolumeReader:
         self.tree = Tree(root)
         self.bodies = Bodies(root, self.tree)
         self._scratch = ExitStack()
-        self._partial_blocks = PartialBlocks(
-            self._home, identity, self.tree, lambda: self._scratch.enter_context(scratch_folder("removed"))
-        )
         self.ledger = Ledger.open(self._home, LEDGER, path, writable=False)
+        self._partial_blocks = PartialBlocks(
+            self._home,
+            identity,
+            self.tree,
+            self.ledger,
+            lambda: self._scratch.enter_context(scratch_folder("removed")),
+        )
 
     def entries(self) -> Iterator[Frame | Damage]:
         """Go through the ledger, oldest first; damaged parts are reported and skipped."""
@@ -124,7 +128,7 @@ class VolumeReader:
 
     def left(self, frame: Frame) -> list[Record]:
         """Return the objects of a block, without those that were removed since."""
-        return self._partial_blocks.left(frame.offset, frame.records(), self.ledger)
+        return self._partial_blocks.left(frame.offset, frame.records())
 
     def location_of(self, record: Record, index: int) -> Location:
         """Return where an object of a record lies."""

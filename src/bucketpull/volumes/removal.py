@@ -16,7 +16,7 @@ import msgspec
 from bucketpull import kill_points
 from bucketpull.domain.batching import ids_of
 from bucketpull.domain.errors import LedgerError
-from bucketpull.domain.model import key_of, show
+from bucketpull.domain.model import Id, show
 from bucketpull.domain.record import Conclusion, Record
 from bucketpull.volumes import os_errors, syscalls
 from bucketpull.volumes.as_stored import has_our_date, is_as_stored, keeps_dates
@@ -25,15 +25,12 @@ from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.free_space import try_writing
 from bucketpull.volumes.identity import Identity
-from bucketpull.volumes.ledger import Damage, Entry, Frame, Kind, Ledger
-from bucketpull.volumes.leftovers import intent, read_begun, read_intent
+from bucketpull.volumes.ledger import Damage, Entry, Frame, Gone, Kind, Ledger
+from bucketpull.volumes.leftovers import BatchNote, BatchNotes
 from bucketpull.volumes.os_errors import Culprit
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.reader import location_of
 from bucketpull.volumes.trash import TrashFolder, trash_of
-
-Key = tuple[bytes, bytes]
-"""An object's directory and name."""
 
 PRUNING: Final = "prune"
 """What stands in the ledger as the journal of what was removed because the source no longer has it."""
@@ -53,32 +50,6 @@ class Latest(msgspec.Struct, frozen=True, gc=False):
 
 _UNKNOWN: Final = Latest(-1, None)
 """A damaged part of the ledger, which may tell of any object, is behind the last whole frame that does: nothing of it is removed."""
-
-
-class Gone(msgspec.Struct, frozen=True, gc=False):
-    """An object that the source no longer has: where the ledger tells of it."""
-
-    block: int
-    record: Record
-    place: int
-
-    @property
-    def key(self) -> bytes:
-        """The object's key."""
-        return key_of(*self.record.id_at(self.place))
-
-    @property
-    def size(self) -> int:
-        """Its length in bytes."""
-        return self.record.lengths[self.place]
-
-
-class Begun(msgspec.Struct, frozen=True, gc=False):
-    """A batch's note: the ledger's end and the time (ns since 1970) when it was made, and the dates (Unix seconds) of the objects that it names."""
-
-    since: int
-    made_at: int
-    dates: dict[Key, int]
 
 
 class LeftAlone:
@@ -113,6 +84,7 @@ class Removal:
         identity: Identity,
         tree: Tree,
         ledger: Ledger,
+        notes: BatchNotes,
         packs: PackBooks,
         append: Callable[[Sequence[Entry]], list[int]],
     ) -> None:
@@ -120,39 +92,39 @@ class Removal:
         self._identity = identity
         self._tree = tree
         self._ledger = ledger
+        self._notes = notes
         self._packs = packs
         self._append = append
         self.left_alone = LeftAlone()
 
-    def conclude(self, journal: str, conclusions: Sequence[Conclusion], noted: Mapping[int, int]) -> None:
+    def conclude(self, journal: str, conclusions: Sequence[Conclusion]) -> None:
         """Remove what does not count of batches that have ended, in one pass over the ledger.
 
         These are the objects of blocks that are gone, but for those that a later block, or one that is kept, describes; then the
-        files newer than their batch's note that no block describes. `noted` is the ledger's end when each batch was noted.
+        files newer than their batch's note that no block describes.
         """
-        kept = {at: self._keys_at(at) for each in conclusions for at in each.kept}
-        spared = {key for keys in kept.values() for key in keys or ()}
+        kept = {at: self._ids_at(at) for each in conclusions for at in each.kept}
+        spared = {each for ids in kept.values() for each in ids or ()}
         gone = [
             frame
             for each in conclusions
             if all(kept[at] is not None for at in each.kept)
             for frame in self._blocks_of(journal, each)
         ]
-        begun = [
-            self._begun(intent(journal, each.work, noted[each.work]), noted[each.work])
-            for each in conclusions
-            if each.work in noted
-        ]
-        keys = {key for frame in gone for key in keys_of(frame)}.union(*(each.dates for each in begun))
-        since = min([*(frame.offset for frame in gone), *(each.since for each in begun)], default=0)
-        latest = self._latest(keys, since)
+        works = [(journal, each.work) for each in conclusions]
+        begun = [self._notes.read(work) for work in works if work in self._notes.ends]
+        ids = {each for frame in gone for each in frame.ids()}.union(
+            *(ids_of(note.parts()) for note in begun)
+        )
+        since = min([*(frame.offset for frame in gone), *(note.end for note in begun)], default=0)
+        latest = self._latest(ids, since)
         self._take_blocks(gone, spared, latest)
         self._take_unsettled(begun, latest)
 
-    def _keys_at(self, offset: int) -> set[Key] | None:
+    def _ids_at(self, offset: int) -> set[Id] | None:
         """Return the objects of a block; None where it is damaged."""
         with contextlib.suppress(LedgerError):
-            return keys_of(self._ledger.read(offset))
+            return self._ledger.read(offset).ids()
         return None
 
     def _blocks_of(self, journal: str, conclusion: Conclusion) -> list[Frame]:
@@ -162,7 +134,7 @@ class Removal:
         return [frame for frame in frames if (frame.journal, frame.work, frame.kind) == mine]
 
     def _take_blocks(
-        self, gone: Iterable[Frame], spared: AbstractSet[Key], latest: Mapping[Key, Latest]
+        self, gone: Iterable[Frame], spared: AbstractSet[Id], latest: Mapping[Id, Latest]
     ) -> None:
         """Remove the objects of blocks that no later one describes.
 
@@ -172,60 +144,55 @@ class Removal:
         removed: list[Record] = []
         for frame in gone:
             objects = [
-                (record, index)
+                Gone(frame.offset, record, index)
                 for record in frame.records()
-                for index, name in enumerate(record.names)
-                if (record.directory, name) not in spared
+                for index, each in enumerate(record.ids())
+                if each not in spared
             ]
-            new = [(record, i) for record, i in objects if latest[record.id_at(i)].offset == frame.offset]
+            new = [each for each in objects if latest[each.id].offset == frame.offset]
             if new:
                 entries.append(_removal(frame.journal, frame.work, new, _removed))
-            for record, index in objects:
-                last = latest[record.id_at(index)]
-                if last.offset == frame.offset or last.remover == frame.journal:
-                    removed.append(_removed(record, index))
+            noted = [each for each in objects if latest[each.id].remover == frame.journal]
+            removed += map(_removed, [*new, *noted])
         if entries:
             self._append(entries)
             if _reach is not None:
                 _reach("removal_noted")
         self._take_files(removed)
 
-    def take_away(self, journal: str, work: int, gone: Sequence[tuple[Record, int]], trash: str = "") -> None:
-        """Remove objects, each a record and its index; with `trash` their files go into that folder of the trash.
+    def take_away(self, journal: str, work: int, gone: Sequence[Gone], trash: str = "") -> None:
+        """Remove objects; with `trash` their files go into that folder of the trash.
 
         Only files that are as they were stored go: others may have put something in their place since.
         """
         self._append([_removal(journal, work, gone, _stored)])
         if _reach is not None:
             _reach("removal_noted")
-        self._take_files([_stored(*each) for each in gone], trash)
+        self._take_files(map(_stored, gone), trash)
         if journal == PRUNING:
-            for folder in {record.directory for record, _ in gone}:
+            for folder in {each.record.directory for each in gone}:
                 self._tree.remove_empty(folder)
 
-    def take_again(self, gone: Sequence[tuple[Record, int]]) -> None:
+    def take_again(self, gone: Sequence[Gone]) -> None:
         """Remove the files of objects whose removal the ledger tells already, unless it tells of them anew since."""
-        latest = self._latest({record.id_at(index) for record, index in gone}, 0)
-        removed = [
-            (record, index) for record, index in gone if latest[record.id_at(index)].remover is not None
-        ]
-        self._take_files([_stored(*each) for each in removed])
+        latest = self._latest({each.id for each in gone}, 0)
+        self._take_files(_stored(each) for each in gone if latest[each.id].remover is not None)
 
-    def keep_packed(self, gone: Sequence[tuple[Record, int]], trash: str) -> None:
+    def keep_packed(self, gone: Sequence[Gone], trash: str) -> None:
         """Copy what lies in packs into a folder of the trash, durably: once it is dead, `compact` may take the packs any time.
 
         Raises OSError where the disk does not take it.
         """
-        packed = [(record, index) for record, index in gone if record.pack]
+        packed = [each for each in gone if each.record.pack]
         if not packed:
             return
         with contextlib.closing(TrashFolder(self._tree, self._home, trash)) as bin_:
-            for record, index in packed:
+            for each in packed:
                 with contextlib.suppress(FileNotFoundError):  # a pack that is lost has nothing to keep
-                    pack = self._packs.open(record.pack)
-                    location = location_of(record, index, self._identity)
+                    pack = self._packs.open(each.record.pack)
+                    location = location_of(each.record, each.place, self._identity)
                     bin_.keep(
-                        self._identity.path_of(*record.id_at(index)), pack, location, record.mtimes[index]
+                        self._identity.path_of(*each.id), pack, location, each.record.mtimes[each.place]
                     )
         syscalls.sync_file_system(self._home.fd)
 
@@ -254,48 +221,43 @@ class Removal:
                 try_writing(self._home.below(TEMPORARY).fd, _TRIAL_BYTES)
         self.left_alone.add(path)
 
-    def _begun(self, name: str, since: int) -> Begun:
-        """Read a batch's note, by its name; of one that cannot be read nothing is known."""
-        made_at, parts = read_begun(self._home, name)
-        dates = {
-            (part.directory, name): mtime
-            for part in parts
-            for name, mtime in zip(part.names, part.mtimes, strict=True)
-        }
-        return Begun(since, made_at, dates)
-
-    def _take_unsettled(self, begun: Sequence[Begun], latest: Mapping[Key, Latest]) -> None:
+    def _take_unsettled(self, begun: Sequence[BatchNote], latest: Mapping[Id, Latest]) -> None:
         """Remove the files of batches that are newer than their notes and have the listed dates, but for those that a block describes: a former one may count.
 
         Where no date is listed, what lies in the place of an object that a block describes may be the same file, edited since: it stays.
         """
-        written: dict[Key, list[bytes]] = {}
-        undated: set[Key] = set()
+        written: dict[Id, list[bytes]] = {}
+        undated: set[Id] = set()
         folders: dict[bytes, list[bytes]] = {}
-        for each in begun:
-            for key, mtime in each.dates.items():
-                last = latest.get(key)
-                if last is None or last.remover is not None or last.offset < each.since:
-                    homes = self._tree.homes(self._identity.path_of(*key), folders)
-                    lie = self._written_since(homes, each.made_at, mtime)
-                    written.setdefault(key, []).extend(lie)
-                    if mtime < 0:
-                        undated.add(key)
-        latest = self._latest({key for key, paths in written.items() if paths}, 0)
-        for key, paths in written.items():
-            last = latest.get(key)
+        listed = (
+            (note, each, mtime)
+            for note in begun
+            for part in note.parts()
+            for each, mtime in zip(part.ids(), part.mtimes, strict=True)
+        )
+        for note, each, mtime in listed:
+            last = latest.get(each)
+            if last is None or last.remover is not None or last.offset < note.end:
+                homes = self._tree.homes(self._identity.path_of(*each), folders)
+                lie = self._written_since(homes, note.made_at, mtime)
+                written.setdefault(each, []).extend(lie)
+                if mtime < 0:
+                    undated.add(each)
+        latest = self._latest({each for each, paths in written.items() if paths}, 0)
+        for each, paths in written.items():
+            last = latest.get(each)
             counts = last is not None and last.remover is None
-            if last is _UNKNOWN or (counts and key in undated):
+            if last is _UNKNOWN or (counts and each in undated):
                 continue
-            recorded = self._recorded(key, last.offset) if last is not None and counts else None
+            recorded = self._recorded(each, last.offset) if last is not None and counts else None
             for path in paths:
                 if path != recorded:
                     self._tree.remove(path)
 
-    def _recorded(self, key: Key, offset: int) -> bytes | None:
+    def _recorded(self, wanted: Id, offset: int) -> bytes | None:
         """Return the path of the file that a block tells of an object, if what lies there is that file."""
         found = (
-            (record, at) for record in self._ledger.read(offset).records() for at in record.matching({key})
+            (record, at) for record in self._ledger.read(offset).records() for at in record.matching({wanted})
         )
         for record, index in found:
             path = self._identity.file_of(record, index)
@@ -319,7 +281,7 @@ class Removal:
             return False
         return mtime < 0 or has_our_date(found, mtime) or not keeps_dates(self._home)
 
-    def replace_files(self, records: Iterable[Record], later: Collection[Key] = frozenset()) -> None:
+    def replace_files(self, records: Iterable[Record], later: Collection[Id] = frozenset()) -> None:
         """Remove the files of objects that are in packs by now, except where a later entry of the ledger names them as files again.
 
         A volume may have been filled without packs before, and large objects always are files.
@@ -328,9 +290,9 @@ class Removal:
             return
         folders: dict[bytes, list[bytes]] = {}
         for record in records:
-            for name in record.names if record.pack else ():
-                if (record.directory, name) not in later:
-                    self._remove_homes(self._identity.path_of(record.directory, name), folders)
+            for each in record.ids() if record.pack else ():
+                if each not in later:
+                    self._remove_homes(self._identity.path_of(*each), folders)
 
     def _remove_homes(self, path: bytes, folders: dict[bytes, list[bytes]]) -> None:
         """Remove what lies at each home of a path: at one may be the directory in the way of the file at another."""
@@ -341,96 +303,68 @@ class Removal:
 
     def take_former(self, records: Iterable[Record], former: Iterable[Record]) -> None:
         """Remove the files of former versions that lay beside what was in their way, where the new ones lie elsewhere."""
-        odd = {
-            record.id_at(index): (path, record, index)
-            for record in former
-            for index, path in record.paths.items()
-        }
+        odd = {record.id_at(index): Gone(-1, record, index) for record in former for index in record.paths}
         gone = [
-            _stored(old, place)
+            _stored(old)
             for record in records
             for index in (() if record.pack else record.matching(odd))
-            for path, old, place in (odd[record.id_at(index)],)
-            if path != self._identity.file_of(record, index)
+            for old in (odd[record.id_at(index)],)
+            if old.record.paths[old.place] != self._identity.file_of(record, index)
         ]
         with contextlib.suppress(OSError):  # what stays is found by `verify`
             self._take_files(gone)
 
-    def finish(self, frames: Collection[Frame], noted: Mapping[tuple[str, int], int]) -> None:
-        """Remove what a kill kept from being removed; `noted` is the ledger's end when each removal, or its batch, was noted."""
-        keys = {key for frame in frames for key in keys_of(frame)}
-        latest = self._latest(keys, min((frame.offset for frame in frames), default=0))
+    def finish(self, frames: Iterable[Frame]) -> None:
+        """Remove what a kill kept from being removed after some frames of the ledger were appended."""
+        frames = [frame for frame in frames if frame.kind is Kind.REMOVAL or self._packs.has_files]
+        ids = {each for frame in frames for each in frame.ids()}
+        latest = self._latest(ids, min((frame.offset for frame in frames), default=0))
         for frame in frames:
-            records = [each for each in frame.records() if latest[each.id_at(0)].offset == frame.offset]
-            trash: str | None = ""
-            if frame.journal == PRUNING:
-                trash = self._noted_trash(intent(PRUNING, frame.work, noted[PRUNING, frame.work]))
-            if trash is not None:
-                self._take_files(records, trash)
-            else:  # whether they were to be kept in the trash is not known
-                for record in records:
-                    self.left_alone.add(self._identity.file_of(record, 0))
+            later = {each for each in frame.ids() if latest[each].offset != frame.offset}
+            if frame.kind is Kind.BLOCK:
+                self.replace_files(frame.records(), later)
+            else:
+                self._finish_removal(frame, [each for each in frame.records() if each.id_at(0) not in later])
 
-    def _noted_trash(self, note: str) -> str | None:
-        """Return the folder of the trash that a pruning noted, "" for none; None where the note is lost or damaged."""
-        try:
-            return trash_of(read_intent(self._home, note).body)
-        except OSError as error:
-            if os_errors.culprit(error) is Culprit.MACHINE:
-                raise
-            return None
+    def _finish_removal(self, frame: Frame, removed: Sequence[Record]) -> None:
+        trash: str | None = ""
+        if frame.journal == PRUNING:
+            trash = trash_of(self._notes.read((PRUNING, frame.work)).body)
+        if trash is not None:
+            self._take_files(removed, trash)
+        else:  # whether they were to be kept in the trash is not known
+            for record in removed:
+                self.left_alone.add(self._identity.file_of(record, 0))
 
-    def finish_replacements(self, blocks: Iterable[int]) -> None:
-        """Remove the files that a kill kept `replace_files` from removing, for blocks at these offsets."""
-        if not self._packs.has_files:
-            return
-        frames = [frame for frame in map(self._ledger.read, blocks) if frame.kind is Kind.BLOCK]
-        keys = {key for frame in frames for key in keys_of(frame)}
-        latest = self._latest(keys, min((frame.offset for frame in frames), default=0))
-        for frame in frames:
-            later = {key for key in keys_of(frame) if latest[key].offset > frame.offset}
-            self.replace_files(frame.records(), later)
-
-    def _latest(self, keys: AbstractSet[Key], start: int) -> dict[Key, Latest]:
+    def _latest(self, ids: AbstractSet[Id], start: int) -> dict[Id, Latest]:
         """Find the last frame that tells of each of some objects, from an offset on; memory is that of these objects."""
-        found: dict[Key, Latest] = {}
-        for frame in self._ledger.salvage(start) if keys else ():
+        found: dict[Id, Latest] = {}
+        for frame in self._ledger.salvage(start) if ids else ():
             if isinstance(frame, Damage):
-                found = dict.fromkeys(keys, _UNKNOWN)
+                found = dict.fromkeys(ids, _UNKNOWN)
                 continue
             latest = Latest(frame.offset, frame.journal if frame.kind is Kind.REMOVAL else None)
-            found.update(dict.fromkeys(keys & keys_of(frame), latest))
+            found.update(dict.fromkeys(ids & frame.ids(), latest))
         return found
 
 
-def _removal(
-    journal: str, work: int, gone: Sequence[tuple[Record, int]], describe: Callable[[Record, int], Record]
-) -> Entry:
+def _removal(journal: str, work: int, gone: Sequence[Gone], describe: Callable[[Gone], Record]) -> Entry:
     """Return the entry that says of objects that they are removed."""
-    size = sum(record.lengths[i] for record, i in gone)
-    removed = [describe(record, i) for record, i in gone]
-    return Entry(Kind.REMOVAL, journal, work, _encoder.encode(removed), -len(gone), -size)
+    removed = _encoder.encode([describe(each) for each in gone])
+    return Entry(Kind.REMOVAL, journal, work, removed, -len(gone), -sum(each.size for each in gone))
 
 
-def _removed(record: Record, index: int) -> Record:
-    return Record(record.directory, "", [record.names[index]], [], [], paths=_odd_path(record, index))
+def _removed(gone: Gone) -> Record:
+    """Say of an object that it is removed, and where its file lay, if not at the usual path; `_IN_PACK` where it had none."""
+    directory, name = gone.id
+    path = _IN_PACK if gone.record.pack else gone.record.paths.get(gone.place)
+    return Record(directory, "", [name], [], [], paths={} if path is None else {0: path})
 
 
-def _stored(record: Record, index: int) -> Record:
-    """Say of an object that it is removed, and by which length, date and MD5 its file is known."""
-    removed = _removed(record, index)
-    removed.sizes = [record.lengths[index]]
-    removed.mtimes = [record.mtimes[index]]
-    removed.md5s = record.md5s[index : index + 1]
+def _stored(gone: Gone) -> Record:
+    """Say the same, and by which length, date and MD5 its file is known."""
+    removed = _removed(gone)
+    removed.sizes = [gone.size]
+    removed.mtimes = [gone.record.mtimes[gone.place]]
+    removed.md5s = gone.record.md5s[gone.place : gone.place + 1]
     return removed
-
-
-def _odd_path(record: Record, index: int) -> dict[int, bytes]:
-    """Say of a removed object where its file lay, if not at the usual path; `_IN_PACK` where it had none."""
-    path = _IN_PACK if record.pack else record.paths.get(index)
-    return {} if path is None else {0: path}
-
-
-def keys_of(frame: Frame) -> set[Key]:
-    """Return the directory and name of all objects that a frame names."""
-    return ids_of(frame.records())

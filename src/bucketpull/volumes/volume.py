@@ -33,23 +33,12 @@ from bucketpull.volumes.identity import (
     mark_packs,
     take_lock,
 )
-from bucketpull.volumes.ledger import Damage, Entry, Kind, Ledger, LedgerCheck, growths_of
-from bucketpull.volumes.leftovers import (
-    Work,
-    intent,
-    read_begun,
-    read_intent,
-    read_intents,
-    remove_intent,
-    tidy,
-    told_of,
-    whole_files,
-    write_intent,
-)
+from bucketpull.volumes.ledger import Damage, Entry, Gone, Kind, Ledger, LedgerCheck, growths_of
+from bucketpull.volumes.leftovers import BatchNotes, Work, tidy, told_of, whole_files
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders
 from bucketpull.volumes.partial_blocks import PartialBlocks
-from bucketpull.volumes.removal import PRUNING, Gone, Removal, keys_of
+from bucketpull.volumes.removal import PRUNING, Removal
 from bucketpull.volumes.trash import Trash, trash_note
 
 _PROBE_BYTES: Final = 1 << 20
@@ -102,19 +91,20 @@ class DiskVolume:
         self._writing = threading.Lock()  # settling, discarding and closing may be called by several threads
         self._attachment = syscalls.attachment(root)
         self._tree = Tree(root)
-        self._foreign = ForeignFiles(root, self._home, identity, path)
-        self._partial_blocks = PartialBlocks(self._home, identity, self._tree)
         self._ledger = Ledger.open(self._home, LEDGER, path, writable=True)
-        self._intents = read_intents(self._home)
+        self._notes = BatchNotes(self._home)
+        self._foreign = ForeignFiles(root, self._home, identity, self._ledger, self._notes.oldest())
+        self._partial_blocks = PartialBlocks(self._home, identity, self._tree, self._ledger)
         self._blocks = self._catch_up()
         self._check = LedgerCheck(self._ledger, path)
         self._packs = PackBooks(root, self._home, identity.id, path, self._ledger, self._note_sealed)
         self._packs.recover()
-        self._removal = Removal(self._home, identity, self._tree, self._ledger, self._packs, self._append)
+        self._removal = Removal(
+            self._home, identity, self._tree, self._ledger, self._notes, self._packs, self._append
+        )
         self.left_alone = self._removal.left_alone
         self.trash = Trash(self._home, path)
         self._finish_removals()
-        self._removal.finish_replacements(each for offsets in self._blocks.values() for each in offsets)
         self._ledger.reserve()
 
     @property
@@ -162,27 +152,20 @@ class DiskVolume:
             try_writing(self._home.below(TEMPORARY).fd, _PROBE_BYTES)
 
     def intend(self, journal: str, work: int, body: bytes = b"") -> None:
-        """Note a batch before its first file is written, as a file with the batch's body in it.
-
-        File systems keep such changes in order, so after a power cut too the note is there wherever a file of the batch is (its
-        content perhaps not). Its name holds the ledger's end, from where its blocks are looked for.
-        """
-        if (journal, work) in self._intents:
+        """See `ports.Volume`, and `leftovers.BatchNotes`."""
+        if (journal, work) in self._notes.ends:
             return
-        name = intent(journal, work, self._ledger.end)
         with os_errors.volume_errors(self.path, "batch not noted"):
-            write_intent(self._home, name, self._attachment, body)
-        self._intents[journal, work] = self._ledger.end
+            self._notes.add((journal, work), self._ledger.end, self._attachment, body)
         if _reach is not None:
             _reach("intended")
 
     def recover(self, journal: str, work: int, parts: Sequence[Part]) -> list[Record]:
         """Find the files of a batch that was begun here: they are whole, unless the disk was away or the machine restarted since."""
-        intended = self._intents.get((journal, work))
-        if intended is None:
+        if (journal, work) not in self._notes.ends:
             return []
         with os_errors.volume_errors(self.path, "batch not recovered"):
-            note = read_intent(self._home, intent(journal, work, intended))
+            note = self._notes.read((journal, work))
             if not note.attachment or note.attachment != self._attachment:
                 return []
             with self._writing:
@@ -194,13 +177,13 @@ class DiskVolume:
 
         What a kill left of the former versions goes, also of those that were settled before it.
         """
-        noted = dict(self._intents)
-        begun = {each: read_begun(self._home, intent(*each, at))[1] for each, at in noted.items()}
-        for (journal, work), told in told_of(self._ledger, begun, noted).items():
+        with os_errors.volume_errors(self.path, "batch not read"):
+            notes = {work: self._notes.read(work) for work in self._notes.ends}
+        for (journal, work), told in told_of(self._ledger, notes).items():
             newest = [record.take([index]) for record, index in filter(None, told.since.values())]
             with self._writing:
                 self._removal.take_former(newest, self._former(Block(journal, work, b"", told.former)))
-            parts = begun[journal, work]
+            parts = notes[journal, work].parts()
             records = self.recover(journal, work, among(parts, ids_of(parts) - told.since.keys()))
             if records:
                 self.settle([Block(journal, work, _encoder.encode(records), told.former)])
@@ -217,15 +200,13 @@ class DiskVolume:
 
     def pending(self, journal: str) -> list[tuple[int, list[int]]]:
         """Return the batches of a journal that are noted, each with the offsets of its blocks."""
-        return [(work, self._blocks.get((name, work), [])) for name, work in self._intents if name == journal]
+        return [(work, self._blocks.get((journal, work), [])) for work in self._notes.of(journal)]
 
     def forget(self, journal: str, works: Iterable[int]) -> None:
         """Drop the notes of batches: their receipts are safe, or they went elsewhere."""
         for work in works:
             self._blocks.pop((journal, work), None)
-            intended = self._intents.pop((journal, work), None)
-            if intended is not None:
-                remove_intent(self._home, intent(journal, work, intended))
+            self._notes.remove((journal, work))
 
     def settle(self, blocks: Sequence[Block], *, moved: bool = False) -> list[Extent]:
         """Make objects durable (packs each for itself, files by the whole file system), then their blocks; `moved` ones count already."""
@@ -258,7 +239,7 @@ class DiskVolume:
         except LedgerError:
             self._check.met(offset)
             raise
-        return self._partial_blocks.left(offset, records, self._ledger)
+        return self._partial_blocks.left(offset, records)
 
     def conclude(self, journal: str, conclusions: Sequence[Conclusion]) -> None:
         """Remove what does not count of batches that have ended: files of blocks that are gone, and those never settled; forget the batches.
@@ -266,20 +247,19 @@ class DiskVolume:
         Files that a later block, or one of those kept, describes stay. The ledger says so before the files go: what it names is
         always on disk. Where it fails, it may be called again, and forgets nothing.
         """
-        noted = {work: at for (name, work), at in self._intents.items() if name == journal}
         with os_errors.volume_errors(self.path, "files that do not count not removed"), self._writing:
-            self._removal.conclude(journal, conclusions, noted)
+            self._removal.conclude(journal, conclusions)
         self.forget(journal, [each.work for each in conclusions])
 
     def remove(self, journal: str, copies: Sequence[Former]) -> None:
         """Remove files that were replaced by copies elsewhere; the ledger says so before they go. May be called again."""
         self._check_health()
         with self._writing:
-            gone, noted = self._partial_blocks.replaced(copies, self._ledger)
-            self._removal.take_again([each[1:] for each in noted])
+            gone, noted = self._partial_blocks.replaced(copies)
+            self._removal.take_again(noted)
             if gone:
-                self._partial_blocks.note({offset for offset, _, _ in gone})
-                self._removal.take_away(journal, 0, [(record, i) for _, record, i in gone])
+                self._partial_blocks.note({each.block for each in gone})
+                self._removal.take_away(journal, 0, gone)
 
     def prune(self, gone: Sequence[Gone], trash: str = "") -> None:
         """Remove objects that the source no longer has; with `trash` their files go into that folder of the trash.
@@ -289,16 +269,15 @@ class DiskVolume:
         Raises VolumeError where the disk fails, or what lies in packs cannot be copied into the trash: then nothing is removed.
         """
         self._check_health()
-        objects = [(each.record, each.place) for each in gone]
         if trash:
             with os_errors.volume_errors(self.path, "not kept in the trash"):
-                self._removal.keep_packed(objects, trash)
+                self._removal.keep_packed(gone, trash)
         work = gone[0].block
         self.intend(PRUNING, work, trash_note(trash))
         try:
             with self._writing:
                 self._partial_blocks.note({each.block for each in gone})
-                self._removal.take_away(PRUNING, work, objects, trash)
+                self._removal.take_away(PRUNING, work, gone, trash)
         except OSError as error:
             raise self._fall_sick("objects not removed", error) from error
         self.forget(PRUNING, [work])
@@ -415,10 +394,10 @@ class DiskVolume:
         self._ledger.cut(self._ledger.end)
         found: dict[Work, list[int]] = {}
         torn: int | None = None
-        for entry in self._ledger.salvage(min([*self._intents.values(), self._ledger.end])):
+        for entry in self._ledger.salvage(min([*self._notes.ends.values(), self._ledger.end])):
             if isinstance(entry, Damage):
                 torn = entry.offset if torn is None else torn
-            elif (entry.journal, entry.work) not in self._intents:
+            elif (entry.journal, entry.work) not in self._notes.ends:
                 torn = None
             else:
                 found.setdefault((entry.journal, entry.work), []).append(entry.offset)
@@ -429,20 +408,15 @@ class DiskVolume:
 
     def _finish_removals(self) -> None:
         """Remove what a kill kept from being removed; of the blocks of which something was removed nothing is left to say."""
-        frames = [self._ledger.read(offset) for offsets in self._blocks.values() for offset in offsets]
-        removals = [frame for frame in frames if frame.kind is Kind.REMOVAL]
-        self._removal.finish(removals, self._intents)
-        removed: dict[Work, dict[tuple[bytes, bytes], int]] = {}
-        for frame in removals:
-            removed.setdefault((frame.journal, frame.work), {}).update(
-                dict.fromkeys(keys_of(frame), frame.offset)
-            )
-        for each, offsets in self._blocks.items():
-            gone = removed.get(each, {})
-            offsets[:] = [
+        noted = {work: [self._ledger.read(at) for at in offsets] for work, offsets in self._blocks.items()}
+        self._removal.finish(frame for frames in noted.values() for frame in frames)
+        for work, frames in noted.items():
+            removals = [frame for frame in frames if frame.kind is Kind.REMOVAL]
+            gone = {each: frame.offset for frame in removals for each in frame.ids()}
+            self._blocks[work] = [
                 frame.offset
-                for frame in map(self._ledger.read, offsets)
+                for frame in frames
                 if frame.kind is Kind.BLOCK
-                and not any(gone.get(key, -1) > frame.offset for key in keys_of(frame) & gone.keys())
+                and not any(gone[each] > frame.offset for each in frame.ids() & gone.keys())
             ]
-        self.forget(PRUNING, [work for journal, work in self._intents if journal == PRUNING])
+        self.forget(PRUNING, self._notes.of(PRUNING))
