@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bucketpull.domain.batching import batch_of
+from bucketpull.domain.batching import batch_of, encode_parts
 from bucketpull.domain.model import Part
 from bucketpull.domain.record import Block, Record
 from bucketpull.volumes.files.tree import Tree
@@ -169,6 +169,15 @@ def test_an_object_of_ours_where_a_folder_belongs_is_nothing_to_tell(volume):
     put(volume, "d", b"abc")
     record = Record(b"", "", [b"d"], [3], [MTIME])
     volume.settle([Block("j", 1, msgspec.msgpack.encode([record]))])
+
+    volume.clear(batch_of([part(b"a")]))
+
+    assert volume.status().warning == ""
+
+
+def test_an_object_of_ours_that_is_not_settled_yet_where_a_folder_belongs_is_nothing_to_tell(volume):
+    volume.intend("j", 1, encode_parts([Part(b"", "", [b"d"], [3], [MTIME])]))
+    put(volume, "d", b"abc")
 
     volume.clear(batch_of([part(b"a")]))
 

@@ -34,7 +34,7 @@ def entry(seed, objects=50):
 
 
 def open_ledger(folder, *, writable=True):
-    return Ledger.open(OwnDirectory(folder, "here", ".", None), "ledger", "here", writable)
+    return Ledger.open(OwnDirectory(folder, "here", ".", None), "here", writable)
 
 
 @pytest.fixture

@@ -216,8 +216,11 @@ class OwnDirectory:
         self._volume, self._name = volume, name
         self._owners = owners
         self._below: dict[str, OwnDirectory] = {}
-        if owners is not None:
+        try:
             self._claim()
+        except BaseException:
+            os.close(fd)
+            raise
 
     @classmethod
     def open(cls, root: int, name: str, volume: str, *, writing: bool) -> Self:
@@ -235,11 +238,7 @@ class OwnDirectory:
             if found is None or not stat.S_ISLNK(found.st_mode):
                 raise
             raise VolumeForeign(volume, f"{name} is a symbolic link; remove it") from error
-        try:
-            return cls(fd, volume, name, _owners(fd) if writing else None)
-        except BaseException:
-            os.close(fd)
-            raise
+        return cls(fd, volume, name, _owners(fd) if writing else None)
 
     def below(self, name: str) -> "OwnDirectory":
         """Return a directory in this one, which stays open, making it if it is missing and we write."""
@@ -248,13 +247,8 @@ class OwnDirectory:
             if self._owners is not None:
                 make(self.fd, name, 0o755)
             fd = os.open(name, _LISTED, dir_fd=self.fd)
-            try:
-                found = self._below[name] = OwnDirectory(
-                    fd, self._volume, f"{self._name}/{name}", self._owners
-                )
-            except BaseException:
-                os.close(fd)
-                raise
+            found = OwnDirectory(fd, self._volume, f"{self._name}/{name}", self._owners)
+            self._below[name] = found
         return found
 
     def as_path(self) -> str:
@@ -315,8 +309,9 @@ class OwnDirectory:
             self.fd = -1
 
     def _claim(self) -> None:
-        """Make sure that the directory is ours, and that nobody else writes there; some file systems keep no modes."""
-        assert self._owners is not None
+        """Make sure, with `writing`, that the directory is ours, and that nobody else writes there; some file systems keep no modes."""
+        if self._owners is None:
+            return
         found = os.fstat(self.fd)
         if found.st_uid not in self._owners:
             raise VolumeForeign(

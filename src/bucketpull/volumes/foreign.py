@@ -34,6 +34,7 @@ from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.kept_files import KeptCount, set_aside
 from bucketpull.volumes.ledger import Ledger
+from bucketpull.volumes.leftovers import BatchNotes
 from bucketpull.volumes.os_errors import Culprit, culprit
 
 if TYPE_CHECKING:
@@ -47,20 +48,18 @@ _LONGEST_FOLDER: Final = LONGEST_PATH - LONGEST_NAME - 1  # below it no path is 
 
 
 class ForeignFiles:
-    """Those of one volume, where batches have been stored since `ours_since` (ns since 1970) that may not be settled.
-
-    `root`, `home` and `ledger` stay the caller's. May be called by several threads at once.
-    """
+    """Those of one volume. `root` and `home` stay the caller's. May be called by several threads at once."""
 
     def __init__(
-        self, root: int, home: OwnDirectory, identity: Identity, ledger: Ledger, ours_since: int
+        self, root: int, home: OwnDirectory, identity: Identity, ledger: Ledger, notes: BatchNotes
     ) -> None:
         self._home = home
         self._identity = identity
         self._ledger = ledger
         self._tree = Tree(root)
         self._lock = threading.Lock()
-        self._ours_since = ours_since
+        self._notes = notes
+        self._ours_since = notes.oldest()
         self._opened_at = time.time_ns()
         self._was_empty = Memo[bytes, bool](_MOST_FOLDERS)
         self._seen_folders = Memo[bytes, bool](_MOST_FOLDERS)
@@ -149,10 +148,7 @@ class ForeignFiles:
                 found = self._stat(path)
             if found is None or stat.S_ISDIR(found.st_mode) or self._is_left(found, size, mtime):
                 continue
-            if version is None:
-                self._put_aside(part.directory, name, path)
-            elif not self._is_ours(found, path, *version):
-                set_aside(self._tree, self._home, path)
+            self._put_aside(path, found, version or self._recorded(part.directory, name))
 
     def _inspect(self, part: Part, index: int, claims: list[Claim], *, by_date: bool) -> bytes | None:
         """Return the MD5 of a file that is an object, b"" where it is by its date; None where it is not, or is a claim."""
@@ -173,7 +169,9 @@ class ForeignFiles:
             claims.append(Claim(part.directory, name, md5))
         else:
             with self._lock:
-                self._put_aside(part.directory, name, path)
+                found = self._stat(path)
+                if found is not None:
+                    self._put_aside(path, found, self._recorded(part.directory, name))
         return None
 
     def _note_obstacle(self, directory: bytes) -> None:
@@ -190,11 +188,11 @@ class ForeignFiles:
             found = self._stat(path)
             if found is None:
                 return
-            if not stat.S_ISDIR(found.st_mode):
-                if self._find(key) is None:
-                    self._obstacle = self._obstacle or path
-                return
             self._seen_folders[key] = True
+            if not stat.S_ISDIR(found.st_mode):
+                if not self._notes.tell_of(key) and self._find(key) is None:
+                    self._obstacle = path
+                return
 
     def _look(self, path: bytes) -> os.stat_result | None:
         """Return what lies at a path; None at once in a folder in which nothing was before."""
@@ -229,17 +227,15 @@ class ForeignFiles:
             return found.st_size == size or is_recent
         return is_recent and found.st_size == size and not keeps_dates(self._home)
 
-    def _put_aside(self, directory: bytes, name: bytes, path: bytes) -> None:
-        """Put aside what is not the object, unless it is an older version of ours."""
-        version = self._recorded(directory, name)
-        found = self._stat(path)
-        if found is not None and not (version and self._is_ours(found, path, *version)):
-            set_aside(self._tree, self._home, path)
+    def _put_aside(self, path: bytes, found: os.stat_result, version: tuple[Record, int] | None) -> None:
+        """Put aside what was found at a path, unless it is the older version of ours of which the ledger tells.
 
-    def _is_ours(self, found: os.stat_result, path: bytes, record: Record, index: int) -> bool:
-        """Tell whether a file is an older version as we stored it, or one between that and the next that a kill left unsettled."""
+        That is a file as we stored it, or one between that and the next that a kill left unsettled.
+        """
         is_left = self._ours_since <= found.st_ctime_ns < self._opened_at and has_whole_seconds(found)
-        return is_left or is_as_stored(self._tree, self._home, path, found, record, index)
+        if version and (is_left or is_as_stored(self._tree, self._home, path, found, *version)):
+            return
+        set_aside(self._tree, self._home, path)
 
     def _recorded(self, directory: bytes, name: bytes) -> tuple[Record, int] | None:
         """Return what the ledger says of an object: its record, and the index there; None where it has none."""

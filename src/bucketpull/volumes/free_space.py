@@ -11,6 +11,7 @@ from bucketpull.volumes.beneath import closing_fd
 _MARGIN_BYTES: Final = 1 << 18
 _MARGIN_INODES: Final = 16
 _UNTOLD_BYTES: Final = 1 << 50
+NO_INODES: Final = "no inodes left"
 
 
 class Space(NamedTuple):
@@ -28,8 +29,13 @@ def measured(free: os.statvfs_result, reserve: int) -> Space:
     total = free.f_blocks * free.f_frsize
     spare = max(0, free.f_bavail * free.f_frsize - reserve)
     if free.f_files > 0 and free.f_favail <= _MARGIN_INODES:
-        return Space(total, spare, "no inodes left")
+        return Space(total, spare, NO_INODES)
     return Space(total, spare, "no bytes left above the reserve" if spare <= _MARGIN_BYTES else "")
+
+
+def lack_of(fd: int) -> str:
+    """Say what the file system of an open file or folder lacks, "" where it has room."""
+    return measured(os.fstatvfs(fd), 0).lack
 
 
 def try_writing(directory: int, length: int) -> None:
@@ -49,15 +55,11 @@ def try_writing(directory: int, length: int) -> None:
 
 def _try_inside(directory: int, length: int) -> None:
     try:
-        _write(directory, "a", length)
+        with closing_fd(beneath.create(directory, "a")) as fd:
+            beneath.write_all(fd, [bytes(length)])
+            syscalls.set_date(fd, 0)
         beneath.rename("a", "b", src_dir_fd=directory, dst_dir_fd=directory)
     finally:
         for name in ("a", "b"):
             with suppress(OSError):
                 beneath.remove(directory, name)
-
-
-def _write(directory: int, name: str, length: int) -> None:
-    with closing_fd(beneath.create(directory, name)) as fd:
-        beneath.write_all(fd, [bytes(length)])
-        syscalls.set_date(fd, 0)

@@ -4,7 +4,7 @@ import fcntl
 import os
 import re
 import secrets
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from typing import Final, NamedTuple
 
 import msgspec
@@ -16,11 +16,10 @@ from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes import beneath, os_errors, syscalls
 from bucketpull.volumes.beneath import OwnDirectory, open_root
-from bucketpull.volumes.ledger import Ledger
+from bucketpull.volumes.ledger import LEDGER, Ledger
 from bucketpull.volumes.os_errors import Culprit
 
 HOME: Final = ".bucketpull"
-LEDGER: Final = "ledger"
 LOCK: Final = "lock"
 FORMAT: Final = 1
 PACKS_FORMAT: Final = 2
@@ -104,7 +103,7 @@ def owner_at(path: str) -> tuple[Owner | None, int]:
     if identify(path) is None:
         return None, 0
     with closing(enter(path, None)) as entered:
-        ledger = Ledger.open(entered.home, LEDGER, path, writable=False)
+        ledger = Ledger.open(entered.home, path, writable=False)
         with closing(ledger):
             return entered.identity.owner, ledger.objects
 
@@ -121,7 +120,11 @@ def initialise(path: str, layout: str = "key") -> str:
             beneath.make(root, HOME, 0o755)
             with closing(OwnDirectory.open(root, HOME, path, writing=True)) as home:
                 known = _read(home, path)
-                return known.id if known else _write(home, layout).id
+                if known is not None:
+                    return known.id
+                # A volume without a ledger is damaged, so a new one has it from its first moment.
+                os.close(home.open_file(LEDGER, os.O_WRONLY | os.O_CREAT))
+                return _written(home, Identity(secrets.token_hex(6), layout, _folds_case(home.fd))).id
     finally:
         os.close(root)
 
@@ -153,32 +156,21 @@ def enter(path: str, expected: str | None, *, writing: bool = False) -> Entered:
 
 def _opened(path: str, *, writing: bool) -> Entered | None:
     """Open the volume at a path; None where the directory is none. Raises OSError where the directory cannot be opened."""
-    root = open_root(path, writing=writing)
-    found = None
-    try:
-        found = _entered(root, path, writing=writing)
-    finally:
-        if found is None:
-            os.close(root)
-    return found
-
-
-def _entered(root: int, path: str, *, writing: bool) -> Entered | None:
-    try:
-        home = OwnDirectory.open(root, HOME, path, writing=writing)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise os_errors.volume_error(path, f"{HOME} not opened", error) from error
-    try:
+    with ExitStack() as stack:
+        root = open_root(path, writing=writing)
+        stack.callback(os.close, root)
+        try:
+            home = OwnDirectory.open(root, HOME, path, writing=writing)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise os_errors.volume_error(path, f"{HOME} not opened", error) from error
+        stack.callback(home.close)
         identity = _read(home, path)
-    except BaseException:
-        home.close()
-        raise
-    if identity is None:
-        home.close()
-        return None
-    return Entered(root, home, identity)
+        if identity is None:
+            return None
+        stack.pop_all()
+        return Entered(root, home, identity)
 
 
 _decode = json_decoder(Identity)
@@ -210,26 +202,20 @@ def _read(home: OwnDirectory, path: str) -> Identity | None:
 
 def mark_packs(home: OwnDirectory, identity: Identity) -> Identity:
     """Say durably that the volume has packs, and return its new identity."""
-    return _noted(home, identity, msgspec.structs.replace(identity, format=PACKS_FORMAT))
+    return _written(home, msgspec.structs.replace(identity, format=PACKS_FORMAT), identity)
 
 
 def mark_owner(home: OwnDirectory, identity: Identity, owner: Owner) -> Identity:
     """Say durably whose a volume is, and return its new identity."""
-    return _noted(home, identity, msgspec.structs.replace(identity, owner=owner))
+    return _written(home, msgspec.structs.replace(identity, owner=owner), identity)
 
 
-def _noted(home: OwnDirectory, before: Identity | None, identity: Identity) -> Identity:
+def _written(home: OwnDirectory, identity: Identity, before: Identity | None = None) -> Identity:
+    """Write an identity durably, unless it is as before, and return it."""
     if identity != before:
         home.replace(_NAME, msgspec.json.encode(identity) + b"\n")
         syscalls.sync_file_system(home.fd)  # the name too; not every file system syncs a folder alone
     return identity
-
-
-def _write(home: OwnDirectory, layout: str) -> Identity:
-    made = Identity(secrets.token_hex(6), layout, _folds_case(home.fd))
-    # A volume without a ledger is damaged, so a new one has it from its first moment.
-    os.close(home.open_file(LEDGER, os.O_WRONLY | os.O_CREAT))
-    return _noted(home, None, made)
 
 
 def _folds_case(directory: int) -> bool:

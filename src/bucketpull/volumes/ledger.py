@@ -29,6 +29,7 @@ from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes import os_errors, syscalls
 from bucketpull.volumes.beneath import OwnDirectory, let_go, write_all
 
+LEDGER: Final = "ledger"
 MAGIC: Final = b"bpL1"
 _CHECK: Final = struct.Struct("<4sI")
 _FIELDS: Final = struct.Struct("<BBHIQQQ")
@@ -158,14 +159,14 @@ class Ledger:
         self._find_end()
 
     @classmethod
-    def open(cls, home: OwnDirectory, name: str, volume: str, writable: bool) -> "Ledger":
+    def open(cls, home: OwnDirectory, volume: str, writable: bool) -> "Ledger":
         """Open (or, writable, begin) a ledger.
 
         Raises LedgerError where it is damaged near its end by more than a torn append, and VolumeError where it cannot be opened.
         """
         flags = os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
         with os_errors.volume_errors(volume, "ledger not opened"):
-            fd = home.open_file(name, flags)
+            fd = home.open_file(LEDGER, flags)
         try:
             return cls(fd, volume)
         except BaseException:

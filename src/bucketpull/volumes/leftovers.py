@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from bucketpull.domain.batching import MAX_BYTES, decode_parts, ids_of
-from bucketpull.domain.model import Id, Part
+from bucketpull.domain.model import Id, Part, key_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes import beneath
 from bucketpull.volumes.as_stored import has_our_date, has_whole_seconds, md5_of
@@ -28,7 +28,7 @@ from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Damage, Frame, Kind, Ledger
 from bucketpull.volumes.os_errors import Culprit, culprit
 
-Work = tuple[str, int]
+BatchId = tuple[str, int]
 """A batch: its journal and the work's id."""
 
 _NOTES: Final = "intents"
@@ -77,7 +77,7 @@ class BatchNotes:
 
     def __init__(self, home: OwnDirectory) -> None:
         self._folder = home.below(_NOTES)
-        self.ends: dict[Work, int] = {}
+        self.ends: dict[BatchId, int] = {}
         for name in self._folder.names():
             note = re.fullmatch(_NOTE, name)
             if note is not None:  # NFS keeps what was removed while it was open, under a name of its own
@@ -92,16 +92,24 @@ class BatchNotes:
         found = (beneath.look(self._folder.fd, name) for name in self._folder.names())
         return min([time.time_ns(), *(note.st_mtime_ns for note in found if note is not None)])
 
-    def add(self, work: Work, end: int, attachment: str, body: bytes) -> None:
+    def tell_of(self, key: bytes) -> bool:
+        """Tell whether one of the batches has an object."""
+        return any(
+            key == key_of(*each)
+            for work in list(self.ends)  # another thread may note more
+            for each in ids_of(self.read(work).parts())
+        )
+
+    def add(self, work: BatchId, end: int, attachment: str, body: bytes) -> None:
         """Note a batch. On a full disk its name alone is enough. Raises OSError where the disk does not take that."""
         made = self._folder.open_file(_note_name(work, end), os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         with closing_fd(made), suppress(OSError):
             os.write(made, attachment.encode() + b"\n" + body)
         self.ends[work] = end
 
-    def read(self, work: Work) -> BatchNote:
+    def read(self, work: BatchId) -> BatchNote:
         """Read a batch's note; what cannot be read of it is empty. Raises OSError where this machine is short of something."""
-        end = self.ends[work]
+        end = self.ends.get(work, 0)
         try:
             with open(self._folder.open_file(_note_name(work, end)), "rb") as file:
                 made_at = os.fstat(file.fileno()).st_mtime_ns
@@ -112,14 +120,14 @@ class BatchNotes:
             return BatchNote(end)
         return BatchNote(end, made_at, attachment.decode("ascii", "replace"), body)
 
-    def remove(self, work: Work) -> None:
+    def remove(self, work: BatchId) -> None:
         """Remove a batch's note. A stale one costs nothing: work ids are never used again."""
         if work in self.ends:
             with suppress(OSError):
                 beneath.remove(self._folder.fd, _note_name(work, self.ends.pop(work)))
 
 
-def _note_name(work: Work, end: int) -> str:
+def _note_name(work: BatchId, end: int) -> str:
     return f"{quote(work[0], safe='')}.{work[1]}.{end}"
 
 
@@ -130,33 +138,22 @@ def whole_files(tree: Tree, identity: Identity, part: Part, made_at: int) -> Rec
 
     Raises OSError where the disk refused.
     """
-    found: dict[int, _WholeFile] = {}
+    found: dict[int, tuple[bytes, int, bytes]] = {}
     for index, path, length in _candidates(tree, identity, part, made_at):
         with suppress(OSError):  # what cannot be read is fetched again
             md5 = b"" if length > MAX_BYTES else md5_of(tree.open_file(path))
             if md5.hex() in {"", part.stated_md5(index) or md5.hex()}:
-                found.setdefault(index, _WholeFile(path, length, md5))
-    return _record(part, identity, found) if found else None
-
-
-class _WholeFile(msgspec.Struct, frozen=True, gc=False):
-    """Where it lies, how many bytes it has, and its MD5."""
-
-    path: bytes
-    length: int
-    md5: bytes
-
-
-def _record(part: Part, identity: Identity, found: Mapping[int, _WholeFile]) -> Record:
-    """Describe the files of some objects, by index."""
+                found.setdefault(index, (path, length, md5))
+    if not found:
+        return None
     record = Record.of(part).take(list(found))
-    record.md5s = [file.md5 for file in found.values()]
-    stored = [file.length for file in found.values()]
+    record.md5s = [md5 for _, _, md5 in found.values()]
+    stored = [length for _, length, _ in found.values()]
     if stored != record.sizes:
         record.stored = stored
-    for place, (name, file) in enumerate(zip(record.names, found.values(), strict=True)):
-        if file.path != identity.path_of(part.directory, name):
-            record.paths[place] = file.path
+    for place, (path, _, _) in enumerate(found.values()):
+        if path != identity.path_of(*record.id_at(place)):
+            record.paths[place] = path
     return record
 
 
@@ -177,17 +174,17 @@ class Told(msgspec.Struct):
             self.former.append(frame.offset)
 
 
-def told_of(ledger: Ledger, notes: Mapping[Work, BatchNote]) -> dict[Work, Told]:
+def told_of(ledger: Ledger, notes: Mapping[BatchId, BatchNote]) -> dict[BatchId, Told]:
     """Find in one pass what the ledger tells of noted batches; damage is stepped over, memory is that of their objects."""
     found = {work: Told() for work in notes}
-    batches: dict[Id, list[Work]] = {}
+    batches: dict[Id, list[BatchId]] = {}
     for work, note in notes.items():
         for key in ids_of(note.parts()):
             batches.setdefault(key, []).append(work)
     for frame in ledger.salvage() if batches else ():
         if isinstance(frame, Damage):
             continue
-        places: dict[Work, dict[Id, tuple[Record, int]]] = {}
+        places: dict[BatchId, dict[Id, tuple[Record, int]]] = {}
         for record in frame.records():
             for index in record.matching(batches):
                 for work in batches[key := record.id_at(index)]:

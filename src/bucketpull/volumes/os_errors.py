@@ -32,18 +32,12 @@ _OBJECT: Final = frozenset({
     errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY,
 })  # fmt: skip
 
-BLAMES: Final = {
-    number: (
-        Culprit.FULL
-        if number in _FULL
-        else Culprit.MACHINE
-        if number in _MACHINE
-        else Culprit.OBJECT
-        if number in _OBJECT | {errno.EFBIG}
-        else Culprit.VOLUME
-    )
-    for number in errno.errorcode
-}
+BLAMES: Final = (
+    dict.fromkeys(errno.errorcode, Culprit.VOLUME)
+    | dict.fromkeys(_OBJECT | {errno.EFBIG}, Culprit.OBJECT)
+    | dict.fromkeys(_MACHINE, Culprit.MACHINE)
+    | dict.fromkeys(_FULL, Culprit.FULL)
+)
 """The blame of each error number, where an object's own path or its size is concerned."""
 
 DATELESS: Final = frozenset(

@@ -79,12 +79,15 @@ class PartialBlocks:
             wanted = ids_of(decode_parts(copy.parts))
             for offset in sorted(copy.offsets):
                 found.update((each.id, each) for each in self._told(offset, wanted))
-        described = [each for each in found.values() if self._is_as_described(each)]
-        # In packs, or files that somebody changed, dated anew or removed.
-        others = found.keys() - {each.id for each in described}
-        left = self._not_described_later([found[each] for each in others])
-        noted = [each for each in described if self._is_noted(each)]
-        return [*(each for each in described if each not in noted), *left], noted
+        new: list[Gone] = []
+        noted: list[Gone] = []
+        others: list[Gone] = []  # in packs, or files that somebody changed, dated anew or removed
+        for each in found.values():
+            if not self._is_as_described(each):
+                others.append(each)
+            else:
+                (noted if self._is_noted(each) else new).append(each)
+        return [*new, *self._not_described_later(others)], noted
 
     def note(self, offsets: Collection[int]) -> None:
         """Note blocks that are about to be thinned, durably."""

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from bucketpull.domain.record import Record
 from bucketpull.volumes.beneath import closing_fd, open_path
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.identity import LEDGER, LOCK, Entered, Identity, enter
+from bucketpull.volumes.identity import LOCK, Entered, Identity, enter
 from bucketpull.volumes.ledger import Damage, Frame, Ledger
 from bucketpull.volumes.packs import folder, tar
 from bucketpull.volumes.partial_blocks import PartialBlocks
@@ -113,7 +113,7 @@ class VolumeReader:
         self.tree = Tree(root)
         self.bodies = Bodies(root, self.tree)
         self._scratch = ExitStack()
-        self.ledger = Ledger.open(self._home, LEDGER, path, writable=False)
+        self.ledger = Ledger.open(self._home, path, writable=False)
         self._partial_blocks = PartialBlocks(
             self._home,
             identity,

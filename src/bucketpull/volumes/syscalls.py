@@ -73,8 +73,11 @@ def set_date(fd: int, mtime: int) -> bool:
     """Set a file's date (Unix seconds); False where the file system keeps none of ours. Raises OSError where the disk fails."""
     try:
         os.utime(fd, (mtime, mtime))
-    except (OSError, OverflowError) as error:
-        excuse_date(error)
+    except OverflowError:
+        return False
+    except OSError as error:
+        if error.errno not in DATELESS:
+            raise
         return False
     return True
 
@@ -85,9 +88,3 @@ def keeps_dates(fd: int) -> bool:
     Raises OSError where the disk fails, or the kernel has stopped writing to it.
     """
     return set_date(fd, int(time.time()) - 1)
-
-
-def excuse_date(error: OSError | OverflowError) -> None:
-    """Pass over that a date could not be set, where the file system keeps none of ours. Raises OSError where the disk fails."""
-    if isinstance(error, OSError) and error.errno not in DATELESS:
-        raise error

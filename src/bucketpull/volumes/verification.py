@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from enum import StrEnum
+from itertools import groupby
 from typing import Final
 
 import msgspec
@@ -226,18 +227,13 @@ def _entries(
 
 def repairs(findings: Iterable[Finding]) -> Iterator[Part]:
     """Yield the objects that must be fetched again, grouped by directory as they come."""
-    part: Part | None = None
-    for stored in (finding.stored for finding in findings):
-        if stored is None:
-            continue
-        if part is None or (part.directory, part.cursor) != (stored.directory, stored.cursor):
-            if part is not None:
-                yield part
-            part = Part(stored.directory, stored.cursor, [], [], [])
-        part.names.append(stored.name)
-        part.sizes.append(stored.size)
-        part.mtimes.append(stored.mtime)
-    if part is not None:
+    damaged = (finding.stored for finding in findings if finding.stored is not None)
+    for (directory, cursor), group in groupby(damaged, lambda stored: (stored.directory, stored.cursor)):
+        part = Part(directory, cursor, [], [], [])
+        for stored in group:
+            part.names.append(stored.name)
+            part.sizes.append(stored.size)
+            part.mtimes.append(stored.mtime)
         yield part
 
 

@@ -1,11 +1,11 @@
 """A disk and its books: identity, lock, ledger, reserve, and which batches were meant to be written here."""
 
-import contextlib
 import errno
 import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing, suppress
 from itertools import chain
 from typing import Final
 
@@ -24,7 +24,6 @@ from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.foreign import ForeignFiles
 from bucketpull.volumes.free_space import measured, try_writing
 from bucketpull.volumes.identity import (
-    LEDGER,
     Entered,
     Owner,
     check_names,
@@ -34,7 +33,7 @@ from bucketpull.volumes.identity import (
     take_lock,
 )
 from bucketpull.volumes.ledger import Damage, Entry, Gone, Kind, Ledger, LedgerCheck, growths_of
-from bucketpull.volumes.leftovers import BatchNotes, Work, tidy, told_of, whole_files
+from bucketpull.volumes.leftovers import BatchId, BatchNotes, tidy, told_of, whole_files
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders
 from bucketpull.volumes.partial_blocks import PartialBlocks
@@ -59,20 +58,15 @@ def open_volume(
         LedgerError: Its ledger is damaged at its end by more than a torn append.
 
     """
-    entered = enter(path, expected, writing=True)
-    lock = -1
-    try:
+    with os_errors.volume_errors(path, "not opened"), ExitStack() as stack:
+        entered = stack.enter_context(closing(enter(path, expected, writing=True)))
         lock = take_lock(entered, path)
+        stack.callback(os.close, lock)
         check_names(entered, path)
         tidy(entered.home)
-        return DiskVolume(path, entered, lock, reserve, durable)
-    except BaseException as error:
-        if lock >= 0:
-            os.close(lock)
-        entered.close()
-        if isinstance(error, OSError):
-            raise os_errors.volume_error(path, "not opened", error) from error
-        raise
+        volume = DiskVolume(path, entered, lock, reserve, durable)
+        stack.pop_all()
+        return volume
 
 
 class DiskVolume:
@@ -91,9 +85,9 @@ class DiskVolume:
         self._writing = threading.Lock()  # settling, discarding and closing may be called by several threads
         self._attachment = syscalls.attachment(root)
         self._tree = Tree(root)
-        self._ledger = Ledger.open(self._home, LEDGER, path, writable=True)
+        self._ledger = Ledger.open(self._home, path, writable=True)
         self._notes = BatchNotes(self._home)
-        self._foreign = ForeignFiles(root, self._home, identity, self._ledger, self._notes.oldest())
+        self._foreign = ForeignFiles(root, self._home, identity, self._ledger, self._notes)
         self._partial_blocks = PartialBlocks(self._home, identity, self._tree, self._ledger)
         self._blocks = self._catch_up()
         self._check = LedgerCheck(self._ledger, path)
@@ -161,7 +155,7 @@ class DiskVolume:
             _reach("intended")
 
     def recover(self, journal: str, work: int, parts: Sequence[Part]) -> list[Record]:
-        """Find the files of a batch that was begun here: they are whole, unless the disk was away or the machine restarted since."""
+        """See `ports.Volume`."""
         if (journal, work) not in self._notes.ends:
             return []
         with os_errors.volume_errors(self.path, "batch not recovered"):
@@ -190,26 +184,26 @@ class DiskVolume:
             self.forget(journal, [work])
 
     def inspect(self, parts: Sequence[Part], adopts: str) -> Inspection:
-        """Find files of others that are these objects, or may be; reads them, at the speed of the disk."""
+        """See `ports.Volume`. Reads them, at the speed of the disk."""
         return self._foreign.inspect(parts, adopts)
 
     def clear(self, batch: Batch, older: Sequence[int] = ()) -> None:
-        """Put aside what is not ours where objects are about to be stored; blocks at `older` tell of some in another version."""
+        """See `ports.Volume`."""
         with os_errors.volume_errors(self.path, "file of others not put aside"):
             self._foreign.clear(batch, older)
 
     def pending(self, journal: str) -> list[tuple[int, list[int]]]:
-        """Return the batches of a journal that are noted, each with the offsets of its blocks."""
+        """See `ports.Volume`."""
         return [(work, self._blocks.get((journal, work), [])) for work in self._notes.of(journal)]
 
     def forget(self, journal: str, works: Iterable[int]) -> None:
-        """Drop the notes of batches: their receipts are safe, or they went elsewhere."""
+        """See `ports.Volume`."""
         for work in works:
             self._blocks.pop((journal, work), None)
             self._notes.remove((journal, work))
 
     def settle(self, blocks: Sequence[Block], *, moved: bool = False) -> list[Extent]:
-        """Make objects durable (packs each for itself, files by the whole file system), then their blocks; `moved` ones count already."""
+        """See `ports.Volume`. Packs are synced each for itself, files with the whole file system; `moved` objects count already."""
         self._check_health()
         stored = [_decode_records(block.records) for block in blocks]
         # What was done twice, as after a restart, counts once: whichever of its blocks is discarded later, the total is right.
@@ -233,7 +227,7 @@ class DiskVolume:
         return [Extent(self.id, offset) for offset in offsets]
 
     def read(self, offset: int) -> list[Record]:
-        """Return the objects of one block, without those that were removed since."""
+        """See `ports.Volume`. Without objects that were removed since."""
         try:
             records = self._ledger.read(offset).records()
         except LedgerError:
@@ -242,17 +236,13 @@ class DiskVolume:
         return self._partial_blocks.left(offset, records)
 
     def conclude(self, journal: str, conclusions: Sequence[Conclusion]) -> None:
-        """Remove what does not count of batches that have ended: files of blocks that are gone, and those never settled; forget the batches.
-
-        Files that a later block, or one of those kept, describes stay. The ledger says so before the files go: what it names is
-        always on disk. Where it fails, it may be called again, and forgets nothing.
-        """
+        """See `ports.Volume`. The ledger says so before the files go: what it names is always on disk."""
         with os_errors.volume_errors(self.path, "files that do not count not removed"), self._writing:
             self._removal.conclude(journal, conclusions)
         self.forget(journal, [each.work for each in conclusions])
 
     def remove(self, journal: str, copies: Sequence[Former]) -> None:
-        """Remove files that were replaced by copies elsewhere; the ledger says so before they go. May be called again."""
+        """See `ports.Volume`. The ledger says so before the files go."""
         self._check_health()
         with self._writing:
             gone, noted = self._partial_blocks.replaced(copies)
@@ -348,7 +338,7 @@ class DiskVolume:
         """Return what blocks say that may have other versions of a block's objects, the oldest first."""
         found: list[Record] = []
         for offset in sorted([*block.former, *self._blocks.get((block.journal, block.work), ())]):
-            with contextlib.suppress(LedgerError):  # a damaged block; see `correct`
+            with suppress(LedgerError):  # a damaged block; see `correct`
                 found += self.read(offset)
         return found
 
@@ -386,13 +376,13 @@ class DiskVolume:
             self._sick = error.detail
             raise
 
-    def _catch_up(self) -> dict[Work, list[int]]:
+    def _catch_up(self) -> dict[BatchId, list[int]]:
         """Cut off a torn append, and find the frames of batches whose receipt may not be booked.
 
         A power cut may have torn it in its middle: all whole frames behind that are of such batches. Other damage is stepped over.
         """
         self._ledger.cut(self._ledger.end)
-        found: dict[Work, list[int]] = {}
+        found: dict[BatchId, list[int]] = {}
         torn: int | None = None
         for entry in self._ledger.salvage(min([*self._notes.ends.values(), self._ledger.end])):
             if isinstance(entry, Damage):

@@ -50,7 +50,7 @@ def a_volume(tmp_path):
         os.close(home.open_file("ledger", os.O_WRONLY | os.O_CREAT))
         Folders(root, home, "0123456789ab", str(tmp_path)).close()
         sealed = []
-        with closing(Ledger.open(home, "ledger", str(tmp_path), writable=True)) as ledger:
+        with closing(Ledger.open(home, str(tmp_path), writable=True)) as ledger:
             yield PackBooks(root, home, "0123456789ab", str(tmp_path), ledger, sealed.append), sealed
     os.close(root)
 

@@ -19,7 +19,7 @@ from bucketpull.domain.record import Written
 from bucketpull.volumes import beneath, os_errors, syscalls
 from bucketpull.volumes.beneath import write_all
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.free_space import try_writing
+from bucketpull.volumes.free_space import NO_INODES, lack_of, try_writing
 from bucketpull.volumes.identity import PACKS, Entered, enter
 from bucketpull.volumes.kept_files import set_aside
 from bucketpull.volumes.os_errors import Culprit
@@ -121,8 +121,9 @@ class FileWriter:
             self.tree.close()  # some descriptors less
         elif fault is Culprit.VOLUME:
             self._sick = detail
-        elif fault is Culprit.FULL and not self._has_inodes():
-            detail = f"{what}: no inodes left"
+        elif fault is Culprit.FULL:
+            with suppress(OSError):
+                detail = f"{what}: {NO_INODES}" if lack_of(self.root) == NO_INODES else detail
         reason = Reason.UNWRITTEN if fault is None else _REASONS[fault]
         return Written(token, reason, detail)
 
@@ -147,10 +148,7 @@ class FileWriter:
             if self.sync:
                 os.fsync(fd)
             if mtime >= 0:  # else it is not known
-                try:
-                    os.utime(fd, (mtime, mtime))
-                except (OSError, OverflowError) as error:
-                    syscalls.excuse_date(error)
+                syscalls.set_date(fd, mtime)
         finally:
             os.close(fd)
         if _reach is not None:
@@ -176,12 +174,6 @@ class FileWriter:
         except OSError as error:
             return Culprit.MACHINE if os_errors.culprit(error) is Culprit.MACHINE else suspected
         return None
-
-    def _has_inodes(self) -> bool:
-        with suppress(OSError):
-            free = os.fstatvfs(self.root)
-            return free.f_files == 0 or free.f_favail > 0
-        return True
 
     def _clean(self) -> None:
         with suppress(OSError):

@@ -9,10 +9,11 @@ import resource
 import stat
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from bucketpull.domain import keys
 from bucketpull.volumes import beneath
+from bucketpull.volumes.free_space import lack_of
 
 OVERFLOW: Final = b"%~%~full"
 """Where objects go whose directory takes no more entries (ext4: some 10 million); the ledger says which."""
@@ -22,17 +23,13 @@ _TAKEN: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
 _DIRECTORY_FULL: Final = frozenset({errno.ENOSPC, errno.EMLINK})
 # eCryptfs takes 143 bytes, NTFS with `windows_names` no colon, ZFS with `utf8only` no other bytes.
 _NAME_REFUSED: Final = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
-_FEW_BLOCKS: Final = 64
 
 
-class OpenDirectory:
+class OpenDirectory(NamedTuple):
     """An open directory: its descriptor and its path below the volume, which differs from the usual one where a file is in the way."""
 
-    __slots__ = ("fd", "path")
-
-    def __init__(self, fd: int, path: bytes) -> None:
-        self.fd = fd
-        self.path = path
+    fd: int
+    path: bytes
 
     def join(self, name: bytes) -> bytes:
         """Return the path of an entry."""
@@ -42,10 +39,10 @@ class OpenDirectory:
 class Tree:
     """The directories of one volume; `root` stays the caller's."""
 
-    def __init__(self, root: int, limit: int | None = None) -> None:
+    def __init__(self, root: int) -> None:
         self._root = OpenDirectory(root, b"")
         self._places: OrderedDict[bytes, OpenDirectory] = OrderedDict()
-        self._limit = limit or _most_open()
+        self._limit = _most_open()
         self._here: bytes | None = None  # the directory of the last object, and where that is
         self._here_fd = -1
 
@@ -167,8 +164,7 @@ class Tree:
 
     def has_room(self) -> bool:
         """Tell a full file system from a full directory."""
-        free = os.fstatvfs(self._root.fd)
-        return free.f_bavail > _FEW_BLOCKS and (free.f_files == 0 or free.f_favail > 0)
+        return not lack_of(self._root.fd)
 
     def close(self) -> None:
         """Close all directories; they are opened again when needed."""
@@ -198,7 +194,7 @@ class Tree:
         place = self.place(path[:end]) if end > 0 else self._root
         for segment in path[end + 1 :].split(b"/"):
             end += len(segment) + 1
-            place = OpenDirectory(*_enter(place, segment, create))
+            place = _enter(place, segment, create)
             self._keep(path[:end], place)
         return place
 
@@ -218,15 +214,15 @@ def _most_open() -> int:
     return min(_OPEN_DIRECTORIES, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 16))
 
 
-def _enter(place: OpenDirectory, segment: bytes, create: bool) -> tuple[int, bytes]:
+def _enter(place: OpenDirectory, segment: bytes, create: bool) -> OpenDirectory:
     """Open a directory, or the one beside it where something else has its name: a file, a link, another volume."""
     try:
-        return _open(place, segment, create), place.join(segment)
+        return OpenDirectory(_open(place, segment, create), place.join(segment))
     except OSError as error:
         if error.errno not in _TAKEN or not create:
             raise
     other = keys.directory_beside_file(segment)
-    return _open(place, other, create), place.join(other)
+    return OpenDirectory(_open(place, other, create), place.join(other))
 
 
 def _open(place: OpenDirectory, segment: bytes, create: bool) -> int:
