@@ -7,11 +7,10 @@ import msgspec
 from bucketpull.domain.batching import Batch, decode_parts, ids_of, spans_of
 from bucketpull.domain.errors import LedgerError, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import Begun
-from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
+from bucketpull.domain.model import Extent, Former, Id, Part, VolumeState, VolumeStatus
 from bucketpull.domain.placement import BLOCK_BYTES
 from bucketpull.domain.record import Block, Claim, Conclusion, Inspection, Record
 
-Key = tuple[bytes, bytes]
 Version = tuple[int, int]
 
 _records = msgspec.msgpack.Decoder(list[Record]).decode
@@ -26,14 +25,14 @@ class MemoryVolume:
     def __init__(self, id: str, free_bytes: int = 1 << 40) -> None:  # noqa: A002 - the field's name everywhere
         self.id = id
         self.path = f"/{id}"
-        self.files: dict[Key, Version] = {}
-        self.foreign: dict[Key, tuple[int, bytes]] = {}
-        self.kept: set[Key] = set()
+        self.files: dict[Id, Version] = {}
+        self.foreign: dict[Id, tuple[int, bytes]] = {}
+        self.kept: set[Id] = set()
         self.blocks: list[Block | None] = []
         self.trouble: VolumeError | None = None
         self.free_bytes = free_bytes
         self.boots = 0
-        self._notes: dict[tuple[str, int], tuple[int, set[Key], bytes]] = {}
+        self._notes: dict[tuple[str, int], tuple[int, set[Id], bytes]] = {}
 
     def write(self, directory: bytes, name: bytes, size: int, mtime: int) -> None:
         """Do what a writer does: give a whole file its final name."""
@@ -197,7 +196,7 @@ class MemoryVolume:
             if block is not None and (block.journal, block.work) == (journal, work)
         ]
 
-    def _thin(self, offset: int, gone: set[Key]) -> None:
+    def _thin(self, offset: int, gone: set[Id]) -> None:
         """Take objects out of a block."""
         block = self.blocks[offset]
         assert block is not None
@@ -205,21 +204,21 @@ class MemoryVolume:
         left = [record.take(record.matching(set(record.ids()) - gone)) for record in records]
         self.blocks[offset] = msgspec.structs.replace(block, records=msgspec.msgpack.encode(left))
 
-    def _keys(self, offset: int) -> list[Key]:
+    def _keys(self, offset: int) -> list[Id]:
         block = self.blocks[offset]
         records = [] if block is None else _records(block.records)
         return [(record.directory, name) for record in records for name in record.names]
 
-    def _delete(self, key: Key) -> None:
+    def _delete(self, key: Id) -> None:
         """Remove a file; one that is written under its name later is newer than every note."""
         self.files.pop(key, None)
         for _, before, _ in self._notes.values():
             before.discard(key)
 
-    def _described(self, start: int) -> list[Key]:
+    def _described(self, start: int) -> list[Id]:
         return [key for offset in range(start, len(self.blocks)) for key in self._keys(offset)]
 
-    def _whole(self, part: Part, before: set[Key]) -> Record:
+    def _whole(self, part: Part, before: set[Id]) -> Record:
         versions = zip(part.sizes, part.mtimes, strict=True)
         found = [
             index

@@ -5,12 +5,15 @@ date; where the file system keeps no dates, its length. An older version that so
 nothing is looked at twice, and a folder of millions costs one call.
 """
 
+import errno
+import fcntl
 import os
 import stat
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from bucketpull.domain.batching import Batch, ids_of
@@ -18,8 +21,9 @@ from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.keys import LONGEST_NAME, LONGEST_PATH
 from bucketpull.domain.memo import Memo
-from bucketpull.domain.model import Part, Span, key_of, show
+from bucketpull.domain.model import Id, Part, Span, key_of, show
 from bucketpull.domain.record import Claim, Inspection, Record
+from bucketpull.volumes import beneath
 from bucketpull.volumes.as_stored import (
     has_date,
     has_length,
@@ -29,10 +33,9 @@ from bucketpull.volumes.as_stored import (
     keeps_dates,
     md5_of,
 )
-from bucketpull.volumes.beneath import OwnDirectory
+from bucketpull.volumes.beneath import OwnDirectory, closing_fd
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
-from bucketpull.volumes.kept_files import KeptCount, set_aside
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.leftovers import BatchNotes
 from bucketpull.volumes.os_errors import Culprit, culprit
@@ -40,9 +43,14 @@ from bucketpull.volumes.os_errors import Culprit, culprit
 if TYPE_CHECKING:
     from bucketpull.volumes.key_index import IndexEntry, KeyIndex
 
+_KEPT: Final = "kept.txt"
+_SUFFIX: Final = b".kept"
+_MOST_READ: Final = 1 << 20
+# A mount point, an immutable file, a folder without permission: what cannot be renamed there cannot be replaced either.
+_IMMOVABLE: Final = frozenset({errno.EBUSY, errno.EPERM, errno.EACCES})
 _INDEX: Final = "keys"
 _MOST_FOLDERS: Final = 20_000
-_Older = dict[tuple[bytes, bytes], tuple[Record, int]]
+_Older = dict[Id, tuple[Record, int]]
 """Records and indexes of objects in an older version, by directory and name."""
 _LONGEST_FOLDER: Final = LONGEST_PATH - LONGEST_NAME - 1  # below it no path is shortened
 
@@ -65,7 +73,7 @@ class ForeignFiles:
         self._seen_folders = Memo[bytes, bool](_MOST_FOLDERS)
         self._index: KeyIndex | None = None
         self._block: tuple[int, list[Record]] = (-1, [])
-        self._kept = KeptCount(home)
+        self._kept = _KeptCount(home)
         self._obstacle = b""
 
     def inspect(self, parts: Sequence[Part], adopts: str) -> Inspection:
@@ -180,9 +188,9 @@ class ForeignFiles:
             return
         self._seen_folders[directory] = True
         steps = directory.split(b"/")
-        for count in range(1, len(steps) + 1):
-            key = b"/".join(steps[:count])
-            if count < len(steps) and key in self._seen_folders:
+        for depth in range(1, len(steps) + 1):
+            key = b"/".join(steps[:depth])
+            if depth < len(steps) and key in self._seen_folders:
                 continue  # else a tree of a thousand levels is looked through from its root for each of them
             path = self._identity.path_of(b"", key)
             found = self._stat(path)
@@ -253,7 +261,7 @@ class ForeignFiles:
         self._index.refresh()
         return self._index.find(key)
 
-    def _latest(self, wanted: Collection[tuple[bytes, bytes]], offsets: Iterable[int]) -> _Older:
+    def _latest(self, wanted: Collection[Id], offsets: Iterable[int]) -> _Older:
         """Return what some blocks say of objects, the latest word on each."""
         return {
             record.id_at(index): (record, index)
@@ -278,3 +286,55 @@ def _passing_over_the_disk() -> Iterator[None]:
     except OSError as error:
         if culprit(error) in {Culprit.MACHINE, Culprit.FULL}:
             raise
+
+
+def set_aside(tree: Tree, home: OwnDirectory, path: bytes) -> bool:
+    """Rename what lies at a path, a directory excepted, to the first free of `NAME.kept`, `NAME.kept-2`, …; it is written down before.
+
+    Return False if it stays, because it can be neither renamed nor replaced: then its object cannot be stored either.
+
+    Raises OSError where it cannot be renamed for another cause.
+    """
+    folder, _, name = path.rpartition(b"/")
+    place = tree.place(folder, create=False)
+    kept = _free_name(place.fd, name)
+    with closing_fd(home.open_file(_KEPT, os.O_WRONLY | os.O_CREAT | os.O_APPEND)) as fd:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        before = os.fstat(fd).st_size
+        os.write(fd, f"{show(path)}\t{show(place.join(kept))}\n".encode())
+        try:
+            beneath.rename(name, kept, src_dir_fd=place.fd, dst_dir_fd=place.fd)
+        except OSError as error:
+            os.ftruncate(fd, before)
+            if error.errno in _IMMOVABLE:
+                return False
+            raise
+    return True
+
+
+class _KeptCount:
+    """How many files of others are kept on a volume; `count` costs nothing while none are added."""
+
+    def __init__(self, home: OwnDirectory) -> None:
+        self._home = home
+        self._read = 0
+        self._lines = 0
+
+    def count(self) -> int:
+        """Return how many were written down."""
+        found = beneath.look(self._home.fd, _KEPT)
+        if found is not None and found.st_size > self._read:
+            with closing_fd(self._home.open_file(_KEPT)) as fd:
+                while data := os.pread(fd, _MOST_READ, self._read):
+                    self._lines += data.count(b"\n")
+                    self._read += len(data)
+        return self._lines
+
+
+def _free_name(directory: int, name: bytes) -> bytes:
+    for number in count(1):
+        suffix = _SUFFIX if number == 1 else b"%s-%d" % (_SUFFIX, number)
+        kept = name[: LONGEST_NAME - len(suffix)] + suffix
+        if beneath.look(directory, kept) is None:
+            return kept
+    raise AssertionError

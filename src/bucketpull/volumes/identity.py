@@ -21,6 +21,7 @@ from bucketpull.volumes.os_errors import Culprit
 
 HOME: Final = ".bucketpull"
 LOCK: Final = "lock"
+TEMPORARY: Final = "tmp"
 FORMAT: Final = 1
 PACKS_FORMAT: Final = 2
 """A volume on which a ledger says of packs; a version that knows only files must not read it."""

@@ -21,10 +21,9 @@ from bucketpull.domain.record import Conclusion, Record
 from bucketpull.volumes import os_errors, syscalls
 from bucketpull.volumes.as_stored import has_our_date, is_as_stored, keeps_dates
 from bucketpull.volumes.beneath import OwnDirectory
-from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.free_space import try_writing
-from bucketpull.volumes.identity import Identity
+from bucketpull.volumes.identity import TEMPORARY, Identity
 from bucketpull.volumes.ledger import Damage, Entry, Frame, Gone, Kind, Ledger
 from bucketpull.volumes.leftovers import BatchNote, BatchNotes
 from bucketpull.volumes.os_errors import Culprit

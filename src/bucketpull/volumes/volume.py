@@ -19,11 +19,11 @@ from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeSta
 from bucketpull.domain.record import Block, Conclusion, Inspection, Record, Sealed
 from bucketpull.volumes import os_errors, syscalls
 from bucketpull.volumes.beneath import let_go
-from bucketpull.volumes.files.file import TEMPORARY
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.foreign import ForeignFiles
 from bucketpull.volumes.free_space import measured, try_writing
 from bucketpull.volumes.identity import (
+    TEMPORARY,
     Entered,
     Owner,
     check_names,

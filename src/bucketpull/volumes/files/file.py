@@ -19,12 +19,11 @@ from bucketpull.domain.record import Written
 from bucketpull.volumes import beneath, os_errors, syscalls
 from bucketpull.volumes.beneath import write_all
 from bucketpull.volumes.files.tree import Tree
+from bucketpull.volumes.foreign import set_aside
 from bucketpull.volumes.free_space import NO_INODES, lack_of, try_writing
-from bucketpull.volumes.identity import PACKS, Entered, enter
-from bucketpull.volumes.kept_files import set_aside
+from bucketpull.volumes.identity import PACKS, TEMPORARY, Entered, enter
 from bucketpull.volumes.os_errors import Culprit
 
-TEMPORARY: Final = "tmp"
 _NAME: Final = "file"
 _PACKS: Final = PACKS.encode()
 _SLASH: Final = ord("/")
