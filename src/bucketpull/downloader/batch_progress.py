@@ -5,15 +5,17 @@ asked: once, when the last object has ended, or in several parts, so that stragg
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, islice, repeat
 
 import msgspec
+from msgspec.structs import astuple
 
 from bucketpull.domain.batching import REPORT_SECONDS, decode_parts
+from bucketpull.domain.decoding import Text, msgpack_decoder
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import Assignment, Outcome
-from bucketpull.domain.model import Failure, Part, key_of
+from bucketpull.domain.model import Failure, Part, Value, key_of
 from bucketpull.domain.record import Record
 
 OPEN, STORED, FAILED, DEFERRED, UNPLACED, REPORTED = range(6)
@@ -23,11 +25,25 @@ _encode = msgspec.msgpack.Encoder().encode
 _REPORTING = bytes([OPEN, *[REPORTED] * 255])
 
 
+class Columns(Value):
+    """The columns that a `Part` and a `Record` have in common, as they came: of what is stored whole they go into the ledger as they are."""
+
+    directory: bytes
+    cursor: Text
+    names: msgspec.Raw
+    sizes: msgspec.Raw
+    mtimes: msgspec.Raw
+
+
+_columns: Callable[[bytes], list[Columns]] = msgpack_decoder(list[Columns])
+
+
 class PartProgress:
     """One part of an assignment: a mark for each object, and what differs from the listing."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Part, columns: Columns) -> None:
         self.part = part
+        self.columns = columns
         self.marks = bytearray(len(part.names))
         self.sizes: list[int] = []
         self.md5s: list[bytes] = []
@@ -60,8 +76,11 @@ class PartProgress:
         if self.part.versions and self.part.stated_md5(index) not in {"", md5.hex()}:
             self.doubts[index] = Reason.CHECKSUM
 
-    def records(self) -> list[Record]:
-        """Return the stored objects, those of each pack and those that are files in a record of their own."""
+    def records(self) -> list[Record | tuple[object, ...]]:
+        """Return the stored objects, those of each pack and those that are files in a record of their own.
+
+        The record of all objects is a tuple of its fields, some of them encoded.
+        """
         stored = self.marks.count(STORED)
         if not stored:
             return []
@@ -70,7 +89,7 @@ class PartProgress:
         whole = Record(*listed, self.sizes, self.md5s, self.paths, self.pack, self.offsets, self.doubts)
         is_alike = not self.other_packs and (not self.pack or -1 not in self.offsets)
         if stored == len(self.marks) and is_alike:
-            return [whole]
+            return [astuple(self.columns) + astuple(whole)[len(listed) :]]
         return [whole.take(self._indexes(STORED))] if is_alike else list(self._by_pack(whole))
 
     def _by_pack(self, whole: Record) -> Iterator[Record]:
@@ -120,7 +139,10 @@ class BatchProgress:
         self.id = assignment.id
         self.volume = assignment.volume
         self.passes = assignment.passes
-        self.leaves = [PartProgress(part) for part in decode_parts(assignment.parts)]
+        self.leaves = [
+            PartProgress(part, columns)
+            for part, columns in zip(decode_parts(assignment.parts), _columns(assignment.parts), strict=True)
+        ]
         self.left = sum(len(leaf.marks) for leaf in self.leaves)
         self.unstarted = self.left
         self.reported = self.left
@@ -249,7 +271,7 @@ class BatchProgress:
         records = [record for leaf in self.leaves for record in leaf.records()]
         return Outcome(
             id=self.id,
-            stored=sum(len(record.names) for record in records),
+            stored=sum(leaf.marks.count(STORED) for leaf in self.leaves),
             stored_bytes=self.stored_bytes,
             records=_encode(records) if records else b"",
             failures=self.failures,
