@@ -17,7 +17,6 @@ from bucketpull.agent.shell import AgentShell
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.parameters import AgentParameters, CoordinatorParameters
-from bucketpull.domain.retry import next_try
 from bucketpull.domain.selection import Selection
 from bucketpull.fetch.running_request import FetchOptions
 from bucketpull.journal.sqlite import SqliteJournal
@@ -87,7 +86,7 @@ def main() -> None:
         )
         main = partial(process_main, source=config, fetch=FetchOptions(), selection=Selection(), packing=None)
         fork_server = ForkServer(main)
-        journal = SqliteJournal.open(Path(folder), "bench", {"source": "bench"}, next_try, time.time())
+        journal = SqliteJournal.open(Path(folder), "bench", {"source": "bench"}, time.time())
         began, cpu = time.monotonic(), _cpu()
         pool = ForkedPool(fork_server, options.processes)
         coordinator = asyncio.run(list_all(journal, config, pool, options.seconds))

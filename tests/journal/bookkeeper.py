@@ -9,7 +9,6 @@ from pathlib import Path
 from bucketpull.domain.batching import cut, decode_batch, decode_positions
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt
 from bucketpull.domain.model import Extent, PageRecord, Part, Position, WorkKind
-from bucketpull.domain.retry import next_try
 from bucketpull.journal.sqlite import SqliteJournal
 
 OBJECTS = 300
@@ -38,7 +37,7 @@ def stored(work, machine="here"):
 
 
 def main(folder, synced=""):
-    journal = SqliteJournal.open(Path(folder), "job", {"source": "upyun://b"}, next_try)
+    journal = SqliteJournal.open(Path(folder), "job", {"source": "upyun://b"})
     if synced == "unsynced":
         journal._tables.store.connection.execute("pragma synchronous = off")
     journal.begin(Position(b"d"), 0)

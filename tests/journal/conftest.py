@@ -11,7 +11,6 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt
 from bucketpull.domain.model import Extent, Failure, PageRecord, Part, Position, Work, WorkKind
 from bucketpull.domain.order import ANY, Order
-from bucketpull.domain.retry import next_try
 from bucketpull.journal.extents import unpack_entries
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
@@ -55,7 +54,7 @@ class Play:
 
     def open(self, configuration: dict[str, str] | None = None, order: Order = ANY) -> None:
         configuration = configuration or {"source": "upyun://bucket"}
-        self.journal = SqliteJournal.open(self.folder, "job", configuration, next_try, self.now, order=order)
+        self.journal = SqliteJournal.open(self.folder, "job", configuration, self.now, order=order)
 
     def crash(self) -> None:
         """Leave the journal as a killed process does."""

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from tests.journal.conftest import extents_of
 
-from bucketpull.domain.retry import next_try
 from bucketpull.journal.sqlite import SqliteJournal
 
 BOOKKEEPER = Path(__file__).with_name("bookkeeper.py")
@@ -70,7 +69,7 @@ def test_nothing_booked_is_lost_or_doubled_by_kills(folder):
 
     for _ in range(KILLS):
         said = run_and_kill(folder, luck.randint(1, 30))
-        journal = SqliteJournal.open(folder, "job", None, next_try)
+        journal = SqliteJournal.open(folder, "job", None)
         counters, outstanding = journal.counters(), journal.outstanding()
         assert counters.stored >= said
         assert counters.listed == counters.stored + outstanding.objects
@@ -109,18 +108,18 @@ def booked_before_a_power_cut(disk: Ext4, lines: int, synced: str = "") -> int:
 def test_a_power_cut_loses_nothing_booked(ext4, lines):
     for _ in range(2):
         said = booked_before_a_power_cut(ext4, lines)
-        journal = SqliteJournal.open(ext4.path / "state", "job", None, next_try)
+        journal = SqliteJournal.open(ext4.path / "state", "job", None)
         assert journal.counters().stored >= said
         check_rows(journal)
         journal.close()
 
 
 def test_the_loss_is_seen_where_nothing_is_synced(ext4):
-    SqliteJournal.open(ext4.path / "state", "job", {"source": "upyun://b"}, next_try).close()
+    SqliteJournal.open(ext4.path / "state", "job", {"source": "upyun://b"}).close()
     subprocess.run(["sync", "-f", ext4.path], check=True)
 
     said = booked_before_a_power_cut(ext4, 60, "unsynced")
 
-    journal = SqliteJournal.open(ext4.path / "state", "job", None, next_try)
+    journal = SqliteJournal.open(ext4.path / "state", "job", None)
     assert journal.counters().stored < said
     journal.close()

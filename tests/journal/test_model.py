@@ -5,7 +5,6 @@ what and when. At every step the books balance; when nothing is outstanding, eve
 or the journal says why not.
 """
 
-import math
 import shutil
 import tempfile
 import time
@@ -93,7 +92,7 @@ class Books(RuleBasedStateMachine):
 
     def open(self) -> SqliteJournal:
         journal = SqliteJournal.open(
-            self.folder, "job", {"source": "upyun://b"}, {0: 10.0, 1: math.inf}.get, self.now
+            self.folder, "job", {"source": "upyun://b"}, self.now, retry_seconds=10.0
         )
         journal._tables.store.connection.execute("pragma synchronous = off")
         return journal

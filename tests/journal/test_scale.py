@@ -10,7 +10,6 @@ from pathlib import Path
 from bucketpull.domain.batching import batch_of, cut, decode_batch
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt
 from bucketpull.domain.model import Extent, PageRecord, Part, Position, Span, VolumeState, WorkKind
-from bucketpull.domain.retry import next_try
 from bucketpull.journal.extents import pack_entries
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
@@ -19,7 +18,7 @@ COLUMNS = "directory, cursor, run, until, first, last, digest, objects, bytes, s
 
 
 def opened(folder: Path) -> SqliteJournal:
-    return SqliteJournal.open(folder, "job", {"source": "upyun://b"}, next_try)
+    return SqliteJournal.open(folder, "job", {"source": "upyun://b"})
 
 
 def page(directory: bytes, cursor: str, first: int, objects: int) -> tuple[Part, PageRecord]:

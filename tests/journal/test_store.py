@@ -13,7 +13,6 @@ from tests.volumes.conftest import Disks
 
 from bucketpull.domain.errors import ConfigError, JobMismatch, JournalDamaged, JournalError, JournalLocked
 from bucketpull.domain.model import WorkKind
-from bucketpull.domain.retry import next_try
 from bucketpull.journal import database as journal_file
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
@@ -29,7 +28,7 @@ CONFIGURATION = {
 
 
 def opened(folder: Path, **changed: str) -> SqliteJournal:
-    return SqliteJournal.open(folder, "job", CONFIGURATION | changed, next_try)
+    return SqliteJournal.open(folder, "job", CONFIGURATION | changed)
 
 
 def test_a_second_writer_is_told_who_the_first_is_and_what_to_do(folder):
@@ -48,8 +47,7 @@ def test_the_lock_of_a_killed_process_is_free(folder):
     code = (
         "import sys, time, pathlib\n"
         "from bucketpull.journal.sqlite import SqliteJournal\n"
-        "from bucketpull.domain.retry import next_try\n"
-        f"SqliteJournal.open(pathlib.Path({str(folder)!r}), 'job', {CONFIGURATION!r}, next_try)\n"
+        f"SqliteJournal.open(pathlib.Path({str(folder)!r}), 'job', {CONFIGURATION!r})\n"
         "print('open', flush=True)\n"
         "time.sleep(60)\n"
     )
@@ -111,7 +109,7 @@ def test_a_journal_keeps_its_id(folder):
 
 def test_a_command_does_not_make_a_journal(folder):
     with pytest.raises(JournalError, match="not found"):
-        SqliteJournal.open(folder, "job", None, next_try)
+        SqliteJournal.open(folder, "job", None)
     with pytest.raises(JournalError, match="not found"):
         JournalReader.open_to_read(folder)
 
@@ -119,7 +117,7 @@ def test_a_command_does_not_make_a_journal(folder):
 def test_a_command_opens_a_journal_as_it_is(folder):
     opened(folder).close()
 
-    journal = SqliteJournal.open(folder, "job", None, next_try)
+    journal = SqliteJournal.open(folder, "job", None)
 
     assert journal.configuration() == CONFIGURATION
     journal.close()

@@ -17,7 +17,7 @@ from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.domain.keys import urls_of
 from bucketpull.domain.model import VolumeState, key_of, show
-from bucketpull.journal.job_settings import OPTION
+from bucketpull.journal.database import OPTION
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.console import result_stream, tell
 from bucketpull.report.list_forms import FORMS, Columns, Encoded, Form, NginxMap, csv_rows, spreadsheet_safe

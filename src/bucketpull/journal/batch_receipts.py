@@ -7,7 +7,7 @@ from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import Failure, Part, Span, WorkKind
-from bucketpull.domain.retry import LAST_PASS
+from bucketpull.domain.retry import LAST_PASS, next_try
 from bucketpull.journal.extents import Entry, covers, unpack_entries
 from bucketpull.journal.frontier import AGAIN, LAST, REPAIR, USUAL, Taken, candidates_blob
 from bucketpull.journal.journal_tables import Tables
@@ -104,7 +104,7 @@ def _list_again(tables: Tables, spans: Iterable[Span]) -> None:
 
 def _defer(tables: Tables, batch: Batch, receipt: BatchReceipt, taken: Taken, now: float) -> None:
     passes = taken.passes + 1
-    delay = tables.next_try(taken.passes)
+    delay = next_try(taken.passes, tables.retry_seconds)
     if delay is None:
         failed = given_up(batch, receipt, passes)
         tables.failures.add(failed, tables.run.number)

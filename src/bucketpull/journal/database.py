@@ -15,8 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from bucketpull.domain.errors import ConfigError, JournalError, JournalLocked
-from bucketpull.journal.job_settings import adopt
+from bucketpull.domain.errors import ConfigError, JobMismatch, JournalError, JournalLocked
 from bucketpull.journal.store import FILE, Store, damaged, read, translated
 from bucketpull.trusted_path import make_private_folder
 
@@ -27,6 +26,11 @@ SCHEMA_VERSION = 6  # one more with each change of `schema.sql`, or of how work 
 # A complete check reads the whole file: 1 ms a MiB where it is cached, 10 where it is not.
 CHECKED_BYTES = 64 * 1024 * 1024
 CHECKED_AFTER_CRASH_BYTES = 256 * 1024 * 1024
+# Settings with these prefixes are remembered for commands that go on with the job; they may change from one session to the next.
+OPTION = "option."
+PRICE = "price."
+RESERVE = "session.reserve"  # what volumes keep free, as written
+REMEMBERED = (OPTION, PRICE, RESERVE)
 _SETTINGS = (
     "pragma busy_timeout = 10000",
     "pragma synchronous = full",
@@ -106,6 +110,34 @@ def opened(folder: Path, job: str, configuration: Mapping[str, str] | None, now:
         store.close()
         raise
     return store
+
+
+def read_configuration(store: Store) -> dict[str, str]:
+    """Return the settings of the last session, by name."""
+    return {str(key): str(value) for key, value in store.rows("configuration")}
+
+
+def adopt(store: Store, folder: Path, job: str, asked: Mapping[str, str]) -> None:
+    """Note the settings of this session; one that is not there is the empty text.
+
+    Raises JobMismatch where the journal is of a job with another identity, and says what differs.
+    """
+    known = read_configuration(store)
+    differences = [
+        f"{key} was {known.get(key, '')!r} and is {asked.get(key, '')!r}"
+        for key in sorted({*known, *asked})
+        if not key.startswith(REMEMBERED) and known.get(key, "") != asked.get(key, "")
+    ]
+    if known and differences:
+        raise JobMismatch(
+            f"journal {folder} is of another job than {job}: {'; '.join(differences)}; "
+            "go on with the former settings, or give the new job its own --job or --state"
+        )
+    changed = [(key, value) for key, value in asked.items() if known.get(key) != value]
+    if changed:
+        with store.transaction():
+            for row in changed:
+                store.rows("configure", *row)
 
 
 def connect(folder: Path) -> Store:

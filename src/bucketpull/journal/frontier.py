@@ -240,7 +240,7 @@ class Frontier:
         taken = Taken(work, WorkKind(row[0]), *row[1:])
         self._store.run("remove-work", (work,))
         self._store.run("remove-body", (work,))
-        self._books.remove_work(taken.kind, taken.tier, taken.objects, taken.size)
+        self._books.add_work(taken.kind, taken.tier, taken.objects, taken.size, -1)
         if taken.state:
             self._books.send(taken.kind, -1)
         return taken

@@ -13,12 +13,10 @@ from bucketpull.domain.budget import Spending
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.limits import Steering
 from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, Span, VolumeState, key_of
-from bucketpull.domain.order import Order
 from bucketpull.domain.progress import DirectoryState
-from bucketpull.journal.database import connect_to_read, exists
+from bucketpull.journal.database import connect_to_read, exists, read_configuration
 from bucketpull.journal.directories import Balance, balances, directories_below
 from bucketpull.journal.extents import covers
-from bucketpull.journal.job_settings import read_configuration
 from bucketpull.journal.journal_tables import Tables
 from bucketpull.journal.sums import what_is_left
 from bucketpull.journal.volume_numbers import KnownVolume
@@ -56,7 +54,7 @@ class JournalReader:
         """Open a journal that exists. Raises JournalError where there is none, and JournalDamaged where it is corrupt or lost."""
         if not exists(folder):
             raise JournalError(f"journal {folder}: not found; see --state and --job")
-        return cls(Tables.load(connect_to_read(folder), _never, _never, Order()))
+        return cls(Tables.load(connect_to_read(folder)))
 
     @property
     def id(self) -> str:
@@ -98,12 +96,12 @@ class JournalReader:
         """Tell whether a run that is not finished wants something else of the source than this selection (None: any), or cannot be counted to its end."""
         books = self._refreshed().books
         is_other = selection is not None and books.selection not in {"", selection}
-        return (is_other or books.is_void) and sum(books.tiers) > 0
+        return (is_other or books.is_void) and books.outstanding.is_some
 
     def steering(self) -> Steering | None:
         """Return what commands changed of the limits of a job that has not ended; None where nothing is outstanding."""
         books = self._refreshed().books
-        return books.steering if sum(books.tiers) else None
+        return books.steering if books.outstanding.is_some else None
 
     def spending(self) -> Spending:
         """Return what all runs have used."""
@@ -174,7 +172,7 @@ class JournalReader:
 
     def _refreshed(self) -> Tables:
         """Read the sums again: another process writes them."""
-        self._tables = Tables.load(self._tables.store, _never, _never, Order())
+        self._tables = self._tables.reloaded()
         return self._tables
 
 
@@ -192,7 +190,3 @@ def chosen(failure: Failure, reason: Reason | None, pattern: str | None) -> bool
 def _matcher(pattern: str) -> Callable[[str], object]:
     """Compile a pattern. `fnmatch` itself keeps 32,768 of them, which whoever asks may make as long as a request."""
     return re.compile(translate(pattern)).match
-
-
-def _never(*_: object) -> None:
-    """Nobody tries anything again who only reads."""

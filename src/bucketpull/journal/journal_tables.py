@@ -1,12 +1,11 @@
 """Everything that is behind one open journal, read from its file as one."""
 
-from collections.abc import Callable
 from typing import Self
 
 import msgspec
 
-from bucketpull.domain.errors import Reason
-from bucketpull.domain.order import Order
+from bucketpull.domain.order import ANY, Order
+from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.journal.failures import Failures
 from bucketpull.journal.frontier import Frontier
 from bucketpull.journal.listed_pages import Pages
@@ -14,9 +13,6 @@ from bucketpull.journal.stale_copies import StaleCopies
 from bucketpull.journal.store import Store
 from bucketpull.journal.sums import Books, decode_books, encode_books
 from bucketpull.journal.volume_numbers import Volumes
-
-NextTry = Callable[[int], float | None]
-NextPageTry = Callable[[Reason, int], float | None]
 
 
 class Run(msgspec.Struct):
@@ -31,9 +27,14 @@ class Run(msgspec.Struct):
 
 
 class Tables(msgspec.Struct):
-    """The tables of a journal, the sums that are kept in memory with them, and the retry policies."""
+    """The tables of a journal, and the sums that are kept in memory with them.
+
+    New work is given out in this `order`; what was tried once is tried again after `retry_seconds`.
+    """
 
     store: Store
+    order: Order
+    retry_seconds: float
     journal: str
     job: str
     run: Run
@@ -43,11 +44,9 @@ class Tables(msgspec.Struct):
     pages: Pages
     failures: Failures
     copies: StaleCopies
-    next_try: NextTry
-    next_page_try: NextPageTry
 
     @classmethod
-    def load(cls, store: Store, next_try: NextTry, next_page_try: NextPageTry, order: Order) -> Self:
+    def load(cls, store: Store, order: Order = ANY, retry_seconds: float = RETRY_SECONDS) -> Self:
         """Read the sums, and hand each table what it needs."""
         with store.reading():
             journal, job, number, past, tidied = store.only_row("job")
@@ -56,7 +55,11 @@ class Tables(msgspec.Struct):
             volumes = Volumes(store)
         frontier = Frontier(store, books, volumes, order)
         tables = Pages(store), Failures(store, books), StaleCopies(store, volumes)
-        return cls(store, journal, job, run, books, volumes, frontier, *tables, next_try, next_page_try)
+        return cls(store, order, retry_seconds, journal, job, run, books, volumes, frontier, *tables)
+
+    def reloaded(self) -> Self:
+        """Read the sums again, which are not those in memory: another process wrote them, or a transaction was undone."""
+        return self.load(self.store, self.order, self.retry_seconds)
 
     def write(self) -> None:
         """Write the sums, at the end of a transaction."""

@@ -10,34 +10,26 @@ from bucketpull.journal.extents import Entry, in_ledger_order, merged, pack_entr
 from bucketpull.journal.store import Store, check_types
 
 STEP = 1000  # rows a transaction when all pages are walked
+_TYPES = (bytes, str, int, str, bytes, bytes, bytes, int, int, int, int, int, int, bytes)
 
 
-_KNOWN_TYPES = (int, str, bytes, bytes, bytes, int, int, int, int, int, int, bytes)
-_ROW_TYPES = (bytes, str, *_KNOWN_TYPES)
+class PageRow(msgspec.Struct):
+    """A row of the page table, one a page and run. `size` is in bytes, `extents` the blob as it is kept."""
 
-
-class Known(msgspec.Struct):
-    """The newest row of a page. `size` is in bytes, `extents` the blob as it is kept."""
-
+    directory: bytes
+    cursor: str
     run: int
     until: str
     first: bytes
     last: bytes
-    digest: bytes
-    objects: int
-    size: int
-    excluded: int
-    stored: int
-    skipped: int
-    vanished: int
-    extents: bytes
-
-
-class PageRow(Known):
-    """A row of the page table."""
-
-    directory: bytes
-    cursor: str
+    digest: bytes = b""
+    objects: int = 0
+    size: int = 0
+    excluded: int = 0
+    stored: int = 0
+    skipped: int = 0
+    vanished: int = 0
+    extents: bytes = b""
 
 
 class Share(msgspec.Struct):
@@ -54,13 +46,11 @@ class Pages:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def known(self, directory: bytes, cursor: str) -> Known | None:
+    def known(self, directory: bytes, cursor: str) -> PageRow | None:
         """Return the newest row of a page."""
-        row = self._store.run("known-page", (directory, cursor)).fetchone()
-        if row is None:
-            return None
-        check_types([row], _KNOWN_TYPES)
-        return Known(*row)
+        rows = self._store.run("known-page", (directory, cursor)).fetchall()
+        check_types(rows, _TYPES)
+        return PageRow(*rows[0]) if rows else None
 
     def add(self, page: PageRecord, run: int, until: str = "", extents: bytes = b"") -> None:
         """Add a listed page; `until` is that of its position."""
@@ -68,21 +58,18 @@ class Pages:
         row = (*key, page.first, page.last, page.digest, page.objects, page.bytes, page.excluded, extents)
         self._store.run("add-page", row)
 
-    def see(self, page: PageRecord, known: Known, run: int, until: str, skipped: int) -> None:
+    def see(self, known: PageRow, run: int, until: str, excluded: int, skipped: int) -> None:
         """Take an unchanged page over into a run."""
-        key = {"directory": page.directory, "cursor": page.cursor, "run": known.run}
-        self._store.run(
-            "see-page",
-            key | {"now": run, "until": until, "excluded": page.excluded, "skipped": skipped},
-        )
+        key = known.directory, known.cursor, known.run
+        self._store.run("see-page", (run, until, excluded, skipped, *key))
 
-    def remove(self, directory: bytes, cursor: str, run: int) -> None:
+    def remove(self, row: PageRow) -> None:
         """Forget a page."""
-        self._store.run("remove-page", (directory, cursor, run))
+        self._store.run("remove-page", (row.directory, row.cursor, row.run))
 
     def book(self, span: Span, share: Share, volumes: Iterable[tuple[int, int]], run: int) -> None:
         """Book a batch's share in a page, and where its objects lie."""
-        known = self.known(span.directory, span.cursor) or self._unlisted(span, run)
+        known = self._known_or_new(span, run)
         digest = b"" if share.vanished else known.digest
         counts = (share.stored, share.skipped, share.vanished)
         row = (*counts, digest, _with(known, span, volumes), span.directory, span.cursor, known.run)
@@ -90,11 +77,10 @@ class Pages:
 
     def recall(self, span: Span, blocks: Iterable[tuple[int, int]], run: int) -> None:
         """Note that blocks may hold objects of a page in older versions than those that are known of."""
-        known = self.known(span.directory, span.cursor) or self._unlisted(span, run)
+        known = self._known_or_new(span, run)
         older: list[Entry] = [(volume, offset, span.first, span.last) for volume, offset in blocks]
-        extents = pack_entries(merged(older, unpack_entries(known.extents)))
-        row = (0, 0, 0, known.digest, extents, span.directory, span.cursor, known.run)
-        self._store.run("book-page", row)
+        known.extents = pack_entries(merged(older, unpack_entries(known.extents)))
+        self.change(known)
 
     def again(self, directory: bytes, cursor: str) -> Position:
         """Return the position at which a page was listed, to list it without trust in what is known."""
@@ -130,14 +116,14 @@ class Pages:
         """Return all pages in the order of their keys, a thousand at a time; rows may be changed meanwhile."""
         after: tuple[bytes, str, int] = (b"", "", -1)
         while rows := self._step(after):
-            yield [PageRow(*row[2:], *row[:2]) for row in rows]
+            yield [PageRow(*row) for row in rows]
             before, after = after, rows[-1][:3]
             self._store.check_order(before, after)
 
     def _step(self, after: tuple[bytes, str, int]) -> list[tuple[Any, ...]]:
         with self._store.reading():
             rows = self._store.run("walk-pages", (*after, STEP)).fetchall()
-            check_types(rows, _ROW_TYPES)
+            check_types(rows, _TYPES)
             return rows
 
     def change(self, row: PageRow) -> None:
@@ -162,15 +148,17 @@ class Pages:
         rows.sort(key=lambda row: row[0])
         return in_ledger_order(entry for _, extents in rows for entry in unpack_entries(extents))
 
-    def _unlisted(self, span: Span, run: int) -> Known:
-        """Make a row for objects whose page the journal does not know, such as repaired ones of a found volume."""
-        self.add(
-            PageRecord(span.directory, span.cursor, span.first, span.last, b"", 0, 0, unchanged=False), run
-        )
-        return Known(run, "", span.first, span.last, b"", 0, 0, 0, 0, 0, 0, b"")
+    def _known_or_new(self, span: Span, run: int) -> PageRow:
+        """Return the newest row of a page; one is made where the journal does not know it, as of repaired objects of a found volume."""
+        known = self.known(span.directory, span.cursor)
+        if known is None:
+            page = PageRecord(span.directory, span.cursor, span.first, span.last, b"", 0, 0, unchanged=False)
+            self.add(page, run)
+            known = PageRow(span.directory, span.cursor, run, "", span.first, span.last)
+        return known
 
 
-def _with(known: Known, span: Span, volumes: Iterable[tuple[int, int]]) -> bytes:
+def _with(known: PageRow, span: Span, volumes: Iterable[tuple[int, int]]) -> bytes:
     """Return a page's blocks with those of a batch."""
     new: list[Entry]
     if span.first <= known.first and span.last >= known.last:

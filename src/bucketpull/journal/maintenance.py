@@ -3,106 +3,249 @@
 A step leaves the journal right whatever happens before the next, and each of these may be called again.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
-from bucketpull.domain.batching import cut, decode_batch, known_bytes, span_of, spans_of
+from bucketpull.domain.batching import cut, groups, known_bytes, span_of, spans_of
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.model import MESSAGE_CURSOR, Extent, PageRecord, Part, Position, VolumeState, WorkKind
+from bucketpull.domain.model import MESSAGE_CURSOR, Extent, Id, PageRecord, Part, Position, VolumeState
 from bucketpull.domain.record import Record
 from bucketpull.journal import batch_receipts, scan_receipts
 from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
 from bucketpull.journal.failures import Recorded
 from bucketpull.journal.frontier import AGAIN, REPAIR
-from bucketpull.journal.journal_reader import chosen
+from bucketpull.journal.journal_reader import JournalReader, chosen
 from bucketpull.journal.journal_tables import Tables
 from bucketpull.journal.listed_pages import PageRow, Share
 from bucketpull.journal.volume_numbers import KnownVolume
 
 LedgerBlock = tuple[str, int, Sequence[Record]]  # volume, offset (bytes), records
+Stretch = tuple[int, float]  # of a ledger, from one byte to before another
 HasSome = Callable[[bytes, list[Extent]], bool]
 """Whether some blocks have an object of a directory."""
 
-
-def forget_pages(tables: Tables, rows: Iterable[PageRow]) -> None:
-    """Remove pages that the finished run did not see, unless it could not list their directory.
-
-    Where no page of it stands in their place, be it between two pages, it stays known where theirs lie: if they are made again, they go
-    back there. What lies among the names of a page is told by the batch that was compared with it.
-    """
-    for row in rows:
-        if row.run < tables.run.number and _may_forget(tables, row.directory):
-            left = _left_alone(row, *tables.pages.ends_over(row, tables.run.number)) if row.extents else None
-            if left is None:
-                tables.pages.remove(row.directory, row.cursor, row.run)
-            elif left != row:
-                tables.pages.change(left)
+_BLOCKS_AT_ONCE = 500  # ledger blocks of one transaction
 
 
-def _left_alone(row: PageRow, head: bytes | None, tail: bytes | None) -> PageRow | None:
-    """Return a page without the names that the pages over its first and its last one cover, up to `head` and from `tail` on; None if that is all."""
-    first, last = row.first if head is None else head, row.last if tail is None else tail
-    if (head is not None and head >= last) or (tail is not None and tail <= first):
-        return None
-    return msgspec.structs.replace(row, first=first, last=last, digest=b"", objects=0, size=0)
+class Maintenance(JournalReader):
+    """A journal opened to write."""
 
+    def end(self, state: str, now: float, summary: str = "") -> None:
+        """Note how the run ended (complete, incomplete, interrupted, refused, no-room, budget-spent), with a JSON summary.
 
-def count_vanished(tables: Tables, objects: int) -> None:
-    """Count objects that were stored or skipped as vanished."""
-    counters = tables.books.counters
-    of_stored = min(objects, counters.stored)
-    counters.stored -= of_stored
-    counters.skipped -= objects - of_stored
-    counters.vanished += objects
+        When nothing is outstanding, what the run did not see is forgotten.
+        """
+        with self._transaction() as tables:
+            tables.store.rows("end-run", state, now, summary, tables.run.number)
+        if not self._tables.books.outstanding.is_some:
+            self.tidy()
 
+    def tidy(self) -> None:
+        """Forget pages and failures of earlier runs that the finished run did not see.
 
-def emptied(tables: Tables, rows: Iterable[PageRow], has_some: HasSome) -> list[PageRow]:
-    """Return the pages that `forget_pages` keeps for what lies on volumes, where nothing lies there any more."""
-    kept = (row for row in rows if row.extents and not row.objects and not row.digest)
-    return [
-        row
-        for row in kept
-        if row.run < tables.run.number and not has_some(row.directory, _blocks(tables, row))
-    ]
+        Below a directory that could not be listed nothing is forgotten; that waits until it could be. After a run that wanted
+        less than earlier ones all pages are kept: what it left out may be wanted again, and is on the volumes.
+        """
+        if self._tables.run.tidied >= self._tables.run.number:
+            return
+        if self._tables.run.past:
+            if not self._tables.books.is_mixed:
+                self._in_steps(_forget_pages)
+            for recorded in self._tables.failures.walk():
+                with self._transaction() as tables:
+                    _forget_failures(tables, recorded)
+        if not self.listing_failed():
+            with self._transaction() as tables:
+                tables.run.tidied = tables.run.number
+                tables.write_run()
 
+    def retry(self, reason: Reason | None = None, pattern: str | None = None) -> int:
+        """Make work of failures, all or those of a reason or with keys matching a shell pattern; return of how many.
 
-def _blocks(tables: Tables, row: PageRow) -> list[Extent]:
-    entries = unpack_entries(row.extents)
-    return [tables.volumes.extent(entry) for entry in entries if tables.volumes.is_there(entry[0])]
+        Those of earlier runs stay: their directory could not be listed since, and they come back with it.
+        """
+        count = 0
+        for recorded in self._tables.failures.walk():
+            with self._transaction() as tables:
+                found = [
+                    entry
+                    for entry in recorded
+                    if entry.run == tables.run.number and chosen(entry.failure, reason, pattern)
+                ]
+                _try_again(tables, found)
+                count += len(found)
+        return count
 
+    def refetch(self, parts: Sequence[Part]) -> int:
+        """Make work of objects that count as stored and are not (`verify --repair`), and take them out of the books; return how many."""
+        drafts = cut(parts)
+        with self._transaction() as tables:
+            for part in parts:
+                if part.names:
+                    _take_back(tables, part)
+            for draft in drafts:
+                tables.frontier.add_batch(draft, candidates=REPAIR)
+        return sum(draft.objects for draft in drafts)
 
-def forget_failures(tables: Tables, recorded: Iterable[Recorded]) -> None:
-    """Likewise, remove failures of earlier runs; a page that is kept proves nothing about its objects without them."""
-    for failure, run, _ in recorded:
-        if run < tables.run.number and _may_forget(tables, failure.directory):
-            tables.pages.doubt(failure.directory, failure.cursor)
-            tables.failures.remove(failure)
+    def void_run(self) -> None:
+        """Have an unfinished run end where the next begins, which lists the source again: part of what it counts is about to be removed."""
+        with self._transaction() as tables:
+            tables.books.is_void = tables.books.outstanding.is_some
 
+    def doubt_objects(self, ids: Iterable[Id]) -> None:
+        """Have the pages that may list some objects compared when they are listed next, though they be unchanged then."""
+        with self._transaction() as tables:
+            for directory, name in ids:
+                tables.pages.doubt_over(directory, name)
 
-def doubt(tables: Tables, rows: Sequence[PageRow], twice: "Overlaps") -> int:
-    """Have pages compared when they are listed again, though they be unchanged; return how many."""
-    doubted = [row for row in rows if row.digest]
-    for row in doubted:
-        tables.pages.doubt(row.directory, row.cursor)
-    twice.see(rows)
-    return len(doubted)
+    def forget_pruned(self, vanished: int, has_some: HasSome) -> None:
+        """Count so many objects, which were stored or skipped, as vanished; forget directories that are gone, where no volume has anything of them in these blocks."""
+        with self._transaction() as tables:
+            counters = tables.books.counters
+            of_stored = min(vanished, counters.stored)
+            counters.stored -= of_stored
+            counters.skipped -= vanished - of_stored
+            counters.vanished += vanished
+        for rows in self._tables.pages.walk():
+            emptied = [row for row in rows if _is_emptied(self._tables, row, has_some)]
+            if emptied:
+                with self._transaction() as tables:
+                    for row in emptied:
+                        tables.pages.remove(row)
 
+    def doubt_all(self) -> int:
+        """Have the next run compare every page with what lies on volumes; return how many objects this run may have counted twice."""
+        twice = Overlaps(self._tables.run.number)
 
-def doubt_shared(tables: Tables, rows: Iterable[PageRow], volumes: set[int]) -> int:
-    """Have pages compared of which one of these volumes and others have blocks, where that was done without it: each may have a copy of an object.
+        def doubt(tables: Tables, rows: Sequence[PageRow]) -> int:
+            for row in rows:
+                if row.digest:
+                    tables.pages.doubt(row.directory, row.cursor)
+            twice.see(rows)
+            return 0
 
-    Those of this run are listed again; return how many.
-    """
-    again: list[Position] = []
-    for row in rows:
-        holders = {entry[0] for entry in unpack_entries(row.extents)}
-        if row.digest and volumes & holders and len(holders) > 1:
-            tables.pages.doubt(row.directory, row.cursor)
-            if row.run == tables.run.number > 0:
-                again.append(Position(row.directory, row.cursor, row.until))
-    tables.frontier.add_scans(again, tier=AGAIN)
-    return len(again)
+        self._in_steps(doubt)
+        return twice.count()
+
+    # --- volumes and their ledgers
+
+    def record_volumes(self, volumes: Sequence[KnownVolume]) -> None:
+        """Note where volumes are and how they are; no transaction where nothing is new."""
+        known = {volume.id: volume for volume in self._tables.volumes.all()}
+        if any(known.get(volume.id) != volume for volume in volumes):
+            with self._transaction() as tables:
+                for volume in volumes:
+                    tables.volumes.record(volume)
+
+    def lose(self, volume: str) -> int:
+        """Count on nothing of a volume any more, and list again the pages of which it held objects; return how many.
+
+        Other volumes' objects are found in place then, and only those of the lost one are fetched. Raises JournalError where there is none.
+        """
+        volumes = self._tables.volumes
+        number = volumes.known_number(volume)
+        if number is None:
+            known = ", ".join(each.id for each in volumes.all()) or "none"
+            raise JournalError(
+                f"volume {volume} is not in journal {self._tables.store.folder}; known are: {known}"
+            )
+        lost = msgspec.structs.replace(volumes.volume(number), state=VolumeState.LOST)
+        count = self._drop_blocks(number, [(0, math.inf)])
+        with self._transaction() as tables:
+            tables.volumes.record(lost)
+            tables.frontier.rehome(number)
+            _keep_replaced(tables, number)
+        return count
+
+    def doubt_blocks(self, volume: str, gone: Sequence[Stretch]) -> int:
+        """Count no more on what lay in parts of a volume's ledger, which are damaged or cut off, and list its pages again.
+
+        What lies in other blocks is found in place then. It may be called again, and finds nothing new. Returns how many pages it is.
+        """
+        number = self._tables.volumes.known_number(volume)
+        if number is None:
+            return 0
+        pages = self._drop_blocks(number, gone)
+        last = self._tables.books.last_blocks.get(volume, -1)
+        left = min([last, *(start - 1 for start, end in gone if end > last)])
+        if pages or left < last:
+            with self._transaction() as tables:
+                _keep_replaced(tables, number)
+                tables.books.last_blocks[volume] = left
+        return pages
+
+    def learn(self, blocks: Iterable[LedgerBlock]) -> int:
+        """Take over what ledgers say, block by block in their order (`rebuild`, or a volume that was found again); return how many objects.
+
+        A page known from a ledger has no digest: it is listed and compared, once.
+        """
+        objects = 0
+        for group in groups(blocks, _BLOCKS_AT_ONCE):
+            with self._transaction() as tables:
+                objects += sum(_learn(tables, *block) for block in group)
+                tables.run.past = True
+                tables.write_run()
+        return objects
+
+    def doubt_shared(self, volumes: set[int]) -> None:
+        """Have pages compared of which one of these volumes and others have blocks, where that was done without it: each may have a copy of an object.
+
+        Those of this run are listed again.
+        """
+
+        def doubt(tables: Tables, rows: Sequence[PageRow]) -> int:
+            shared = [row for row in rows if row.digest and _is_shared(row, volumes)]
+            for row in shared:
+                tables.pages.doubt(row.directory, row.cursor)
+            _list_again(tables, shared)
+            return len(shared)
+
+        self._in_steps(doubt)
+
+    # --- steps
+
+    def _drop_blocks(self, volume: int, gone: Sequence[Stretch]) -> int:
+        """Remove a volume's blocks in parts of its ledger from pages, and list those pages again; return how many there were."""
+
+        def drop(tables: Tables, rows: Sequence[PageRow]) -> int:
+            hit = []
+            for row in rows:
+                entries = unpack_entries(row.extents)
+                rest = [entry for entry in entries if entry[0] != volume or not _lies_in(entry[1], gone)]
+                if len(rest) < len(entries):
+                    hit.append(msgspec.structs.replace(row, digest=b"", extents=pack_entries(rest)))
+                    tables.pages.change(hit[-1])
+            _list_again(tables, hit)
+            return len(hit)
+
+        return self._in_steps(drop)
+
+    def _in_steps(self, change: Callable[[Tables, Sequence[PageRow]], int]) -> int:
+        """Change all pages, a thousand in a transaction; return the sum of what that gives."""
+        total = 0
+        for rows in self._tables.pages.walk():
+            with self._transaction() as tables:
+                total += change(tables, rows)
+        return total
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Tables]:
+        """Do all or nothing, in the file and in memory."""
+        tables = self._tables
+        try:
+            with tables.store.transaction():
+                yield tables
+                tables.write()
+        except BaseException:
+            self._tables = tables.reloaded()
+            raise
+
+    def _refreshed(self) -> Tables:
+        """Nobody else writes: what is in memory is what is on disk."""
+        return self._tables
 
 
 class Overlaps:
@@ -134,111 +277,79 @@ class Overlaps:
         return self._objects
 
 
+def _list_again(tables: Tables, rows: Iterable[PageRow]) -> None:
+    """List those of some pages again that were listed in this run."""
+    again = [
+        Position(row.directory, row.cursor, row.until) for row in rows if row.run == tables.run.number > 0
+    ]
+    tables.frontier.add_scans(again, tier=AGAIN)
+
+
+# --- forgetting
+
+
+def _forget_pages(tables: Tables, rows: Sequence[PageRow]) -> int:
+    """Remove pages that the finished run did not see, unless it could not list their directory; return how many were looked at.
+
+    Where no page of it stands in their place, be it between two pages, it stays known where theirs lie: if they are made again, they go
+    back there. What lies among the names of a page is told by the batch that was compared with it.
+    """
+    for row in rows:
+        if row.run < tables.run.number and _may_forget(tables, row.directory):
+            left = _left_alone(row, *tables.pages.ends_over(row, tables.run.number)) if row.extents else None
+            if left is None:
+                tables.pages.remove(row)
+            elif left != row:
+                tables.pages.change(left)
+    return len(rows)
+
+
+def _left_alone(row: PageRow, head: bytes | None, tail: bytes | None) -> PageRow | None:
+    """Return a page without the names that the pages over its first and its last one cover, up to `head` and from `tail` on; None if that is all."""
+    first, last = row.first if head is None else head, row.last if tail is None else tail
+    if (head is not None and head >= last) or (tail is not None and tail <= first):
+        return None
+    return msgspec.structs.replace(row, first=first, last=last, digest=b"", objects=0, size=0)
+
+
+def _is_emptied(tables: Tables, row: PageRow, has_some: HasSome) -> bool:
+    """Whether a page was kept for what lies on volumes (`_forget_pages`), and nothing lies there any more."""
+    if row.run >= tables.run.number or not row.extents or row.objects or row.digest:
+        return False
+    volumes = tables.volumes
+    blocks = [volumes.extent(entry) for entry in unpack_entries(row.extents) if volumes.is_there(entry[0])]
+    return not has_some(row.directory, blocks)
+
+
+def _forget_failures(tables: Tables, recorded: Iterable[Recorded]) -> None:
+    """Remove failures of earlier runs likewise; a page that is kept proves nothing about its objects without them."""
+    for failure, run, _ in recorded:
+        if run < tables.run.number and _may_forget(tables, failure.directory):
+            tables.pages.doubt(failure.directory, failure.cursor)
+            tables.failures.remove(failure)
+
+
 def _may_forget(tables: Tables, directory: bytes) -> bool:
     return not tables.failures.listing_failed() or tables.pages.was_seen(directory, tables.run.number)
 
 
-def retry(tables: Tables, recorded: Iterable[Recorded], reason: Reason | None, pattern: str | None) -> int:
-    """Make work of failures; return how many.
+# --- work again
 
-    Those of earlier runs stay: their directory could not be listed since, and they come back with it.
-    """
-    found = [
-        entry
-        for entry in recorded
-        if entry.run == tables.run.number and chosen(entry.failure, reason, pattern)
-    ]
-    for entry in found:
+
+def _try_again(tables: Tables, recorded: Sequence[Recorded]) -> None:
+    """Make work of failures; a message that nobody understood is only forgotten."""
+    for entry in recorded:
         tables.failures.remove(entry.failure)
-    found = [entry for entry in found if entry.failure.cursor != MESSAGE_CURSOR]
+    found = [entry for entry in recorded if entry.failure.cursor != MESSAGE_CURSOR]
     for entry in found:
         if not entry.failure.name:
             scan_receipts.try_again(tables, entry.position())
     objects = [entry.failure for entry in found if entry.failure.name]
     tables.books.counters.failed -= batch_receipts.try_again(tables, objects)
-    return len(found)
-
-
-def drop_extents(tables: Tables, rows: Iterable[PageRow], volume: int, is_gone: Callable[[int], bool]) -> int:
-    """Remove a volume's blocks, those at offsets that are gone, from pages, and list those pages again; return how many there were."""
-    hit = 0
-    again: list[Position] = []
-    for row in rows:
-        entries = unpack_entries(row.extents)
-        rest = [entry for entry in entries if entry[0] != volume or not is_gone(entry[1])]
-        if len(rest) < len(entries):
-            tables.pages.change(msgspec.structs.replace(row, digest=b"", extents=pack_entries(rest)))
-            hit += 1
-            if row.run == tables.run.number > 0:
-                again.append(Position(row.directory, row.cursor, row.until))
-    if again:
-        tables.frontier.add_scans(again, tier=AGAIN)
-    return hit
-
-
-def write_off(tables: Tables, volume: KnownVolume, number: int) -> None:
-    """Give up a volume: nothing on it counts."""
-    tables.volumes.record(msgspec.structs.replace(volume, state=VolumeState.LOST))
-    tables.frontier.rehome(number)
-    _give_up(tables, number)
-
-
-def _give_up(tables: Tables, number: int) -> None:
-    """Count on the copies elsewhere that the files of a volume had replaced: they are old, but may be the only ones left."""
-    for other, offsets, parts in tables.copies.replaced_by(number):
-        blocks = [(other, offset) for offset in sorted(offsets)]
-        for span in spans_of(part for part in parts if part.names):
-            tables.pages.recall(span, blocks, tables.run.number)
-    tables.copies.lose(number)
-
-
-def forget_blocks(tables: Tables, volume: str, number: int, end: int) -> None:
-    """Note where a volume's ledger ends. Copies elsewhere that its lost blocks had replaced are kept: they may be the only ones."""
-    _give_up(tables, number)
-    tables.books.last_blocks[volume] = end - 1
-
-
-def doubt_blocks(tables: Tables, volume: str, number: int, damages: Iterable[tuple[int, int]]) -> None:
-    """Likewise, where parts of a volume's ledger are damaged, maybe up to its end."""
-    _give_up(tables, number)
-    last = tables.books.last_blocks.get(volume, -1)
-    beyond = (start - 1 for start, end in damages if end > last)
-    tables.books.last_blocks[volume] = min([last, *beyond])
-
-
-def abandon(tables: Tables, now: float) -> None:
-    """End a run before its end: what it left of a page is to be found missing by the next, which lists the source again.
-
-    What earlier runs know stays, for this one has not seen all of it. Repairs stay work.
-    """
-    for taken in tables.frontier.abandoned():
-        if taken.kind is WorkKind.BATCH:
-            for span in decode_batch(taken.body).spans:
-                tables.pages.doubt(span.directory, span.cursor)
-    tables.store.rows("abandon-run", now, tables.run.number)
-
-
-def volume_named(tables: Tables, name: str) -> tuple[int, KnownVolume]:
-    """Return a volume's number and what is known of it. Raises JournalError where there is no such volume."""
-    number = tables.volumes.known_number(name)
-    if number is None:
-        known = ", ".join(volume.id for volume in tables.volumes.all()) or "none"
-        raise JournalError(f"volume {name} is not in journal {tables.store.folder}; known are: {known}")
-    return number, tables.volumes.volume(number)
-
-
-def refetch(tables: Tables, parts: Sequence[Part]) -> int:
-    """Make work of objects that count as stored and are not, and take them out of the books; return how many."""
-    for part in parts:
-        if part.names:
-            _take_back(tables, part)
-    batches = cut(parts)
-    for batch in batches:
-        tables.frontier.add_batch(batch, candidates=REPAIR)
-    return sum(batch.objects for batch in batches)
 
 
 def _take_back(tables: Tables, part: Part) -> None:
+    """Take objects out of the books that count as stored or skipped."""
     counters = tables.books.counters
     known = tables.pages.known(part.directory, part.cursor)
     count = len(part.names)
@@ -254,38 +365,50 @@ def _take_back(tables: Tables, part: Part) -> None:
     counters.listed += count - stored - skipped
 
 
-def learn(tables: Tables, blocks: Iterable[LedgerBlock]) -> int:
-    """Note what ledger blocks hold, so that the next run finds it there; return how many objects.
+# --- ledgers
 
-    A page known from a ledger has no digest: it is listed and compared, once.
-    """
-    objects = 0
-    for volume, offset, records in blocks:
-        number = tables.volumes.number(volume, "")
-        tables.books.note_block(volume, offset)
-        tables.books.unmet.add(number)
-        for record in records:
-            if record.names:
-                _learn_page(tables, record, (number, offset))
-                objects += len(record.names)
-    tables.run.past = True
-    tables.write_run()
-    return objects
+
+def _lies_in(offset: int, stretches: Iterable[Stretch]) -> bool:
+    return any(start <= offset < end for start, end in stretches)
+
+
+def _is_shared(row: PageRow, volumes: set[int]) -> bool:
+    holders = {entry[0] for entry in unpack_entries(row.extents)}
+    return len(holders) > 1 and not volumes.isdisjoint(holders)
+
+
+def _keep_replaced(tables: Tables, volume: int) -> None:
+    """Count on the copies elsewhere that the files of a volume had replaced: they are old, but may be the only ones left."""
+    for other, offsets, parts in tables.copies.replaced_by(volume):
+        blocks = [(other, offset) for offset in sorted(offsets)]
+        for span in spans_of(part for part in parts if part.names):
+            tables.pages.recall(span, blocks, tables.run.number)
+    tables.copies.lose(volume)
+
+
+def _learn(tables: Tables, volume: str, offset: int, records: Iterable[Record]) -> int:
+    """Note what a ledger block holds, so that the next run finds it there; return how many objects."""
+    number = tables.volumes.number(volume, "")
+    tables.books.note_block(volume, offset)
+    tables.books.unmet.add(number)
+    found = [record for record in records if record.names]
+    for record in found:
+        _learn_page(tables, record, (number, offset))
+    return sum(len(record.names) for record in found)
 
 
 def _learn_page(tables: Tables, record: Record, block: tuple[int, int]) -> None:
     first, last = min(record.names), max(record.names)
     entry: Entry = (*block, first, last)
-    known = tables.pages.known(record.directory, record.cursor)
+    row = tables.pages.known(record.directory, record.cursor)
     count, size = len(record.names), sum(record.sizes)
-    if known is None:
+    if row is None:
         page = PageRecord(record.directory, record.cursor, first, last, b"", count, size, unchanged=False)
         tables.pages.add(page, 0, extents=pack_entries([entry]))
         return
-    extents = pack_entries(merged(unpack_entries(known.extents), [entry]))
-    row = PageRow(**msgspec.structs.asdict(known), directory=record.directory, cursor=record.cursor)
-    row.first, row.last, row.extents = min(first, known.first), max(last, known.last), extents
-    if not known.run:
+    row.first, row.last = min(first, row.first), max(last, row.last)
+    row.extents = pack_entries(merged(unpack_entries(row.extents), [entry]))
+    if not row.run:
         row.objects += count
         row.size += size
     tables.pages.change(row)

@@ -168,8 +168,8 @@ update work set home = 0 where kind = 1 and home = ? and state = 0 and due > 0;
 
 -- name: known-page
 -- commit, once a page or position; on a first run not for positions
-select run, until, first, last, digest, objects, bytes, excluded, stored, skipped, vanished, extents from page
-where directory = ? and cursor = ? order by run desc limit 1;
+select directory, cursor, run, until, first, last, digest, objects, bytes, excluded, stored, skipped, vanished, extents
+from page where directory = ? and cursor = ? order by run desc limit 1;
 
 -- name: add-page
 -- commit, once a listed page
@@ -182,8 +182,8 @@ delete from page where directory = ? and cursor = ? and run = ?;
 
 -- name: see-page
 -- commit, once an unchanged page
-update page set run = :now, until = :until, excluded = :excluded, stored = 0, skipped = :skipped, vanished = 0
-where directory = :directory and cursor = :cursor and run = :run;
+update page set run = ?, until = ?, excluded = ?, stored = 0, skipped = ?, vanished = 0
+where directory = ? and cursor = ? and run = ?;
 
 -- name: book-page
 -- commit, once a page of a settled batch

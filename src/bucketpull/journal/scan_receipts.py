@@ -11,12 +11,13 @@ import msgspec
 from bucketpull.domain.batching import cut, decode_positions, known_bytes
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import Failure, PageRecord, Part, Position, add_counts
+from bucketpull.domain.retry import next_page_try
 from bucketpull.journal import batch_receipts
 from bucketpull.journal.batch_receipts import PageKey, spans_in, usual_reason, when
 from bucketpull.journal.failures import Recorded
 from bucketpull.journal.frontier import AGAIN, USUAL, Taken
 from bucketpull.journal.journal_tables import Tables
-from bucketpull.journal.listed_pages import Known
+from bucketpull.journal.listed_pages import PageRow
 
 
 def add_root(tables: Tables, root: Position) -> None:
@@ -64,7 +65,7 @@ def book(tables: Tables, receipt: ScanReceipt, now: float) -> bool:
 def _book_page(
     tables: Tables,
     page: PageRecord,
-    known: Known | None,
+    known: PageRow | None,
     position: Position,
     said: Collection[tuple[bytes, bytes]],
 ) -> None:
@@ -75,10 +76,10 @@ def _book_page(
         return
     extents = b""
     if known is not None and known.run == tables.run.number:
-        _unbook(tables, page, known, failed)
+        _unbook(tables, known, failed)
         extents = known.extents
         if not page.unchanged:
-            tables.pages.remove(page.directory, page.cursor, known.run)
+            tables.pages.remove(known)
     tables.books.counters.add_page(page)
     if page.unchanged and known is not None:
         _book_unchanged(tables, page, known, position.until, failed, said)
@@ -89,7 +90,7 @@ def _book_page(
 def _book_unchanged(
     tables: Tables,
     page: PageRecord,
-    known: Known,
+    known: PageRow,
     until: str,
     failed: Sequence[Recorded],
     said: Collection[tuple[bytes, bytes]],
@@ -97,7 +98,7 @@ def _book_unchanged(
     """Book an unchanged page. What failed before is tried again, except entries that the listing itself makes fail."""
     objects = [entry.failure for entry in failed if entry.failure.name]
     skipped = page.objects - len(objects)
-    tables.pages.see(page, known, tables.run.number, until, skipped)
+    tables.pages.see(known, tables.run.number, until, page.excluded, skipped)
     tables.books.counters.skipped += skipped
     tables.books.counters.skipped_bytes += page.bytes - known_bytes([failure.size for failure in objects])
     batch_receipts.try_again(
@@ -105,11 +106,11 @@ def _book_unchanged(
     )
 
 
-def _unbook(tables: Tables, page: PageRecord | Position, known: Known, failed: Sequence[Recorded]) -> None:
+def _unbook(tables: Tables, known: PageRow, failed: Sequence[Recorded]) -> None:
     """Take a page that is listed again in the same run out of the books."""
     counters = tables.books.counters
     counters.pages -= 1
-    counters.directories -= not page.cursor
+    counters.directories -= not known.cursor
     counters.listed -= known.objects + known.excluded
     counters.excluded -= known.excluded
     counters.listed_bytes -= known.size
@@ -131,14 +132,14 @@ def _without_unsettled(
     taken: Taken,
     positions: dict[PageKey, Position],
     receipt: ScanReceipt,
-    known: Mapping[PageKey, Known | None],
+    known: Mapping[PageKey, PageRow | None],
 ) -> ScanReceipt:
     """Leave out pages that were listed before in this run and whose batches are still outstanding.
 
     It happens where volumes are lost one after the other, and where a page is tried again by hand that was found anew.
     To book such a page twice would count its objects twice.
     """
-    unsettled = {key for key, page in known.items() if _is_unsettled(tables, *key, page)}
+    unsettled = {key for key, page in known.items() if _is_unsettled(tables, page)}
     if not unsettled:
         return receipt
     if taken.tier == AGAIN:
@@ -151,11 +152,11 @@ def _without_unsettled(
     )
 
 
-def _is_unsettled(tables: Tables, directory: bytes, cursor: str, known: Known | None) -> bool:
+def _is_unsettled(tables: Tables, known: PageRow | None) -> bool:
     """Whether objects are outstanding of a page of which this is known."""
     if known is None or known.run != tables.run.number:
         return False
-    failed = tables.failures.count_of_page(directory, cursor, known.run)
+    failed = tables.failures.count_of_page(known.directory, known.cursor, known.run)
     return known.objects > known.stored + known.skipped + known.vanished + failed
 
 
@@ -173,15 +174,15 @@ def _drop(tables: Tables, position: Position) -> None:
     known = _listed(tables, position)
     if known is None:
         return
-    if _is_unsettled(tables, *_key(position), known):
+    if _is_unsettled(tables, known):
         tables.frontier.add_scans([position], tier=AGAIN)
         return
     failed = tables.failures.remove_of_page(position.directory, position.cursor)
-    _unbook(tables, position, known, failed)
-    tables.pages.remove(position.directory, position.cursor, known.run)
+    _unbook(tables, known, failed)
+    tables.pages.remove(known)
 
 
-def _listed(tables: Tables, page: PageRecord | Position) -> Known | None:
+def _listed(tables: Tables, page: PageRecord | Position) -> PageRow | None:
     """Return what is known of a page that was listed in this run."""
     known = tables.pages.known(page.directory, page.cursor)
     return known if known is not None and known.run == tables.run.number else None
@@ -217,7 +218,7 @@ def _page_due(tables: Tables, passes: int, retries: dict[str, int], now: float) 
     """Return when, and in which tier, a page is tried again. Its worker decides whether it is given up."""
     if not passes:
         return 0, USUAL
-    return when(tables.next_page_try(usual_reason(retries), passes - 1), now)
+    return when(next_page_try(usual_reason(retries), passes - 1, tables.retry_seconds), now)
 
 
 def _key(page: PageRecord | Position | Part | Failure) -> PageKey:

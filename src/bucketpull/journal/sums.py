@@ -31,25 +31,15 @@ class Books(msgspec.Struct):
     unmet: set[int] = set()
     is_void: bool = False
 
-    def add_work(self, kind: WorkKind, tier: int, objects: int, size: int) -> None:
-        """Count new work; `size` is in bytes."""
-        self.tiers[tier] += 1
+    def add_work(self, kind: WorkKind, tier: int, objects: int, size: int, count: int = 1) -> None:
+        """Count new work, `size` in bytes; a `count` of -1 is work that is done."""
+        self.tiers[tier] += count
         if kind is WorkKind.SCAN:
-            self.outstanding.scans += 1
+            self.outstanding.scans += count
         else:
-            self.outstanding.batches += 1
-            self.outstanding.objects += objects
-            self.outstanding.bytes += size
-
-    def remove_work(self, kind: WorkKind, tier: int, objects: int, size: int) -> None:
-        """Count work that is done."""
-        self.tiers[tier] -= 1
-        if kind is WorkKind.SCAN:
-            self.outstanding.scans -= 1
-        else:
-            self.outstanding.batches -= 1
-            self.outstanding.objects -= objects
-            self.outstanding.bytes -= size
+            self.outstanding.batches += count
+            self.outstanding.objects += count * objects
+            self.outstanding.bytes += count * size
 
     def send(self, kind: WorkKind, count: int) -> None:
         """Count work sent; a negative count is work that came back."""

@@ -23,11 +23,9 @@ from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.parameters import AgentParameters, CoordinatorParameters
 from bucketpull.domain.progress import JobState
-from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.journal.database import check_ours
-from bucketpull.journal.job_settings import OPTION, PRICE, RESERVE
+from bucketpull.journal.database import OPTION, PRICE, RESERVE, check_ours
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Inbox, Transport
 from bucketpull.report.console import tell
@@ -193,15 +191,13 @@ def _open_journal(settings: Settings, now: float) -> SqliteJournal:
     prices = {PRICE + name: "" if price is None else str(price) for name, price in given.items()}
     kept = {RESERVE: settings.reserve if settings.volumes else ""}  # each worker has its own
     configuration = source.identity() | {"layout": settings.layout} | options | prices | kept
-    first = settings.retry_seconds
     return SqliteJournal.open(
         settings.state_folder(),
         settings.job_name(),
         configuration,
-        partial(next_try, first_seconds=first),
         now,
-        partial(next_page_try, first_seconds=first),
         order_of(settings),
+        settings.retry_seconds,
     )
 
 

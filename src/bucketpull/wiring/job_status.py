@@ -20,7 +20,7 @@ from bucketpull.domain.limits import Limits
 from bucketpull.domain.model import Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import CUT_SHORT, JobState, Rates, Snapshot
 from bucketpull.domain.values import parse_reserve
-from bucketpull.journal.job_settings import PRICE, RESERVE
+from bucketpull.journal.database import PRICE, RESERVE
 from bucketpull.journal.journal_reader import JournalReader, RunNote
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.volumes.free_space import measured

@@ -12,8 +12,7 @@ from bucketpull import __version__
 from bucketpull.domain.errors import ConfigError, JournalError, Reason, VolumeError
 from bucketpull.domain.model import Extent, Failure
 from bucketpull.domain.progress import DirectoryState
-from bucketpull.journal.database import check_ours, exists
-from bucketpull.journal.job_settings import OPTION
+from bucketpull.journal.database import OPTION, check_ours, exists
 from bucketpull.journal.journal_reader import JobRecord, JournalReader
 from bucketpull.report.console import tell
 from bucketpull.volumes.identity import identify

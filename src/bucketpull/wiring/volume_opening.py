@@ -16,8 +16,7 @@ from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError, VolumeSick
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.values import parse_reserve
-from bucketpull.journal.database import exists
-from bucketpull.journal.job_settings import REMEMBERED
+from bucketpull.journal.database import REMEMBERED, exists
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
