@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -16,7 +16,7 @@ from bucketpull.domain.batching import among, batch_of, ids_of, objects_in, span
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.model import Extent, Part, Span
 from bucketpull.domain.parameters import AgentParameters
-from bucketpull.domain.record import Claim, Inspection, Record
+from bucketpull.domain.record import Inspection, Record
 
 Volumes = Mapping[str, ManagedVolume]
 
@@ -43,17 +43,17 @@ class Intake:
         # Until all objects are placed: what is handed back at once must not be reported without the rest.
         batch.unsettled += 1
         if work.candidates or work.elsewhere or begun:
-            found = yield from recognise(batch, begun, self._scheduler.volumes, self._parameters.journal)
+            found, whole = yield from recognise(
+                batch, begun, self._scheduler.volumes, self._parameters.journal
+            )
             rest = batch_of(found.fresh)
-            for name, records in found.whole.items():
+            for name, records in whole.items():
                 there, volume = as_listed(batch.parts, records), self._scheduler.volumes[name]
                 self._tasks.take_over(batch, there, records, volume, is_ours=True)
             for name, parts in found.changed.items():
                 self._tasks.place(batch, batch_of(parts), name, {name, *found.doubled})
         if rest.objects and self._parameters.adopts:
-            batch.unsettled += 1
             rest = batch_of((yield from self._adopt(batch, rest.parts)))
-            batch.unsettled -= 1
         if rest.objects:
             self._tasks.place(batch, rest, next(iter(begun), ""))
         batch.unsettled -= 1
@@ -62,71 +62,50 @@ class Intake:
     def _adopt(self, batch: ActiveBatch, parts: list[Part]) -> Generator[DiskRequest, Any, list[Part]]:
         """Take over files of others on our volumes that are these objects; return the other objects."""
         objects = objects_in(parts)
-        self._scheduler.inspected += objects
-        volumes, tasks = self._scheduler.working(), self._tasks
-        found, rest = yield from look_among_foreign(
-            parts, volumes, self._parameters.adopts, lambda volume: tasks.note(batch, volume)
-        )
-        self._scheduler.inspected -= objects
-        for volume, there, records, claimed, claims in found:
-            volume.known.setdefault(batch.work.id, [])
-            if records:
-                tasks.take_over(batch, there, records, volume, is_ours=False)
-            if claimed:
-                tasks.check(batch, claimed, claims, volume)
-        return rest
-
-
-class AdoptedFiles(NamedTuple):
-    """What was found on one volume: `records` are `parts`, the others `claimed`."""
-
-    volume: ManagedVolume
-    parts: list[Part]
-    records: list[Record]
-    claimed: list[Part]
-    claims: list[Claim]
-
-
-def look_among_foreign(
-    parts: list[Part],
-    volumes: Sequence[ManagedVolume],
-    adopts: str,
-    note: Callable[[ManagedVolume], DiskRequest],
-) -> Generator[DiskRequest, Any, tuple[list[AdoptedFiles], list[Part]]]:
-    """Find objects in files of others, volume by volume, and note the batch on volumes that have some. Return what is found, and the rest."""
-    found: list[AdoptedFiles] = []
-    for volume in volumes:
-        with suppress(VolumeError):
-            seen: Inspection = yield volume.ask(Verb.INSPECT, parts, adopts)
-            if seen.records or seen.claims:
-                yield note(volume)
+        scheduler, tasks = self._scheduler, self._tasks
+        scheduler.inspected += objects
+        for volume in scheduler.working():
+            with suppress(VolumeError):
+                seen: Inspection = yield volume.ask(Verb.INSPECT, parts, self._parameters.adopts)
                 there = as_listed(parts, seen.records)
-                parts = without(parts, seen.records)
-                claimed = among(parts, {(claim.directory, claim.name) for claim in seen.claims})
-                parts = without(parts, claimed)
-                found.append(AdoptedFiles(volume, there, seen.records, claimed, seen.claims))
-    return found, parts
+                others = without(parts, there)
+                claimed = among(others, {(claim.directory, claim.name) for claim in seen.claims})
+                if there or claimed:
+                    yield tasks.note(batch, volume)
+                    volume.known.setdefault(batch.work.id, [])
+                    parts = without(others, claimed)
+                if there:
+                    tasks.take_over(batch, there, seen.records, volume, is_ours=False)
+                if claimed:
+                    tasks.check(batch, claimed, seen.claims, volume)
+        scheduler.inspected -= objects
+        return parts
 
 
-class AlreadyStored(msgspec.Struct, frozen=True, gc=False):
-    """What a batch finds: `changed` by volume lie there in another version, `fresh` are to be stored anywhere.
+class Matched(msgspec.Struct):
+    """Listed objects by what ledgers say of them: `skipped` objects are in place, `changed` by volume lie there in another version.
 
-    `whole` by volume are those that this very batch left there before; they have to be settled. `doubled` are volumes that have copies
-    of objects which others have as well.
+    `extents` are the blocks, oldest first, of those in place, and of others among the names of a part that are not listed: they may come back.
+
+    `fresh` objects were found nowhere. `copies` of objects in place lie on another volume too, as after a rebuild: by the volume whose
+    copy counts and the other one. `doubled` are all volumes that have copies which do not count.
     """
 
+    skipped: int
+    skipped_bytes: int
+    extents: list[Extent]
     changed: dict[str, list[Part]]
     fresh: list[Part]
-    whole: dict[str, list[Record]]
-    doubled: set[str]
+    copies: dict[tuple[str, str], list[Part]] = {}
+    doubled: set[str] = set()
 
 
 def recognise(
     batch: ActiveBatch, begun: Mapping[str, list[Extent]], volumes: Volumes, journal: str
-) -> Generator[DiskRequest, Any, AlreadyStored]:
-    """Find what is there: of this very batch, stored or written before a crash (`begun` by volume), and of earlier runs.
+) -> Generator[DiskRequest, Any, tuple[Matched, dict[str, list[Record]]]]:
+    """Find what is there: of earlier runs, and by volume of this very batch, stored or written before a crash (`begun` by volume).
 
-    What it had stored is settled anew, in blocks that hold nothing else: an old one may have objects that count elsewhere by now.
+    What it had stored is to be settled anew, in blocks that hold nothing else: an old one may have objects that count elsewhere by now.
     """
     batch.begun = {volume: [extent.offset for extent in extents] for volume, extents in begun.items()}
     whole: dict[str, list[Record]] = {}
@@ -149,10 +128,10 @@ def recognise(
     batch.skip(old.skipped, old.skipped_bytes, old.extents)
     for (kept, other), parts in old.copies.items():
         batch.drop_double(kept, parts, other)
-    if not batch.work.elsewhere:
-        return AlreadyStored(old.changed, old.fresh, whole, old.doubled)
-    batch.send_on(old.fresh)
-    return AlreadyStored(old.changed, [], whole, old.doubled)
+    if batch.work.elsewhere:
+        batch.send_on(old.fresh)
+        old.fresh = []
+    return old, whole
 
 
 def _read(
@@ -179,24 +158,6 @@ def _last(parts: Iterable[Part], stored: Iterable[tuple[Extent, Sequence[Record]
                 found.append(record.take(indexes))
                 wanted.difference_update(found[-1].ids())
     return found
-
-
-class Matched(msgspec.Struct):
-    """Listed objects by what ledgers say of them: `skipped` objects are in place, `changed` by volume lie there in another version.
-
-    `extents` are the blocks, oldest first, of those in place, and of others among the names of a part that are not listed: they may come back.
-
-    `fresh` objects were found nowhere. `copies` of objects in place lie on another volume too, as after a rebuild: by the volume whose
-    copy counts and the other one. `doubled` are all volumes that have copies which do not count.
-    """
-
-    skipped: int
-    skipped_bytes: int
-    extents: list[Extent]
-    changed: dict[str, list[Part]]
-    fresh: list[Part]
-    copies: dict[tuple[str, str], list[Part]] = {}
-    doubled: set[str] = set()
 
 
 def compare(parts: Sequence[Part], known: Sequence[tuple[Extent, Sequence[Record]]]) -> Matched:
