@@ -41,7 +41,7 @@ async def list_all(
 ) -> Coordinator:
     """List until nothing is left to list, or until the time is over."""
     transport, clock = DirectTransport(), SystemClock()
-    parameters = CoordinatorParameters(high_water=1 << 60, local_machines=frozenset({MACHINE}))
+    parameters = CoordinatorParameters(high_water=1 << 60, local_machine=MACHINE)
     shell = CoordinatorShell(journal, transport, clock, parameters)
     coordinator = shell.coordinator
     pool.start_all()

@@ -43,7 +43,7 @@ class World(AgentWorld):
         self.harness = self.coordinate()
 
     def coordinate(self):
-        return Harness(self.journal, self.now, local_machines=frozenset({"lister"}))
+        return Harness(self.journal, self.now, local_machine="lister")
 
     def hear(self, machine, message):
         """Bring a message to the coordinator; what is not settled with it comes again when it is started anew."""

@@ -229,7 +229,7 @@ def test_work_of_a_machine_that_an_earlier_coordinator_had_goes_to_others_if_it_
 
 
 def test_stop_lets_the_local_worker_hand_back_and_leave(start):
-    harness = start(local_machines=frozenset({"m1"}))
+    harness = start(local_machine="m1")
     harness.hear(pulse(), pulse("m2", window=0))
     harness.also(harness.coordinator.stop())
     harness.also(harness.coordinator.stop())
@@ -247,7 +247,7 @@ def test_stop_lets_the_local_worker_hand_back_and_leave(start):
 
 def test_a_local_worker_that_has_not_said_a_word_yet_is_told_to_stop_too(start):
     """The job ended, and then waited for it for fifty seconds."""
-    harness = start(local_machines=frozenset({"m1"}))
+    harness = start(local_machine="m1")
     harness.also(harness.coordinator.stop())
     assert has_stop(harness.controls("m1"))
     harness.hear()
@@ -255,7 +255,7 @@ def test_a_local_worker_that_has_not_said_a_word_yet_is_told_to_stop_too(start):
 
 
 def test_stop_waits_no_longer_than_it_is_told(start):
-    harness = start(local_machines=frozenset({"m1"}), stop_seconds=3.0)
+    harness = start(local_machine="m1", stop_seconds=3.0)
     harness.hear(pulse())
     harness.also(harness.coordinator.stop())
     harness.wait(4, pulse())
@@ -263,7 +263,7 @@ def test_stop_waits_no_longer_than_it_is_told(start):
 
 
 def test_a_refusal_ends_the_job_for_all(start):
-    harness = start(local_machines=frozenset({"m1"}))
+    harness = start(local_machine="m1")
     harness.hear(pulse(), pulse("m2"))
     harness.hear(Fatal("m1", Reason.CREDENTIALS, "no"), Fatal("m2", Reason.BANNED, "not heard any more"))
     assert harness.coordinator.state == "refused"
@@ -276,7 +276,7 @@ def test_a_refusal_ends_the_job_for_all(start):
 
 
 def test_a_refusal_of_another_machine_ends_the_job_only_if_no_machine_is_left(start):
-    harness = start(local_machines=frozenset({"lister"}), refusal_seconds=5.0)
+    harness = start(local_machine="lister", refusal_seconds=5.0)
     lister = pulse("lister", window=0)
     lister.volumes = []
     harness.hear(lister, pulse("m2"), pulse("m3"))
@@ -331,7 +331,7 @@ def test_without_volumes_it_waits_and_without_room_it_says_so_or_ends(start):
 
 
 def test_without_room_it_ends_so_where_a_machine_that_is_away_is_waited_for_too(start):
-    harness = start(exits_when_full=True, local_machines=frozenset({"lister"}))
+    harness = start(exits_when_full=True, local_machine="lister")
     harness.journal.see_volumes([disk("m1")])
     full = pulse("m2", disk("m2", state=VolumeState.FULL), window=0)
     harness.hear(full)
@@ -361,7 +361,7 @@ def test_a_message_that_nobody_understands_is_a_failure(start):
 
 
 def test_a_journal_whose_disk_is_nearly_full_ends_the_job_in_order(start):
-    harness = start(local_machines=frozenset({"m1"}))
+    harness = start(local_machine="m1")
     harness.hear(pulse())
     harness.trouble = JournalError("no room")
     harness.hear(pulse(), after=6.0)
@@ -386,7 +386,7 @@ def counted(size, requests):
 
 
 def test_a_trial_gives_out_so_many_objects_and_ends_when_they_are_booked(start):
-    harness = start(budget=Budget(objects=7), local_machines=frozenset({"m1"}))
+    harness = start(budget=Budget(objects=7), local_machine="m1")
     harness.hear(pulse())
     works = harness.works("m1")
     assert sum(len(part.names) for work in works for part in decode_batch(work.body).parts) == 7
@@ -500,7 +500,7 @@ def test_when_it_comes_back_to_a_budget_that_is_spent_it_hears_the_machines_befo
 
 @pytest.mark.parametrize("bounds", [{"bytes": 200}, {"bytes_a_day": 200}])
 def test_a_budget_that_was_just_enough_leaves_the_job_complete(start, bounds):
-    harness = start(budget=Budget(**bounds), local_machines=frozenset({"m1"}))
+    harness = start(budget=Budget(**bounds), local_machine="m1")
     harness.hear(pulse())
     works = harness.works("m1")
     harness.hear(pulse(endpoints=counted(220, 4)))
@@ -562,7 +562,7 @@ def test_a_volume_that_was_put_back_from_an_older_copy_is_told_of_as_often_as_it
 
 
 def test_at_the_end_it_waits_a_little_for_machines_that_are_away(start):
-    harness = start(local_machines=frozenset({"lister"}), linger_seconds=5.0)
+    harness = start(local_machine="lister", linger_seconds=5.0)
     harness.journal.see_volumes([disk("m3")])
     lister = pulse("lister", window=0)
     lister.volumes = []
@@ -576,7 +576,7 @@ def test_at_the_end_it_waits_a_little_for_machines_that_are_away(start):
 
 
 def test_at_the_end_the_time_of_waiting_does_not_pass_while_nobody_can_be_heard(start):
-    harness = start(local_machines=frozenset({"lister"}), linger_seconds=5.0)
+    harness = start(local_machine="lister", linger_seconds=5.0)
     harness.journal.see_volumes([disk("m3")])
     lister = pulse("lister", window=0)
     lister.volumes = []
@@ -591,7 +591,7 @@ def test_at_the_end_the_time_of_waiting_does_not_pass_while_nobody_can_be_heard(
 
 
 def test_at_the_end_a_machine_that_only_asks_the_same_again_and_again_is_not_waited_for(start):
-    harness = start(local_machines=frozenset({"lister"}), linger_seconds=5.0)
+    harness = start(local_machine="lister", linger_seconds=5.0)
     lister = pulse("lister", window=0)
     lister.volumes = []
     harness.hear(lister, pulse())
@@ -610,7 +610,7 @@ def test_at_the_end_a_machine_that_only_asks_the_same_again_and_again_is_not_wai
 
 
 def test_at_the_end_a_machine_is_waited_for_as_long_as_it_gets_on_with_more_than_it_asks_about_at_once(start):
-    harness = start(local_machines=frozenset({"lister"}), linger_seconds=5.0, removal_seconds=20.0)
+    harness = start(local_machine="lister", linger_seconds=5.0, removal_seconds=20.0)
     lister = pulse("lister", window=0)
     lister.volumes = []
     harness.hear(lister, pulse())

@@ -3,7 +3,7 @@
 from tests.coordinator.harness import Harness
 from tests.coordinator.test_coordinator import NAMES, pulse, stored
 
-from bucketpull.coordinator.relief import IDLE_SECONDS
+from bucketpull.coordinator.dispatch import IDLE_SECONDS
 from bucketpull.domain.batching import batch_of, decode_batch
 from bucketpull.domain.messages import BatchReceipt
 

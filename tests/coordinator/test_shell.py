@@ -15,7 +15,7 @@ from bucketpull.testing.memory_journal import MemoryJournal
 from bucketpull.testing.virtual import VirtualClock
 from bucketpull.transport.local import DirectTransport
 
-POLICY = CoordinatorParameters(tick_seconds=0.01, local_machines=frozenset({"m1"}), meet_seconds=0.0)
+POLICY = CoordinatorParameters(tick_seconds=0.01, local_machine="m1", meet_seconds=0.0)
 
 
 async def worker(inbox, joined):

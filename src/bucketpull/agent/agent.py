@@ -292,7 +292,7 @@ class Agent:
         """Go on without a disk: begin nothing more there, and stop waiting for requests and settlings."""
         self._tell_all(Unmount(volume.id))
         self._calls.give_up(volume.id, volume.error)
-        self._tasks.sickened(volume)
+        self._tasks.settle_if_due()
 
     def _give_up(self, volume: ManagedVolume) -> None:
         """Go on without a disk that does not answer, and replace the processes that wait for it."""

@@ -78,14 +78,9 @@ class Tasks:
         return min((settler.due_at() for settler in self._settlers.values()), default=math.inf)
 
     def settle_if_due(self) -> None:
-        """Begin to settle each volume that is due."""
+        """Begin to settle each volume that is due; what waits on a sick one is stored elsewhere."""
         for settler in self._settlers.values():
             settler.settle_if_due()
-
-    def sickened(self, volume: ManagedVolume) -> None:
-        """Store elsewhere what waits to be settled on a sick volume."""
-        if volume.id in self._settlers:
-            self._settlers[volume.id].settle_if_due()
 
     # --- from a batch to its processes
 
@@ -146,6 +141,12 @@ class Tasks:
     def _found(self, batch: ActiveBatch, parts: list[Part], volume: ManagedVolume) -> Task:
         """Make a task of objects whose files lie on a volume."""
         former = {extent.volume for extent in batch.work.candidates}
+        return self._new_task(batch, parts, former, volume)
+
+    def _new_task(
+        self, batch: ActiveBatch, parts: list[Part], former: Collection[str], volume: ManagedVolume
+    ) -> Task:
+        """Make a task on a volume that promises it the room."""
         task = Task(next(self._ids), batch, batch_of(parts), former)
         volume.room.promise(task.left.objects, task.left.expected_bytes)
         self._take_up(task, volume)
@@ -269,10 +270,7 @@ class Tasks:
     def _take_apart(self, task: Task) -> None:
         volume = self._scheduler.volumes[task.volume]
         for parts in pieces(task.parts):
-            piece = Task(next(self._ids), task.batch, batch_of(parts), task.former)
-            volume.room.promise(piece.left.objects, piece.left.expected_bytes)
-            self._take_up(piece, volume)
-            self._assign(piece)
+            self._assign(self._new_task(task.batch, parts, task.former, volume))
         self.take(Outcome(task.id))
 
 

@@ -123,7 +123,7 @@ class Coordinator:
         if self._stop_at is None:
             self._stop_at = self.at.monotonic + self._parameters.stop_seconds
             self.state = JobState.INTERRUPTED
-            yield from self._dismiss(set(self._parameters.local_machines))  # one may not have said a word yet
+            yield from self._dismiss({self._parameters.local_machine})  # it may not have said a word yet
 
     def set_limits(self, limits: Limits) -> Routine[None]:
         """Change the limits of the whole job; each worker gets its share."""
@@ -281,7 +281,7 @@ class Coordinator:
 
     def _hear_fatal(self, fatal: Fatal) -> Routine[None]:
         """End the job. A refusal on another machine ends it only if no machine goes on: each has its own credentials."""
-        if self._parameters.local_machines and fatal.machine not in self._parameters.local_machines:
+        if self._parameters.local_machine not in {"", fatal.machine}:
             self._elsewhere.heard(fatal, self.at.monotonic)
             yield from self._dismiss({fatal.machine})
             return
@@ -357,7 +357,7 @@ class Coordinator:
 
     def _ended(self) -> bool:
         if self._stop_at is not None:
-            return not self._local() or self.at.monotonic > self._stop_at
+            return self.local_machine not in self.fleet.members or self.at.monotonic > self._stop_at
         if self.state is JobState.NO_ROOM and self._parameters.exits_when_full:
             return self.at.monotonic >= self._met_at
         return not self.outstanding.is_some
@@ -388,7 +388,7 @@ class Coordinator:
         is away, a short time.
         """
         parameters = self._parameters
-        if not parameters.local_machines:
+        if not parameters.local_machine:
             return
         of_the_job = yield UseJournal(lambda journal: journal.machines())
         patience = parameters.linger_seconds if self._dispatch.gave_batches else parameters.meet_seconds
@@ -421,12 +421,9 @@ class Coordinator:
             yield SendControl(Control(self.limits, stop=True), machine)
 
     @property
-    def local_machines(self) -> frozenset[str]:
-        """The machines whose agents run in this process."""
-        return self._parameters.local_machines
-
-    def _local(self) -> set[str]:
-        return self.fleet.members.keys() & self._parameters.local_machines
+    def local_machine(self) -> str:
+        """The machine whose agent runs in this process."""
+        return self._parameters.local_machine
 
     def conclude(self) -> None:
         """Set the final state from the books. Nobody interrupted a job that a journal without room cut short: it is incomplete."""

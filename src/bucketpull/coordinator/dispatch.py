@@ -1,12 +1,12 @@
-"""How much of the ready work goes to which machine, and when listing waits for transferring. Pure."""
+"""How much of the ready work goes to which machine, when listing waits for transferring, and which machines give some back. Pure."""
 
+import math
 from collections.abc import Callable, Sequence
 
 from bucketpull import kill_points
 from bucketpull.coordinator.budget_watch import BudgetWatch
 from bucketpull.coordinator.effects import Moment, Routine, SendControl, SendWork, UseJournal
 from bucketpull.coordinator.fleet import Fleet, Worker
-from bucketpull.coordinator.relief import Relief
 from bucketpull.domain.budget import ANY_ROOM
 from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import Control
@@ -14,6 +14,8 @@ from bucketpull.domain.model import Outstanding, SentWork, Work, WorkKind
 from bucketpull.domain.parameters import CoordinatorParameters
 
 _reach = kill_points.reach
+
+IDLE_SECONDS = 10.0  # until what a machine has ended is told and booked
 
 
 class Dispatch:
@@ -40,9 +42,12 @@ class Dispatch:
 
     def reclaim(self) -> Routine[None]:
         """Make work ready again that was with workers in the former coordinator's process. Other workers may still have theirs."""
-        local = self._parameters.local_machines
         sent: list[SentWork] = yield UseJournal(lambda journal: journal.sent())
-        ended = [work.id for work in sent if work.kind is WorkKind.SCAN or work.machine in local]
+        ended = [
+            work.id
+            for work in sent
+            if work.kind is WorkKind.SCAN or work.machine == self._parameters.local_machine
+        ]
         yield UseJournal(lambda journal: journal.release(ended))
         gone = set(ended)
         held = [work for work in sent if work.id not in gone]
@@ -54,7 +59,7 @@ class Dispatch:
         """Send each machine as much as it wants to hold; return whether any was sent something. `share` is a machine's of the limits."""
         self._lists = outstanding.objects < self._parameters.high_water // (1 if self._lists else 2)
         sent = False
-        for machine, member in sorted(self._fleet.members.items(), key=self._asked_at):
+        for machine, member in self._relief.in_order(self._fleet):
             if not self._budget.has_given_all and self._lists and outstanding.scans > outstanding.scans_sent:
                 sent |= yield from self._give(WorkKind.SCAN, machine, member.allowance(WorkKind.SCAN))
             if outstanding.batches > outstanding.batches_sent:
@@ -62,9 +67,6 @@ class Dispatch:
         for machine in self._relief.due(self._fleet, self._now().monotonic):
             yield SendControl(Control(share(machine), release=True), machine)
         return sent
-
-    def _asked_at(self, member: tuple[str, Worker]) -> float:
-        return self._relief.asked_at(member[0])
 
     def give_again(self, batches: list[int], machine: str) -> Routine[None]:
         """Send a machine batches again that it began, and that no other machine has."""
@@ -95,3 +97,33 @@ class Dispatch:
         self._budget.gave(works)
         self._fleet.sent(machine, kind, works, self._now().monotonic)
         yield SendWork(works, machine)
+
+
+class Relief:
+    """Which machines hand back half of what they have not begun, because others have nothing to do: no slow one holds up the end.
+
+    Times are monotonic seconds.
+    """
+
+    def __init__(self) -> None:
+        self._idle_since: float | None = None
+        self._asked_at: dict[str, float] = {}
+
+    def due(self, fleet: Fleet, now: float) -> list[str]:
+        """Return the machines to ask now; to be called when all that is ready was given out."""
+        heard = {machine: fleet.members[machine] for machine in sorted(fleet.heard(now))}
+        busy = [machine for machine, member in heard.items() if member.sent[WorkKind.BATCH]]
+        has_idle = any(member.pulse.window and not member.sent[WorkKind.BATCH] for member in heard.values())
+        if not (busy and has_idle):
+            self._idle_since = None
+            return []
+        self._idle_since = now if self._idle_since is None else self._idle_since
+        if now - self._idle_since < IDLE_SECONDS:
+            return []
+        self._idle_since = now
+        self._asked_at.update(dict.fromkeys(busy, now))
+        return busy
+
+    def in_order(self, fleet: Fleet) -> list[tuple[str, Worker]]:
+        """Return all machines in the order in which they get work: those first that were not asked, or longest ago."""
+        return sorted(fleet.members.items(), key=lambda member: self._asked_at.get(member[0], -math.inf))

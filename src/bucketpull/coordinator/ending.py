@@ -56,7 +56,7 @@ def working_state(
         return JobState.PAUSED
     if is_spent:
         return JobState.BUDGET_SPENT
-    if not fleet.has_volumes:
+    if not fleet.with_volumes:
         return JobState.WAITING
     if left.batches and not has_room:
         return JobState.NO_ROOM

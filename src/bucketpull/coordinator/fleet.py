@@ -247,11 +247,6 @@ class Fleet:
         """Whether any worker has a batch, or would take one."""
         return any(member.pulse.window or member.sent[WorkKind.BATCH] for member in self.members.values())
 
-    @property
-    def has_volumes(self) -> bool:
-        """Whether any worker has a disk: a lister alone has none."""
-        return any(member.pulse.volumes for member in self.members.values())
-
     def heard(self, now: float) -> set[str]:
         """Return the machines that are there now."""
         return {machine for machine, member in self.members.items() if now - member.seen < PRESENT_SECONDS}
@@ -267,7 +262,7 @@ class Fleet:
 
     @property
     def with_volumes(self) -> int:
-        """How many workers have volumes."""
+        """How many workers have a disk: a lister alone has none."""
         return sum(1 for member in self.members.values() if member.pulse.volumes)
 
     @property
@@ -282,7 +277,7 @@ class Fleet:
     def is_lister(self, machine: str) -> bool:
         """Whether a worker only lists, for others that have volumes."""
         member = self.members.get(machine)
-        return member is not None and not member.pulse.volumes and self.has_volumes
+        return member is not None and not member.pulse.volumes and self.with_volumes > 0
 
 
 def _still(pulse: Pulse) -> Pulse:

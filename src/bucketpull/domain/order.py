@@ -13,9 +13,9 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.model import Part, key_of
 
 WORDS: Final = ("newest", "oldest", "smallest", "largest")
+_BY_DATE: Final = frozenset({"newest", "oldest"})
 _HOUR: Final = 3600
 _MOST: Final = 1 << 40  # hours and sizes are below
-_Column = Callable[[Part], Sequence[int]]
 
 
 class Order(msgspec.Struct, array_like=True, frozen=True):
@@ -61,12 +61,15 @@ class Order(msgspec.Struct, array_like=True, frozen=True):
         """Return the indexes of a part's objects, the foremost first, so that they share batches."""
         indexes = list(range(len(part.names)))
         if self.by:
-            column, sign = _column(self.by)(part), _sign(self.by)
+            column, sign = self._column(part), _sign(self.by)
             indexes.sort(key=lambda index: _place(column[index], sign))
         inside = key_of(part.directory, b"")
         if any(len(prefix) > len(inside) and prefix.startswith(inside) for prefix in self.prefixes):
             indexes.sort(key=lambda index: self._of_key(inside + part.names[index]))
         return indexes
+
+    def _column(self, part: Part) -> Sequence[int]:
+        return part.mtimes if self.by in _BY_DATE else part.sizes
 
     def _of_key(self, key: bytes) -> int:
         return self._of_prefix(key.startswith)
@@ -77,8 +80,8 @@ class Order(msgspec.Struct, array_like=True, frozen=True):
     def _of_part(self, part: Part) -> int:
         if not self.by:
             return 0
-        values: Iterable[int] = _column(self.by)(part)
-        if self.by in {"newest", "oldest"}:
+        values: Iterable[int] = self._column(part)
+        if self.by in _BY_DATE:
             values = (value // _HOUR for value in values)
         else:
             values = (max(value, 0).bit_length() if value >= 0 else -1 for value in values)
@@ -123,18 +126,6 @@ def _holds(part: Part, prefix: bytes) -> bool:
     return inside.startswith(prefix) or any(
         key_of(part.directory, name).startswith(prefix) for name in part.names
     )
-
-
-def _column(by: str) -> _Column:
-    return _mtimes if by in {"newest", "oldest"} else _sizes
-
-
-def _mtimes(part: Part) -> Sequence[int]:
-    return part.mtimes
-
-
-def _sizes(part: Part) -> Sequence[int]:
-    return part.sizes
 
 
 def _sign(by: str) -> int:

@@ -68,6 +68,7 @@ class CoordinatorParameters(msgspec.Struct, frozen=True):
     the job ends if for `refusal_seconds` there is no further one. At its end it waits `linger_seconds` for machines that are away,
     or where nothing was given to anybody `meet_seconds`, so that those which wait for it are told of the end.
     For one that is there it waits so long since it last got on with its unconfirmed files, or `removal_seconds` while some are being removed.
+    `local_machine` is the one whose agent runs in this process.
     `selection` stands for what the run wants of the source; None goes on with what an unfinished one wanted.
     """
 
@@ -84,6 +85,6 @@ class CoordinatorParameters(msgspec.Struct, frozen=True):
     room_seconds: float = 5.0
     roomless_seconds: float = 1.5
     exits_when_full: bool = False
-    local_machines: frozenset[str] = frozenset()
+    local_machine: str = ""
     budget: Budget = Budget()
     selection: str | None = None

@@ -9,7 +9,7 @@ from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import Failure, Part, Span, WorkKind
 from bucketpull.domain.retry import LAST_PASS, next_try
 from bucketpull.journal.extents import Entry, covers, unpack_entries
-from bucketpull.journal.frontier import AGAIN, LAST, REPAIR, USUAL, Taken, candidates_blob
+from bucketpull.journal.frontier import LAST, REPAIR, USUAL, Taken, candidates_blob
 from bucketpull.journal.journal_tables import Tables
 from bucketpull.journal.listed_pages import Share
 
@@ -91,15 +91,8 @@ def _book_extents(tables: Tables, receipt: BatchReceipt, taken: Taken) -> None:
         for span in spans.values():
             tables.pages.recall(span, unread, tables.run.number)
     if len(there) < len(volumes):
-        _list_again(tables, spans.values())
-
-
-def _list_again(tables: Tables, spans: Iterable[Span]) -> None:
-    """List pages again whose objects were stored on a volume that was given up meanwhile."""
-    for span in spans:
-        tables.pages.doubt(span.directory, span.cursor)
-    again = [tables.pages.again(span.directory, span.cursor) for span in spans]
-    tables.frontier.add_scans(again, tier=AGAIN)
+        # Stored on a volume that was given up meanwhile.
+        tables.list_again([row for key in spans if (row := tables.pages.known(*key)) is not None])
 
 
 def _defer(tables: Tables, batch: Batch, receipt: BatchReceipt, taken: Taken, now: float) -> None:

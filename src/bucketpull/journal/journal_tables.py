@@ -1,14 +1,16 @@
 """Everything that is behind one open journal, read from its file as one."""
 
+from collections.abc import Collection
 from typing import Self
 
 import msgspec
 
+from bucketpull.domain.model import Position
 from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.journal.failures import Failures
-from bucketpull.journal.frontier import Frontier
-from bucketpull.journal.listed_pages import Pages
+from bucketpull.journal.frontier import AGAIN, Frontier
+from bucketpull.journal.listed_pages import PageRow, Pages
 from bucketpull.journal.stale_copies import StaleCopies
 from bucketpull.journal.store import Store
 from bucketpull.journal.sums import Books, decode_books, encode_books
@@ -56,6 +58,14 @@ class Tables(msgspec.Struct):
         frontier = Frontier(store, books, volumes, order)
         tables = Pages(store), Failures(store, books), StaleCopies(store, volumes)
         return cls(store, order, retry_seconds, journal, job, run, books, volumes, frontier, *tables)
+
+    def list_again(self, rows: Collection[PageRow]) -> None:
+        """Trust nothing that is known of pages when they are listed; list those again that this run has listed before."""
+        for row in rows:
+            self.pages.doubt(row.directory, row.cursor)
+        listed = [row for row in rows if row.run == self.run.number > 0]
+        again = [Position(row.directory, row.cursor, row.until) for row in listed]
+        self.frontier.add_scans(again, tier=AGAIN)
 
     def reloaded(self) -> Self:
         """Read the sums again, which are not those in memory: another process wrote them, or a transaction was undone."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from bucketpull.domain.model import PageRecord, Position, Span
+from bucketpull.domain.model import PageRecord, Span
 from bucketpull.journal.extents import Entry, in_ledger_order, merged, pack_entries, unpack_entries
 from bucketpull.journal.store import Store, check_types
 
@@ -81,11 +81,6 @@ class Pages:
         older: list[Entry] = [(volume, offset, span.first, span.last) for volume, offset in blocks]
         known.extents = pack_entries(merged(older, unpack_entries(known.extents)))
         self.change(known)
-
-    def again(self, directory: bytes, cursor: str) -> Position:
-        """Return the position at which a page was listed, to list it without trust in what is known."""
-        known = self.known(directory, cursor)
-        return Position(directory, cursor, known.until if known else "")
 
     def doubt(self, directory: bytes, cursor: str) -> None:
         """Forget the digests of a page: an equal one proves nothing."""

@@ -11,12 +11,12 @@ import msgspec
 
 from bucketpull.domain.batching import cut, groups, known_bytes, span_of, spans_of
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.model import MESSAGE_CURSOR, Extent, Id, PageRecord, Part, Position, VolumeState
+from bucketpull.domain.model import MESSAGE_CURSOR, Extent, Id, PageRecord, Part, VolumeState
 from bucketpull.domain.record import Record
 from bucketpull.journal import batch_receipts, scan_receipts
 from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
 from bucketpull.journal.failures import Recorded
-from bucketpull.journal.frontier import AGAIN, REPAIR
+from bucketpull.journal.frontier import REPAIR
 from bucketpull.journal.journal_reader import JournalReader, chosen
 from bucketpull.journal.journal_tables import Tables
 from bucketpull.journal.listed_pages import PageRow, Share
@@ -198,9 +198,7 @@ class Maintenance(JournalReader):
 
         def doubt(tables: Tables, rows: Sequence[PageRow]) -> int:
             shared = [row for row in rows if row.digest and _is_shared(row, volumes)]
-            for row in shared:
-                tables.pages.doubt(row.directory, row.cursor)
-            _list_again(tables, shared)
+            tables.list_again(shared)
             return len(shared)
 
         self._in_steps(doubt)
@@ -216,9 +214,9 @@ class Maintenance(JournalReader):
                 entries = unpack_entries(row.extents)
                 rest = [entry for entry in entries if entry[0] != volume or not _lies_in(entry[1], gone)]
                 if len(rest) < len(entries):
-                    hit.append(msgspec.structs.replace(row, digest=b"", extents=pack_entries(rest)))
+                    hit.append(msgspec.structs.replace(row, extents=pack_entries(rest)))
                     tables.pages.change(hit[-1])
-            _list_again(tables, hit)
+            tables.list_again(hit)
             return len(hit)
 
         return self._in_steps(drop)
@@ -275,14 +273,6 @@ class Overlaps:
                 self._objects += objects
             end = last if end is None else max(end, last)
         return self._objects
-
-
-def _list_again(tables: Tables, rows: Iterable[PageRow]) -> None:
-    """List those of some pages again that were listed in this run."""
-    again = [
-        Position(row.directory, row.cursor, row.until) for row in rows if row.run == tables.run.number > 0
-    ]
-    tables.frontier.add_scans(again, tier=AGAIN)
 
 
 # --- forgetting

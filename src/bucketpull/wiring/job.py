@@ -114,7 +114,7 @@ def coordinator_parameters(settings: Settings, machine: str, selection: str | No
     """Return what the coordinator is told; `machine` is the one whose agent runs beside it."""
     return CoordinatorParameters(
         exits_when_full=settings.when_full == "exit",
-        local_machines=frozenset({machine}),
+        local_machine=machine,
         budget=budget_of(settings),
         selection=selection,
     )

@@ -223,7 +223,7 @@ class Monitor:
             self._forecast.sample(at, books, left)
 
     def _watch_volumes(self) -> None:
-        local, had = self._coordinator.local_machines, self._coordinator.fleet.volumes
+        local, had = {self._coordinator.local_machine}, self._coordinator.fleet.volumes
         volumes = [volume for volume in self.latest.volumes if volume.id in had]
         for told in self._volume_events.look(volumes, local, self._clock.monotonic()):
             self._tell(told)
@@ -240,9 +240,9 @@ class Monitor:
             self.invitation = ""
         if state in ENDED or state == JobState.FINISHING:
             return
-        local = self._coordinator.local_machines
+        local = self._coordinator.local_machine
         machines = {
-            name: len(member.pulse.volumes) for name, member in fleet.members.items() if name not in local
+            name: len(member.pulse.volumes) for name, member in fleet.members.items() if name != local
         }
         volumes = {volume.state for volume in self.latest.volumes}
         events = [
