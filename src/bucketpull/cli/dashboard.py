@@ -15,7 +15,7 @@ from bucketpull.web.history import load_history
 from bucketpull.wiring.coordinator_client import local_client
 from bucketpull.wiring.dashboard_access import dashboard_at
 from bucketpull.wiring.job_status import job_status
-from bucketpull.wiring.journals import JournalPanel, existing_folder, journal_to_read
+from bucketpull.wiring.journals import JournalView, existing_folder, journal_to_read
 from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def dashboard(arguments: tuple[str, ...], address: str | None, **flags: Any) -> 
     return asyncio.run(_serve(panel, outside, dashboard_at(address, name, settings)))
 
 
-class JobAtRest(JournalPanel):
+class JobAtRest(JournalView):
     """See `web.api.JobView`: what the journal says of a job that does not run."""
 
     def __init__(self, settings: Settings) -> None:

@@ -120,7 +120,7 @@ class JobView(Protocol):
         """Return the ledger blocks that may hold an object, the newest first."""
 
 
-class Panel(JobView, Protocol):
+class RunningJob(JobView, Protocol):
     """A running job, to look at and to steer.
 
     `client` names who asks, for the events that tell of it. Changes return a sentence for whoever asked.
@@ -175,7 +175,7 @@ _decode_volume = json_decoder(OfVolume)
 class Api:
     """Answers requests about one job. `control` is None if no coordinator runs: then nothing can be changed."""
 
-    def __init__(self, view: JobView, history: History, control: Panel | None = None) -> None:
+    def __init__(self, view: JobView, history: History, control: RunningJob | None = None) -> None:
         self._view = view
         self._is_running = control is not None
         self._history = history
@@ -257,7 +257,7 @@ class Api:
 Change = Callable[[ApiRequest], Awaitable[str]]
 
 
-def _changes(panel: Panel) -> dict[str, Change]:
+def _changes(panel: RunningJob) -> dict[str, Change]:
     """Return what makes each change, by path."""
     return {
         "/api/pause": lambda asked: panel.pause(asked.client),
@@ -274,7 +274,7 @@ async def _changed(change: Change, request: ApiRequest) -> ApiResponse:
     return json_response({"text": in_words(await change(request), request)})
 
 
-async def _retry(panel: Panel, request: ApiRequest) -> ApiResponse:
+async def _retry(panel: RunningJob, request: ApiRequest) -> ApiResponse:
     chosen = _decode_retry(request.body or b"{}")
     return json_response({"objects": await panel.retry(chosen.reason, chosen.match, request.client)})
 

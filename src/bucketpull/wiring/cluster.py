@@ -138,7 +138,7 @@ def run_work(settings: Settings, notifier: Notifier) -> ExitCode:
         leave = partial(notifier.end, ExitCode.INTERRUPTED)
         inbox = worker.inbox(welcome.journal, [volume.path for volume in volumes])
         pool = ForkedPool(fork_server, settings.process_count())
-        parameters = worker.parameters(welcome, source)
+        parameters = worker.parameters(settings, welcome, source)
         shell = agent_shell(settings, parameters, source, inbox, pool, volumes)
         return asyncio.run(worker.work(shell, inbox, pool, leave))
 
@@ -194,12 +194,10 @@ class _Worker:
         self._say("info", answered(self._job, len(self.paths)))
         return welcome
 
-    def parameters(self, welcome: Welcome, source: SourceSettings) -> AgentParameters:
+    def parameters(self, settings: Settings, welcome: Welcome, source: SourceSettings) -> AgentParameters:
         """Return the parameters of a worker without a coordinator beside it: it does not list."""
         return msgspec.structs.replace(
-            agent_parameters(self._settings, welcome.journal, self._hello.machine, source.open().endpoints),
-            durability=welcome.durability,
-            verify=welcome.verify,
+            agent_parameters(settings, welcome.journal, self._hello.machine, source.open().endpoints),
             scans=False,
             stop_seconds=_STOP_SECONDS,
             incarnation=self._hello.incarnation,

@@ -44,7 +44,7 @@ from bucketpull.web.history import load_history, record_history
 from bucketpull.web.server import Answer, Server
 from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.file_checks import check_apart, check_file, check_folder, refuse_foreign_link
-from bucketpull.wiring.job_limits import Bandwidth, budget_of
+from bucketpull.wiring.job_limits import budget_of
 from bucketpull.wiring.job_status import absent_volumes
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.notifier import Notifier
@@ -236,10 +236,7 @@ class Job:
             notifier.note_to = self.monitor.note
         if opening.journal.abandons(parameters.selection):
             self.monitor.note("warning", "selection.changed", _ABANDONED)
-        self._bandwidth = Bandwidth(settings)
-        self.control = JobControl(
-            settings, opening.journal, self.shell, self.monitor, self._bandwidth, machine
-        )
+        self.control = JobControl(settings, opening.journal, self.shell, self.monitor, machine)
         self.control.begin()
         self._history = load_history(settings.state_folder())
         self.api = Api(self.control, self._history, self.control)
@@ -321,7 +318,7 @@ class Job:
         recording = asyncio.create_task(
             record_history(self._history, self.control.snapshot, self._settings.state_folder()), name="charts"
         )
-        timing = asyncio.create_task(self._bandwidth.run(shell), name="timetable")
+        timing = asyncio.create_task(self.control.bandwidth.run(shell), name="timetable")
         working = asyncio.create_task(worker.run(), name="worker")
         booking = asyncio.create_task(shell.run(root), name="coordinator")
         try:

@@ -134,7 +134,7 @@ def _has_journal(folder: Path) -> bool:
         return True
 
 
-class JournalPanel:
+class JournalView:
     """What is shown of the journal: a part of `web.api.JobView`, of a job that runs or not.
 
     It is read by another connection than the coordinator's, which is not held up.

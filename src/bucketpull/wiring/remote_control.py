@@ -15,7 +15,7 @@ from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report import figures
 from bucketpull.web.api import NewLimits
 from bucketpull.wiring.job_limits import Bandwidth, limit_options, limits_now
-from bucketpull.wiring.journals import JournalPanel
+from bucketpull.wiring.journals import JournalView
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_copy_of, check_paths, open_one, owner_by
@@ -25,8 +25,8 @@ _LOOK_SECONDS: Final = 0.1
 _KEPT: Final = frozenset({VolumeState.DRAINING, VolumeState.LOST})
 
 
-class JobControl(JournalPanel):
-    """See `web.api.Panel`. `machine` is the one of this process, "" if it has no volumes."""
+class JobControl(JournalView):
+    """See `web.api.RunningJob`. `machine` is the one of this process, "" if it has no volumes. `run` its `bandwidth`."""
 
     def __init__(
         self,
@@ -34,7 +34,6 @@ class JobControl(JournalPanel):
         journal: SqliteJournal,
         shell: CoordinatorShell,
         monitor: Monitor,
-        bandwidth: Bandwidth,
         machine: str,
     ) -> None:
         super().__init__(settings)
@@ -43,14 +42,14 @@ class JobControl(JournalPanel):
         self._shell = shell
         self._coordinator = shell.coordinator
         self._monitor = monitor
-        self._bandwidth = bandwidth
+        self.bandwidth = Bandwidth(settings)
         self._machine = machine
         for volume in journal.volumes():
             if volume.state in _KEPT:
                 shell.coordinator.asked[volume.id] = volume.state
 
     def snapshot(self) -> Snapshot:
-        """See `Panel`."""
+        """See `RunningJob`."""
         return self._monitor.shown()
 
     def begin(self) -> None:
@@ -67,11 +66,11 @@ class JobControl(JournalPanel):
             return
         found = before.under(limit_options(self._settings), asked)
         if found.schedule is None:
-            self._bandwidth.leave()
+            self.bandwidth.leave()
             limits = found.limits
         else:
             limits = msgspec.structs.replace(
-                found.limits, bytes_per_second=self._bandwidth.follow(found.schedule)
+                found.limits, bytes_per_second=self.bandwidth.follow(found.schedule)
             )
         self._coordinator.limits = limits
         if found is before:
@@ -82,38 +81,38 @@ class JobControl(JournalPanel):
             self._monitor.note("warning", "job.paused", text)
 
     async def pause(self, client: str) -> str:
-        """See `Panel`."""
+        """See `RunningJob`."""
         await self._change(paused=True)
         self._monitor.note("info", "job.paused", f"paused by {client}")
         return "the job is paused; `bucketpull resume` lets it go on"
 
     async def resume(self, client: str) -> str:
-        """See `Panel`."""
+        """See `RunningJob`."""
         await self._change(paused=False)
         self._monitor.note("info", "job.resumed", f"resumed by {client}")
         return "the job goes on"
 
     async def stop(self, client: str) -> str:
-        """See `Panel`."""
+        """See `RunningJob`."""
         self._monitor.note("info", "job.interrupted", f"stopped by {client}")
         await self._shell.stop()
         return "the job stops; the same command goes on with it"
 
     async def set_limits(self, limits: NewLimits, client: str) -> str:
-        """See `Panel`."""
+        """See `RunningJob`."""
         given = msgspec.structs.asdict(limits).items()
         changes = {name: value for name, value in given if value is not msgspec.UNSET}
         if "bandwidth" in changes:
-            changes["bytes_per_second"] = self._bandwidth.follow(changes.pop("bandwidth"))
+            changes["bytes_per_second"] = self.bandwidth.follow(changes.pop("bandwidth"))
         elif "bytes_per_second" in changes:
-            self._bandwidth.leave()
+            self.bandwidth.leave()
         await self._change(**changes)
         text = _limits_text(self._coordinator.limits)
         self._monitor.note("info", "limits.changed", f"limits changed by {client}: {text}")
         return f"the limits of the whole job are now: {text}"
 
     async def retry(self, reason: str | None, pattern: str | None, client: str) -> int:
-        """See `Panel`."""
+        """See `RunningJob`."""
         chosen = None if reason is None else Reason(reason)
         number = await self._shell.change(self._journal.retry, chosen, pattern)
         if number:
@@ -122,7 +121,7 @@ class JobControl(JournalPanel):
         return number
 
     async def add_volume(self, path: str, client: str) -> str:
-        """See `Panel`. One of another machine's, drained before, may be named by id or MACHINE:PATH."""
+        """See `RunningJob`. One of another machine's, drained before, may be named by id or MACHINE:PATH."""
         there = self._volume(path)
         if there is not None and there.machine != self._machine:
             return await self._take_up(there.id, there.path, there.machine, client)
@@ -148,7 +147,7 @@ class JobControl(JournalPanel):
         return f"volume {path} ({identity}) is in use"
 
     async def drain_volume(self, volume: str, client: str) -> str:
-        """See `Panel`."""
+        """See `RunningJob`."""
         found = self._volume(volume)
         if found is None:
             raise JournalError(
@@ -163,7 +162,7 @@ class JobControl(JournalPanel):
         return f"volume {path} ({found.id}) takes no new objects; what it holds stays"
 
     async def lose_volume(self, volume: str, client: str) -> str:
-        """See `Panel`."""
+        """See `RunningJob`."""
         known = await self._shell.call(self._journal.volumes)
         if volume not in {each.id for each in known}:
             raise JournalError(f"volume {volume}: the job has no such id; `bucketpull volumes` lists them")
@@ -176,7 +175,7 @@ class JobControl(JournalPanel):
 
     async def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of `Limits`
         limits = msgspec.structs.replace(self._coordinator.limits, **changes)
-        steering = Steering(limit_options(self._settings), limits, self._bandwidth.schedule)
+        steering = Steering(limit_options(self._settings), limits, self.bandwidth.schedule)
         await self._shell.call(self._journal.note_steering, steering)
         await self._shell.set_limits(limits)
 
