@@ -62,14 +62,18 @@ def create(folder: Path, name: str, now: float) -> None:
     identity = secrets.token_hex(6)
     with translated(folder):
         connection = sqlite3.connect(fresh, isolation_level=None)
+        connection.execute(
+            "pragma synchronous = off"
+        )  # the whole file is synced below, before it has its name
         connection.execute("pragma journal_mode = wal")
-        connection.executescript(f"begin immediate;{read('schema.sql')}commit;")
         connection.execute(f"pragma application_id = {APPLICATION}")
         connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+        connection.executescript(f"begin immediate;{read('schema.sql')}")
         connection.execute(
             "insert into job (id, journal, name, created) values (1, ?, ?, ?)", (identity, name, now)
         )
         connection.execute("insert into book values (1, '{}')")
+        connection.execute("commit")
         connection.close()
     fresh.chmod(0o600)
     _sync(fresh)

@@ -28,7 +28,6 @@ from bucketpull.volumes.ledger import Damage, Entry, Frame, Gone, Kind, Ledger
 from bucketpull.volumes.leftovers import BatchNote, BatchNotes
 from bucketpull.volumes.os_errors import Culprit
 from bucketpull.volumes.packs.books import PackBooks
-from bucketpull.volumes.reader import location_of
 from bucketpull.volumes.trash import TrashFolder, trash_of
 
 PRUNING: Final = "prune"
@@ -182,6 +181,8 @@ class Removal:
 
         Raises OSError where the disk does not take it.
         """
+        from bucketpull.volumes.reader import location_of  # 1 ms that only prunings of packs need
+
         packed = [each for each in gone if each.record.pack]
         if not packed:
             return

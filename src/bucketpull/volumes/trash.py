@@ -4,12 +4,14 @@ import os
 import re
 import time
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bucketpull.volumes import beneath, os_errors, syscalls
 from bucketpull.volumes.beneath import OwnDirectory, closing_fd, write_all
 from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.reader import Location
+
+if TYPE_CHECKING:
+    from bucketpull.volumes.reader import Location
 
 TRASH: Final = "trash"
 _UNTIL: Final = r"until-(\d{8}T\d{6}Z)"
@@ -71,7 +73,7 @@ class TrashFolder:
             self._fd = beneath.enter(home.below(TRASH).fd, name)
             self._kept = Tree(self._fd)
 
-    def keep(self, path: bytes, pack: int, location: Location, mtime: int) -> None:
+    def keep(self, path: bytes, pack: int, location: "Location", mtime: int) -> None:
         """Keep a copy of an object that lies in a pack, under the path of a file; `pack` is its descriptor."""
         assert self._kept is not None
         folder, _, name = path.rpartition(b"/")

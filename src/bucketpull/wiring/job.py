@@ -32,7 +32,6 @@ from bucketpull.report.console import tell
 from bucketpull.report.document import exit_code_of, summary_dict
 from bucketpull.report.events import STOPPING
 from bucketpull.report.nonblocking_stream import flush_all
-from bucketpull.report.output_files import replacing
 from bucketpull.report.reporters import open_reporter
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.transport.mailbox import end_tasks
@@ -274,6 +273,8 @@ class Job:
         """Write the summary for `--summary`; if that fails, say so without changing how the job ended."""
         if self._settings.summary is None:
             return
+        from bucketpull.report.output_files import replacing  # most jobs write none
+
         try:
             with replacing(Path(self._settings.summary)) as file:
                 file.write(msgspec.json.format(summary) + b"\n")

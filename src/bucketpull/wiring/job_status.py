@@ -25,7 +25,6 @@ from bucketpull.journal.journal_reader import JournalReader, RunNote
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.volumes.free_space import measured
 from bucketpull.volumes.packs.folder import usage
-from bucketpull.volumes.reader import open_reader
 from bucketpull.wiring.settings import Settings
 
 _ANSWER_SECONDS: Final = 3.0
@@ -82,6 +81,8 @@ def measure(volume: KnownVolume, held: Mapping[str, Held], reserve: str) -> Volu
 
     `reserve` is that of the job; "" where each worker has its own: what it kept free is known as what it held is.
     """
+    from bucketpull.volumes.reader import open_reader  # a job's workers measure their own volumes
+
     try:
         reader = open_reader(volume.path or ".", volume.id)
     except VolumeError as error:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from itertools import islice
 from pathlib import Path
 from threading import Timer
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError, VolumeSick
@@ -26,10 +26,12 @@ from bucketpull.trusted_path import make_folder
 from bucketpull.volumes.beneath import VOLUME_MARK
 from bucketpull.volumes.identity import HOME, PACKS, Owner, identify, initialise, owner_at
 from bucketpull.volumes.os_errors import volume_error
-from bucketpull.volumes.reader import VolumeReader, open_reader
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.file_checks import check_folder, is_inside, refuse_foreign_link
 from bucketpull.wiring.settings import Settings
+
+if TYPE_CHECKING:
+    from bucketpull.volumes.reader import VolumeReader
 
 SILENT_SECONDS: Final = 10.0
 _MOST_LOOKED_AT: Final = 2000
@@ -271,11 +273,13 @@ def open_all(
     return opened
 
 
-def opened_to_read(path: str, expected: str | None = None) -> AbstractContextManager[VolumeReader]:
+def opened_to_read(path: str, expected: str | None = None) -> "AbstractContextManager[VolumeReader]":
     """Open a volume to look at it, which must be the expected one (None: any).
 
     Raises ConfigError where there is none, and VolumeSick where it is another one.
     """
+    from bucketpull.volumes.reader import open_reader  # a job writes its volumes
+
     if not path:
         raise ConfigError("volume '': name a folder with a volume")
     if not os.path.isdir(path) or identify(path) is None:
