@@ -114,7 +114,7 @@ def test_a_service_that_does_not_heed_start_after_is_listed_by_its_tokens():
 
 @pytest.mark.parametrize(
     ("position", "names"),
-    [(Position(b""), [b"b", b"a"]), (Position(b"", "b", '["range","",1,0,"t"]'), [b"a"])],
+    [(Position(b""), [b"b", b"a"]), (Position(b"", "b", '["range",1,0,"","t"]'), [b"a"])],
 )
 def test_that_a_service_lists_in_its_own_way_is_said_by_the_page(position, names):
     assert followed(position, names, _listing(names, "u"), True).serial

@@ -16,7 +16,7 @@ TOP = chr(0x10FFFF).encode()
 _ASCII_END = 0x7E
 
 
-class Search(msgspec.Struct, frozen=True):
+class Search(msgspec.Struct, array_like=True, frozen=True):
     """A search in progress. `low` is the largest name known.
 
     Nothing lies behind `low[:column] + TOP`, and names are known to differ in the byte before `varying`. When both meet, that

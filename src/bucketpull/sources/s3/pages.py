@@ -13,7 +13,7 @@ The source keeps no state, so each position says in `until` at which stage it is
     token      by the service's token
 
 A cursor may carry a tag in front, `!tag:`: the journal knows pages by directory and cursor, and these are asked for beside
-another page of the same cursor. Names in cursors and stages are percent-encoded.
+another page of the same cursor. Names in cursors are percent-encoded.
 """
 
 from bisect import bisect_right
@@ -28,7 +28,7 @@ from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.key_ranges import DEEPEST, cut_again, first_ranges
 from bucketpull.domain.keys import quoted
-from bucketpull.domain.model import Page, Part, Position
+from bucketpull.domain.model import Page, Part, Position, key_of
 from bucketpull.sources.cycle_detection import Trail
 from bucketpull.sources.s3.listing import PAGE_KEYS, Listing
 from bucketpull.sources.s3.name_bound import Search, search_from
@@ -41,21 +41,21 @@ _PASSES = 6
 
 
 class Stage(msgspec.Struct, array_like=True, frozen=True, omit_defaults=True):
-    """What a position is for; see the module. Names are percent-encoded, "" is none.
+    """What a position is for; see the module.
 
-    `pages` counts those listed, for a range without an end, and is how many a range with one was thought to have. `token` is
+    `pages` counts those listed, for a range without an end, and is how many a range with one (`upto`) was thought to have. `token` is
     the service's word for what follows the page before. `names` are samples of that page, the first and the last among them.
     """
 
     kind: str = "range"
-    upto: str = ""
     pages: int = 0
     depth: int = 0
+    upto: bytes = b""
     token: str = ""
     is_old: bool = False
     """Whether the service knows only ListObjects, of version 1."""
-    names: tuple[str, ...] = ()
-    search: tuple[str, int, int, int, int, bool] | None = None
+    names: tuple[bytes, ...] = ()
+    search: Search | None = None
     trail: Trail | None = None
     """What is remembered of the pages before, where tokens are followed."""
 
@@ -120,13 +120,13 @@ def followed(position: Position, names: list[bytes], listing: Listing, split: bo
         return _searched(position, stage, names)
     if listing.is_old and not stage.is_old:
         stage = msgspec.structs.replace(stage, is_old=True)
-    given = stage.trail.last if stage.trail else ask_for(position).after
-    only, unique = _once_each(names, listing, given)
-    if not only and stage.kind != "token":
-        only, unique = names, listing  # the service ignored after which name it was asked
-    answer = _Answer(position, stage, only, unique, rows=names)
+    listed = Part(position.directory, position.cursor, names, listing.sizes, listing.mtimes, listing.etags)
+    part = _once_each(listed, stage.trail.last if stage.trail else ask_for(position).after)
+    if not part.names and stage.kind != "token":
+        part = listed  # the service ignored after which name it was asked
+    answer = _Answer(position, stage, part, listing, rows=names)
     page = answer.by_token() if stage.kind == "token" else answer.by_name(split)
-    page.duplicates += len(names) - len(only)
+    page.duplicates += len(names) - len(part.names)
     page.odd = listing.odd
     return page
 
@@ -139,20 +139,21 @@ def refused(position: Position, error: AnswerError) -> Page | None:
 
 
 class _Answer:
-    """A listed page compared with what was asked. `names` and `listing` have each entry once, `rows` all names as they came."""
+    """A listed page compared with what was asked. `part` has each entry once, `rows` are all names as they came."""
 
     def __init__(
-        self, position: Position, stage: Stage, names: list[bytes], listing: Listing, rows: list[bytes]
+        self, position: Position, stage: Stage, part: Part, listing: Listing, rows: list[bytes]
     ) -> None:
         self._rows = rows
         self._position = position
         self._stage = stage
-        self._names = names
-        self._listing = listing
+        self._part = part
+        self._names = part.names
+        self._is_truncated = listing.is_truncated
         self._token = listing.token
-        if stage.is_old and not self._token and names:
+        if stage.is_old and not self._token and part.names:
             # Without a delimiter ListObjects names no marker: it is the last key, in whatever order the service has.
-            self._token = listing.keys[-1].decode("utf-8", "surrogateescape")
+            self._token = key_of(part.directory, part.names[-1]).decode("utf-8", "surrogateescape")
 
     def by_token(self) -> Page:
         """Take the whole page, and go on by the token that it gives.
@@ -161,13 +162,13 @@ class _Answer:
             AnswerError: `cursor`, if the token leads back; after some passes the page is taken all the same.
 
         """
-        page = self._page(0, len(self._names), [])
-        trouble = self._trouble() if self._listing.is_truncated else ""
+        page = Page(self._part, [], [])
+        trouble = self._trouble() if self._is_truncated else ""
         if trouble and self._position.passes < _PASSES:
             raise AnswerError(Reason.CURSOR, trouble)
         if trouble:
             page.broken = f"{trouble}: what follows is not listed"
-        elif self._listing.is_truncated:
+        elif self._is_truncated:
             page.following = self._by_token()
         return page
 
@@ -190,29 +191,22 @@ class _Answer:
         is_honoured = not names or not after or names[0] > after
         if not is_honoured or not _is_ordered(names):
             return self._distrusted(is_honoured and not after)
-        upto = unquote_to_bytes(self._stage.upto)
+        upto = self._stage.upto
         end = bisect_right(names, upto) if upto else len(names)
         # Whoever says that it was the last page, and how it goes on, is asked: behind the last one is an empty one.
-        if end < len(names) or not (self._listing.is_truncated or (names and self._token)):
-            return self._page(0, end, [])
-        if not names:
-            return self._page(0, 0, self._by_token())
-        return self._page(0, end, self._further(split))
+        if end < len(names) or not (self._is_truncated or (names and self._token)):
+            return Page(self._part.slice(0, end), [], [])
+        return Page(self._part.slice(0, end), [], self._further(split) if names else self._by_token())
 
     def _distrusted(self, is_first: bool) -> Page:
         """Go on by token: names do not come in order, or `start-after` is ignored."""
-        page = self._page(0, 0, [])
-        page.serial = True
         if is_first:
-            page.part = self._page(0, len(self._names), []).part
-            page.following = self._by_token() if self._listing.is_truncated else []
-            return page
+            return Page(self._part, [], self._by_token() if self._is_truncated else [], serial=True)
         if not self._stage.token:
             raise AnswerError(
                 Reason.CURSOR, "keys out of order, or before the one after which was asked, in a later page"
             )
-        page.following = [self._token_position(self._stage.token)]
-        return page
+        return Page(self._part.slice(0, 0), [], [self._token_position(self._stage.token)], serial=True)
 
     def _by_token(self) -> list[Position]:
         if not self._token or self._token == self._stage.token:
@@ -235,8 +229,7 @@ class _Answer:
         if split and stage.pages == _SEARCH_AFTER and stage.depth < DEEPEST and len(names) > 1:
             constructed = names[-2] + b" "
             if names[-2] < constructed < names[-1]:
-                samples = tuple(quoted(name) for name in _samples(names))
-                probe = msgspec.structs.replace(stage, kind="probe", names=samples)
+                probe = msgspec.structs.replace(stage, kind="probe", names=_samples(names))
                 return [_at(self._position, f"{_TAG}probe:{quoted(constructed)}", probe)]
         return [self._next(stage)]
 
@@ -245,8 +238,7 @@ class _Answer:
 
     def _cut_again(self) -> list[Position]:
         """Cut a range again that proves long; [] if it need not be."""
-        stage, names = self._stage, self._names
-        upto = unquote_to_bytes(stage.upto)
+        stage, names, upto = self._stage, self._names, self._stage.upto
         if stage.depth >= DEEPEST:
             return []
         ranges = cut_again(names[0], names[-1], upto, names, stage.pages)
@@ -255,22 +247,18 @@ class _Answer:
         borders = [*_as_text(ranges.borders, names[-1], upto), upto]
         return _ranges(self._position, names[-1], borders, stage, ranges.pages)
 
-    def _page(self, begin: int, end: int, following: list[Position]) -> Page:
-        position, listing = self._position, self._listing
-        columns = (self._names, listing.sizes, listing.mtimes, listing.etags)
-        return Page(Part(position.directory, position.cursor, *columns).slice(begin, end), [], following)
-
 
 def _probed(position: Position, stage: Stage, names: list[bytes]) -> Page:
     """Search for the bound of the names if a name that no key has was honoured."""
-    first, last = unquote_to_bytes(stage.names[0]), unquote_to_bytes(stage.names[-1])
-    if names[:1] != [last]:
+    if names[:1] != [stage.names[-1]]:
         return _nothing(position, [_serial(position, stage)])
-    return _nothing(position, [_question(position, stage, search_from(first, last))])
+    return _nothing(position, [_question(position, stage, search_from(stage.names[0], stage.names[-1]))])
 
 
 def _searched(position: Position, stage: Stage, names: list[bytes]) -> Page:
-    search = _search_of(stage)
+    search = stage.search
+    if search is None:
+        raise AnswerError(Reason.CURSOR, "a search without a state")
     if names and names[0] <= search.question:
         return _nothing(position, [_serial(position, stage)])
     search = search.answered(names[0] if names else None)
@@ -281,9 +269,8 @@ def _searched(position: Position, stage: Stage, names: list[bytes]) -> Page:
 
 def _cut(position: Position, stage: Stage, end: bytes) -> list[Position]:
     """Cut what lies between the last name listed and that bound; behind that a range looks for names that are new."""
-    names = [unquote_to_bytes(name) for name in stage.names]
-    last = names[-1]
-    ranges = first_ranges(names[0], last, end, names)
+    last = stage.names[-1]
+    ranges = first_ranges(stage.names[0], last, end, stage.names)
     borders = [*_as_text(ranges.borders, last, end), end, b""] if end > last else [b""]
     return _ranges(position, last, borders, stage, ranges.pages)
 
@@ -297,7 +284,7 @@ def _ranges(
         _at(
             position,
             quoted(begin),
-            Stage(upto=quoted(upto), pages=pages if upto else 0, depth=depth, is_old=is_old),
+            Stage(upto=upto, pages=pages if upto else 0, depth=depth, is_old=is_old),
         )
         for begin, upto in zip([after, *borders[:-1]], borders, strict=True)
     ]
@@ -312,56 +299,33 @@ def _as_text(borders: Sequence[bytes], low: bytes, high: bytes) -> list[bytes]:
 def _serial(position: Position, stage: Stage) -> Position:
     """Go on page by page after the last name listed."""
     plain = msgspec.structs.replace(stage, kind="range", names=(), search=None, depth=DEEPEST)
-    return _at(position, stage.names[-1], plain)
+    return _at(position, quoted(stage.names[-1]), plain)
 
 
 def _question(position: Position, stage: Stage, search: Search) -> Position:
-    state = (
-        quoted(search.low),
-        search.column,
-        search.varying,
-        search.least,
-        search.most,
-        search.is_ascii_asked,
-    )
-    asking = msgspec.structs.replace(stage, kind="end", search=state)
+    asking = msgspec.structs.replace(stage, kind="end", search=search)
     return _at(position, f"{_TAG}end{stage.depth}:{quoted(search.question)}", asking)
-
-
-def _search_of(stage: Stage) -> Search:
-    if stage.search is None:
-        raise AnswerError(Reason.CURSOR, "a search without a state")
-    return Search(unquote_to_bytes(stage.search[0]), *stage.search[1:])
 
 
 def _is_ordered(names: list[bytes]) -> bool:
     return not any(map(ge, names, names[1:]))
 
 
-def _once_each(names: list[bytes], listing: Listing, given: bytes) -> tuple[list[bytes], Listing]:
+def _once_each(part: Part, given: bytes) -> Part:
     """Leave out the entries that a page gives again, or that the page before gave last (`given`; b"" is none: it is also the name of the key `PREFIX/`)."""
-    seen = dict.fromkeys(names)
-    if given:
-        seen.pop(given, None)
-    if len(seen) == len(names):
-        return names, listing
+    unique = set(part.names)
+    if len(unique) == len(part.names) and (not given or given not in unique):
+        return part
     places: dict[bytes, int] = {}
-    for index, name in enumerate(names):
+    for index, name in enumerate(part.names):
         if not given or name != given:
             places.setdefault(name, index)
-    kept = list(places.values())
-    only = listing._replace(
-        keys=[listing.keys[index] for index in kept],
-        sizes=[listing.sizes[index] for index in kept],
-        mtimes=[listing.mtimes[index] for index in kept],
-        etags=[listing.etags[index] for index in kept] if listing.etags else [],
-    )
-    return list(places), only
+    return part.take(list(places.values()))
 
 
-def _samples(names: list[bytes]) -> list[bytes]:
+def _samples(names: list[bytes]) -> tuple[bytes, ...]:
     step = max(1, len(names) // _SAMPLES)
-    return [*names[:-1:step], names[-1]]
+    return (*names[:-1:step], names[-1])
 
 
 def _text_of(token: str) -> str:
