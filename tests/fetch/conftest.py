@@ -42,7 +42,7 @@ class Fetch:
         )
         if host in {"127.0.0.1", "::1", "localhost"}:
             self.loop.direct.learn(
-                Request(url, (), 0), host.replace("localhost", "127.0.0.1"), time.monotonic(), 0.0
+                Request(url, (), 0), host.replace("localhost", "127.0.0.1"), time.monotonic()
             )
         self.loop.submit(self.request(url, headers, most, method), done, sink, begun)
 

@@ -236,7 +236,7 @@ def test_a_request_is_sent_once_over_a_connection_that_opens_before_its_turn(fet
 def test_a_site_that_lets_nobody_in_any_more_is_found_again_by_libcurl(fetch):
     with origin(always(b"here")) as site:
         url = site.url(host="localhost")
-        fetch.loop.direct.learn(Request(url, (), 0), "127.0.0.77", time.monotonic(), 0.0)
+        fetch.loop.direct.learn(Request(url, (), 0), "127.0.0.77", time.monotonic())
         fetch.is_taught = False
         for _ in range(3):
             assert fetch.ask(url).body == b"here"
@@ -263,10 +263,12 @@ def test_a_connection_that_is_not_made_in_time_is_told_and_the_site_left_to_libc
 
 @pytest.mark.parametrize("url", ["/a b", "/a#b", "/中", "/a\x7f", "/a\r\nX: y"])
 def test_a_url_that_needs_care_is_libcurls(url):
-    direct = Direct(OPTIONS, None, None, {}, None, lambda *_: None, {})
-    direct.learn(Request("http://127.0.0.1:1/", (), 0), "127.0.0.1", 0.0, 0.0)
+    by_curl = []
+    direct = Direct(OPTIONS, None, None, {}, lambda *asked: by_curl.append(asked), lambda *_: None, {})
+    direct.learn(Request("http://127.0.0.1:1/", (), 0), "127.0.0.1", 0.0)
     request = Fetch.request("http://127.0.0.1:1" + url)
-    assert not direct.submit(request, None, 0.0, 0.0)
+    direct.submit(request, None)
+    assert by_curl == [(request, None, None, None)]
 
 
 @pytest.mark.parametrize("line", ["Host: other", "Accept:", "X-Empty;", "X: a\r\nY: b", "X: \u00e9"])
@@ -293,9 +295,13 @@ def test_what_was_written_for_an_earlier_request_changes_no_later_one():
 
 @pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy"])
 def test_where_a_proxy_is_set_all_is_libcurls(name):
-    direct = Direct(OPTIONS, None, None, {}, None, lambda *_: None, {name: "http://127.0.0.1:1"})
-    direct.learn(Request("http://127.0.0.1:1/", (), 0), "127.0.0.1", 0.0, 0.0)
-    assert not direct.submit(Fetch.request("http://127.0.0.1:1/x"), None, 0.0, 0.0)
+    by_curl = []
+    proxied = {name: "http://127.0.0.1:1"}
+    direct = Direct(OPTIONS, None, None, {}, lambda *asked: by_curl.append(asked), lambda *_: None, proxied)
+    direct.learn(Request("http://127.0.0.1:1/", (), 0), "127.0.0.1", 0.0)
+    request = Fetch.request("http://127.0.0.1:1/x")
+    direct.submit(request, None)
+    assert by_curl == [(request, None, None, None)]
 
 
 def test_no_request_goes_to_an_address_that_is_out_of_date():

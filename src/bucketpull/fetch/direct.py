@@ -8,13 +8,23 @@ import os
 import select
 import socket
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.connection import Connection, HeadReader
-from bucketpull.fetch.running_request import IDLE_SECONDS, Count, Done, FetchOptions, RunningRequest, nobody
+from bucketpull.fetch.running_request import (
+    IDLE_SECONDS,
+    Begun,
+    Count,
+    Done,
+    FetchOptions,
+    RunningRequest,
+    Sink,
+    nobody,
+)
 
 # Python allocates so much for a read, and gives back what it did not need. Above 128 KiB malloc may ask the kernel for fresh
 # pages each time: 44 µs a transfer in place of 16.
@@ -107,12 +117,12 @@ class Site:
 class Direct:
     """The direct connections of one loop. `counted` is called with the size of everything that is received.
 
-    `came` is the earliest time at which what is read now may have come: what waited for this process to be read says nothing of
-    how quick its server is.
+    `held_back` is for how many seconds nothing was read, which counts as nobody's silence. `came` is the earliest time at which what
+    is read now may have come: what waited for this process to be read says nothing of how quick its server is.
 
     Args:
         busy: The loop's, of all transfers.
-        repeat: Makes a request by libcurl.
+        by_curl: Makes a request by libcurl.
         call_later: Calls back after so many seconds.
 
     """
@@ -123,12 +133,12 @@ class Direct:
         authorities: str | None,
         poller: select.epoll,
         busy: dict[RunningRequest, None],
-        repeat: Callable[[Request, Done], None],
+        by_curl: Callable[[Request, Done, Sink | None, Begun | None], None],
         call_later: Callable[[float, Callable[[], None]], None],
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         self.heads = HeadReader()
-        self.now = self.came = 0.0
+        self.now = self.came = self.held_back = 0.0
         self.recv_bytes = RECV_BYTES
         self.counted: Count | None = None
         self.connections: dict[int, Connection] = {}
@@ -137,7 +147,7 @@ class Direct:
         self._authorities = authorities
         self._poller = poller
         self._busy = busy
-        self._repeat = repeat
+        self._by_curl = by_curl
         self._call_later = call_later
         self._waiting: dict[str, list[tuple[Request, Done]]] = {}
         self._outgoing: list[Connection] = []
@@ -146,8 +156,16 @@ class Direct:
         self.is_proxied = any(environment.get(name) or environment.get(name.upper()) for name in _PROXIES)
         self._is_allowed = options.direct and not self.is_proxied
 
-    def submit(self, request: Request, done: Done, now: float, marked_at: float) -> bool:
-        """Make a request; False if it is one for libcurl."""
+    def submit(
+        self, request: Request, done: Done, sink: Sink | None = None, begun: Begun | None = None
+    ) -> None:
+        """Make a request (see `ports.Fetcher`), by libcurl if it is not a usual one."""
+        if sink is not None or not self._begin(request, done):
+            self._by_curl(request, done, sink, begun)
+
+    def _begin(self, request: Request, done: Done) -> bool:
+        """Take a request, to be sent by `send`, or once its site is known; False if it is one for libcurl."""
+        now = time.monotonic()
         url = request.url
         at = url.find("/", 8)
         origin = url[:at] + request.address
@@ -163,7 +181,7 @@ class Direct:
         if connection is None:
             return self._wait(origin, request, done)
         connection.done = done
-        connection.started, connection.marked_at, connection.marked = now, marked_at, -1
+        connection.started, connection.marked_at, connection.marked = now, now - self.held_back, -1
         self._busy[connection] = None
         connection.begin(request, message)
         self._outgoing.append(connection)
@@ -207,14 +225,14 @@ class Direct:
 
     def _release(self, origin: str) -> None:
         for request, done in self._waiting.pop(origin, ()):
-            self._repeat(request, done)
+            self._by_curl(request, done, None, None)
 
     @property
     def waiting(self) -> int:
         """Requests that wait for a first contact."""
         return sum(map(len, self._waiting.values()))
 
-    def learn(self, request: Request, ip: str, now: float, marked_at: float) -> None:
+    def learn(self, request: Request, ip: str, now: float) -> None:
         """Note the address at which libcurl got an answer from a site, and make the requests that waited for it."""
         url = request.url
         at = url.find("/", 8)
@@ -226,8 +244,7 @@ class Direct:
                 self._sites[origin] = Site(url[:at])
             self._sites[origin].learn(ip, now)
             for waiting, done in self._waiting.pop(origin, ()):
-                if not self.submit(waiting, done, now, marked_at):
-                    self._repeat(waiting, done)
+                self.submit(waiting, done)
 
     def is_unknown(self, request: Request, now: float) -> bool:
         """Tell whether `learn` should be called for a request."""
@@ -313,7 +330,7 @@ class Direct:
         self._drop(connection)
         if self.now < site.rests_until:
             self._close_idle(site)
-        self._repeat(connection.request, connection.done)
+        self._by_curl(connection.request, connection.done, None, None)
 
     def lost(self, connection: Connection) -> None:
         """Let go of an idle connection; a request for which it was chosen a moment ago, and which is not sent yet, is libcurl's."""

@@ -47,12 +47,13 @@ class FetchLoop:
         self._order = count()
         self._busy: dict[RunningRequest, None] = {}  # in order of their starts
         self._now = self._looked = time.monotonic()
-        self._held_back = 0.0
         self._allowance: BandwidthLimit | None = None
         self._names: Resolver | None = None
         self.direct = Direct(
             options, trusted, self._everything, self._busy, self._submit_to_curl, self.call_later
         )
+        self.submit = self.direct.submit
+        """See `ports.Fetcher`."""
         self._curl = Curl(
             options,
             trusted,
@@ -76,23 +77,14 @@ class FetchLoop:
         """See `ports.Fetcher`."""
         return sum(transfer.got() for transfer in self._busy)
 
-    def submit(
-        self, request: Request, done: Done, sink: Sink | None = None, begun: Begun | None = None
-    ) -> None:
-        """See `ports.Fetcher`."""
-        now = time.monotonic()
-        if sink is not None or not self.direct.submit(request, done, now, now - self._held_back):
-            self._submit_to_curl(request, done, sink, begun)
-
     def _submit_to_curl(
         self, request: Request, done: Done, sink: Sink | None = None, begun: Begun | None = None
     ) -> None:
         now = time.monotonic()
-        self._curl.submit(request, done, now, now - self._held_back, sink, begun)
+        self._curl.submit(request, done, now, now - self.direct.held_back, sink, begun)
 
     def _learn(self, request: Request, ip: str) -> None:
-        now = time.monotonic()
-        self.direct.learn(request, ip, now, now - self._held_back)
+        self.direct.learn(request, ip, time.monotonic())
 
     def watch(self, fd: int, readable: Callable[[], None]) -> None:
         """See `ports.Fetcher`."""
@@ -128,7 +120,7 @@ class FetchLoop:
                 if transfer.is_answered():
                     return 0.0, 0
                 started, waiting = max(started, transfer.marked_at), waiting + 1
-        return (time.monotonic() - self._held_back - started if waiting else 0.0), waiting
+        return (time.monotonic() - self.direct.held_back - started if waiting else 0.0), waiting
 
     def abandon(self, site: str, reason: Reason, detail: str, address: str = "") -> None:
         """See `ports.Fetcher`."""
@@ -177,7 +169,7 @@ class FetchLoop:
     def _note_absence(self, seconds: float) -> None:
         """Count time in which nobody looked as no server's silence: the process was stopped, or held by a disk."""
         if seconds > _ABSENT_SECONDS:
-            self._held_back += seconds
+            self.direct.held_back += seconds
 
     def _set_now(self) -> None:
         self._now = self.direct.now = self._curl.now = time.monotonic()
@@ -205,7 +197,7 @@ class FetchLoop:
         before = self._now
         patience = min(timeout, self._allowance.delay(), self._timers[0][0] - before)
         self._dispatch(self._own.poll(max(0.0, patience), _MOST_EVENTS))
-        self._held_back += self._now - before
+        self.direct.held_back += self._now - before
 
     def _dispatch(self, events: list[tuple[int, int]]) -> None:
         self._set_now()
@@ -225,7 +217,7 @@ class FetchLoop:
         self._set_now()
         self.direct.close_unused(self._now)
         self._curl.close_unused(self._now)
-        now = self._now - self._held_back
+        now = self._now - self.direct.held_back
         vain: list[tuple[RunningRequest, Reason, str]] = []
         for transfer in self._busy:
             judged = transfer.judge(now, self._options)
