@@ -416,7 +416,8 @@ def test_where_retries_are_refused_at_random_as_well_a_job_does_not_come_to_a_cr
 @pytest.mark.parametrize("processes", [1, 3])
 @pytest.mark.parametrize("every", [1, 4])
 def test_a_limit_is_found_where_first_requests_are_refused_besides(every, processes):
-    fetched = fetch(_limiters(processes), _source(limit=lambda _now: 300), 4000, _once(every))
+    source = _source(limit=lambda _now: 300)
+    fetched = fetch(_limiters(processes), source, 4000, _once(every), shared=processes > 1)
 
     assert fetched.seconds <= 1.5 * 4000 / 300
 

@@ -141,7 +141,7 @@ class Ceiling:
             self._unblock(now)
             return 0.0
         self._exploring = self._exploring and self._explored_rounds < 3
-        steered = self._steer(now)
+        steered = self._steer(now, measured)
         self._set(now, self._lower(now, measured, share) if steered is None else steered)
         return 0.0
 
@@ -165,13 +165,13 @@ class Ceiling:
         self.rate = self.pace = self._wall = rate
         self._curve_began, self._seconds_to_wall = now, 0.0
 
-    def _steer(self, now: float) -> float | None:
+    def _steer(self, now: float, measured: Round) -> float | None:
         """Return the rate to go on with because of what is found of other causes; None for what is usual."""
         assert self.rate is not None
         if now < self._confirmed_at:
             return None
         was_refuted = self._suspicion.is_refuted
-        rate = self._suspicion.steer(now, self.rate)
+        rate = self._suspicion.steer(now, self.rate, measured.throttles > 0)
         if rate is not None and self._suspicion.is_refuted and not was_refuted:
             self._wall, self._exploring = rate, False  # what was given before
         return rate
@@ -208,7 +208,7 @@ class Ceiling:
         self._suspicion.note(now, measured)
         if not measured.throttles:
             self._calm(now)
-        steered = self._steer(now)
+        steered = self._steer(now, measured)
         if steered is not None:
             self._set(now, steered)
             return
@@ -287,13 +287,13 @@ class AnswerCount:
 class Suspicion:
     """Whether refusals have another cause than our pace: they have, if as many come when less is asked for than was given before.
 
-    Then lowering the pace would only cost time: it rises until clearly more is refused. One process that asks for less proves
-    nothing where others take what it leaves. So this is tried at times that all processes of a machine derive from the clock.
+    Then lowering the pace would only cost time: it rises until clearly more is refused.
     """
 
     __slots__ = (
         "_before",
         "_below",
+        "_due",
         "_known",
         "_rate_before",
         "_rate_below",
@@ -305,11 +305,10 @@ class Suspicion:
         "usual",
     )
 
-    PERIOD_SECONDS = 3.0  # of the clock
-    ENTRY_SECONDS = 0.5
-    SETTLED_SECONDS = 0.7  # when those who take part do, and answers to what was asked before are in
+    SETTLED_SECONDS = 0.7  # of a trial: by then answers to what was asked before are in
     TRIAL_SECONDS = 1.6
-    PERIODS_HELD = 8  # between trials, once they have shown something
+    BETWEEN_SECONDS = 1.4
+    HELD_SECONDS = 21.0  # between trials, once they have shown something
     LEAST_SHARE = 0.015
     LEAST_REFUSED = 3
     LEAST_SECONDS = 1.0  # a limit for each second of the clock gives all of it at once
@@ -348,15 +347,12 @@ class Suspicion:
         self._usual_given = 0.0  # answers a second before it
         self._trial_began = -math.inf
         self._trial_ends = -math.inf
+        self._due = -math.inf  # the next one
 
     @property
     def share(self) -> float:
         """The share of refusals that have another cause, 0 where none have, or it is not known yet."""
         return self._share
-
-    @property
-    def _is_decided(self) -> bool:
-        return self._share > 0.0 or self.is_refuted
 
     def note(self, now: float, measured: Round) -> None:
         """Count the answers of a round."""
@@ -365,25 +361,22 @@ class Suspicion:
         elif measured.begins >= self._trial_began + self.SETTLED_SECONDS:
             self._below.add(measured.begins, measured)
 
-    def steer(self, now: float, rate: float) -> float | None:
-        """Return the rate to go on with, whatever was refused or not; None for what is usual."""
+    def steer(self, now: float, rate: float, is_refused: bool) -> float | None:
+        """Return the rate to go on with; None for what is usual. `is_refused` says that some just were."""
         if self._rate_before:
             return self._rate_below if now < self._trial_ends else self._end(now)
-        begins = now - now % self.PERIOD_SECONDS
-        if now - begins < self.ENTRY_SECONDS and begins > self._trial_began and self._is_due(begins):
-            return self._begin(begins, rate)
+        if is_refused and now >= self._due and self._is_suspicious():
+            return self._begin(now, rate)
         return self._go_up(rate) if self._share else None
 
-    def _is_due(self, begins: float) -> bool:
+    def _is_suspicious(self) -> bool:
         usual = self.usual
-        if self._is_decided and round(begins / self.PERIOD_SECONDS) % self.PERIODS_HELD:
-            return False
         is_known = usual.seconds >= self.LEAST_SECONDS and usual.refused >= self.LEAST_REFUSED
         return is_known and usual.share >= self.LEAST_SHARE
 
-    def _begin(self, begins: float, rate: float) -> float:
+    def _begin(self, now: float, rate: float) -> float:
         """Ask for less than was given, for a while."""
-        self._trial_began, self._trial_ends, self._rate_before = begins, begins + self.TRIAL_SECONDS, rate
+        self._trial_began, self._trial_ends, self._rate_before = now, now + self.TRIAL_SECONDS, rate
         self._before.number += self.usual.number
         self._before.refused += self.usual.refused
         self._usual_given = self.usual.given
@@ -426,6 +419,7 @@ class Suspicion:
                 rate = min(rate, self._usual_given)
             elif self._share <= self.FOUND_SHARE:
                 rate = max(rate, self.FOUND_RATE)
+        self._due = now + (self.HELD_SECONDS if self._share or self.is_refuted else self.BETWEEN_SECONDS)
         self._count_anew()
         return rate
 
