@@ -3,6 +3,7 @@
 import pytest
 
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.retry import tries_by_chance
 from bucketpull.downloader.remedies import Decision, decide
 
 CDN_FIRST = {"is_origin": False, "more_routes": True}
@@ -47,13 +48,19 @@ def test_an_edge_alone_cannot_say_that_an_object_is_gone():
 
 @pytest.mark.parametrize(("share", "tries"), [(0.0, 3), (0.02, 3), (0.25, 5), (0.9, 8)])
 def test_an_object_is_singled_out_when_it_is_refused_more_often_than_chance_does_it(share, tries):
-    found = [target(Reason.THROTTLED, tries=n, random_share=share, **CDN_FIRST) for n in range(1, 9)]
+    found = [
+        target(Reason.THROTTLED, tries=n, by_chance=tries_by_chance(Reason.THROTTLED, share), **CDN_FIRST)
+        for n in range(1, 9)
+    ]
     assert found.index(Decision.NEXT_ROUTE) + 1 == tries
 
 
 @pytest.mark.parametrize(("share", "tries"), [(0.0, 8), (0.25, 12), (0.9, 16)])
 def test_what_is_refused_by_chance_takes_no_tries_away_where_there_is_no_other_endpoint(share, tries):
-    found = [target(Reason.THROTTLED, tries=n, random_share=share, **ORIGIN) for n in range(1, 18)]
+    found = [
+        target(Reason.THROTTLED, tries=n, by_chance=tries_by_chance(Reason.THROTTLED, share), **ORIGIN)
+        for n in range(1, 18)
+    ]
     assert found.index(Decision.DEFER) + 1 == tries
 
 

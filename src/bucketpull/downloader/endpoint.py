@@ -4,7 +4,7 @@ import math
 from collections import deque
 from typing import Generic, TypeVar
 
-from bucketpull.domain.endpoint_health import PRESUMED_SECONDS
+from bucketpull.domain.endpoint_judge import PRESUMED_SECONDS
 from bucketpull.domain.endpoints import (
     OUTAGE,
     REFUSALS,
@@ -49,6 +49,8 @@ class Endpoint(Generic[T]):
         """Where the next request goes."""
         self.hosts = Hosts() if spec.purpose is Purpose.FETCH and not spec.sites else None
         """Where objects bring their own URLs."""
+        self.ways: Hosts | Targets = self.hosts or self.targets
+        """What tells whether another way to the same objects is well."""
         self.waiting: deque[T] = deque()
         self.free = 0
         """How many may start before `open` has to be asked again."""
@@ -141,18 +143,6 @@ class Endpoint(Generic[T]):
         target.limiter.finished(now, reason, seconds, received, verdict.retry_after_seconds, is_retry)
         if self.targets.is_plural:
             target.finished(now, reason, seconds, verdict.detail)
-
-    def is_of_target(self, target: Target, now: float) -> bool:
-        """Tell whether a target is to blame for what just failed there: it is left alone, and others are well."""
-        if self.hosts is not None:
-            return self.hosts.is_of_target(target, now)
-        return self.targets.is_plural and target.is_away and self.targets.has_other(target)
-
-    def has_easy(self, target: Target, now: float) -> bool:
-        """Tell whether an object that one target refused as one request too many may be asked of another at once."""
-        if self.hosts is not None:
-            return self.hosts.has_easy(target, now)
-        return self.targets.is_plural and self.targets.has_easy(target, now)
 
     def paused(self, target: Target, is_paused: bool) -> None:
         """Give the place of a transfer to others while it waits for its disk."""
@@ -274,9 +264,8 @@ class Endpoint(Generic[T]):
         if is_up and not self.is_up:
             self._forget_failures()
             self._held_until = -math.inf
-            self.targets.forgive()
-            if self.hosts is not None:
-                self.hosts.forgive()
+            for ways in {self.targets, self.ways}:
+                ways.forgive()
         self.state, self.is_up, self.trials = state, is_up, 0
         if not is_up and self._asked_until > now:
             self.targets.rest(now, self._asked_until - now)
@@ -306,14 +295,9 @@ class Endpoint(Generic[T]):
             has_work,
             bool(self.waiting) and not self.is_up,
             targets.in_flight,
-            self._away(now),
+            self.ways.away(now),
             {target.label: target.limiter.counted for target in targets if target.limiter.requests},
         )
-
-    def _away(self, now: float) -> dict[str, str]:
-        if self.hosts is not None:
-            return self.hosts.away(now)
-        return self.targets.away(now) if self.targets.is_plural else {}
 
     def status(self) -> EndpointStatus:
         """Return the counters."""

@@ -159,7 +159,7 @@ class Hosts:
     def has_easy(self, target: Target, now: float) -> bool:
         """Tell whether the same host has another address that is well and has refused nothing for being too much."""
         host = self._hosts.get(target.site)
-        return host is not None and host.targets.is_plural and host.targets.has_easy(target, now)
+        return host is not None and host.targets.has_easy(target, now)
 
     def probe_came(self, site: str, now: float) -> None:
         """Note that a site answered a look at it, and with it the network, whatever others do: it is not left alone."""

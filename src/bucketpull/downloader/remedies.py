@@ -17,7 +17,6 @@ from bucketpull.domain.retry import (
     backoff_seconds,
     most_tries,
     next_try,
-    tries_by_chance,
 )
 from bucketpull.downloader.large_object import LargeObject
 from bucketpull.downloader.meter import Meter
@@ -127,7 +126,7 @@ class Remedies:
             transfer.tries,
             transfer.at + 1 < len(transfer.routes),
             transfer.batch.passes,
-            transfer.target.limiter.random_share,
+            transfer.target.limiter.tries_by_chance(reason),
         )
         is_passing = decision is Decision.AGAIN and (reason in OUTAGE or reason is Reason.THROTTLED)
         if is_passing and self._routing.refuses_part(transfer):
@@ -149,7 +148,7 @@ class Remedies:
         if decision is Decision.DEFER:
             self._defer(transfer)
         else:
-            at_once = decision is not Decision.AGAIN or transfer.endpoint.has_easy(
+            at_once = decision is not Decision.AGAIN or transfer.endpoint.ways.has_easy(
                 transfer.target, self._clock.monotonic()
             )
             self.line_up(transfer, 0.0 if at_once else self._wait_seconds(transfer, verdict))
@@ -217,7 +216,7 @@ class Remedies:
 
 
 def decide(
-    reason: Reason, is_origin: bool, tries: int, more_routes: bool, passes: int, random_share: float = 0.0
+    reason: Reason, is_origin: bool, tries: int, more_routes: bool, passes: int, by_chance: int = 0
 ) -> Decision:
     """Decide what to do with an object whose answer was not the wanted one. Pure; the table behind it is `retry.BOUNDS`.
 
@@ -227,7 +226,7 @@ def decide(
         tries: Requests for the object at this endpoint in this pass, this one included.
         more_routes: Whether there is an endpoint that was not tried.
         passes: Earlier passes of the object.
-        random_share: The share of requests that the endpoint refuses whatever the pace, as far as that is known.
+        by_chance: How many of the tries may fail without saying anything of the object or of the pace.
 
     """
     remedy = BOUNDS[reason].remedy
@@ -242,7 +241,7 @@ def decide(
     if remedy is Remedy.STOP:
         # Not the object's fault: once the cause is fixed it can be fetched.
         return _put_off(passes)
-    return _passing(reason, tries, more_routes, passes, random_share)
+    return _passing(reason, tries, more_routes, passes, by_chance)
 
 
 def _doubtful(reason: Reason, is_origin: bool, tries: int, more_routes: bool) -> Decision:
@@ -253,8 +252,8 @@ def _doubtful(reason: Reason, is_origin: bool, tries: int, more_routes: bool) ->
     return Decision.AT_ONCE if tries < most_tries(reason) else Decision.FAIL
 
 
-def _passing(reason: Reason, tries: int, more_routes: bool, passes: int, random_share: float) -> Decision:
-    most, by_chance = most_tries(reason), tries_by_chance(reason, random_share)
+def _passing(reason: Reason, tries: int, more_routes: bool, passes: int, by_chance: int) -> Decision:
+    most = most_tries(reason)
     if more_routes and BOUNDS[reason].remedy is Remedy.SLOW:
         most = min(most, max(SINGLED_OUT, by_chance + 1))
     else:

@@ -81,7 +81,7 @@ class Routing:
         endpoint, now = transfer.endpoint, self._clock.monotonic()
         reason = transfer.target.read(verdict.reason)
         assert reason is not None
-        if endpoint.is_of_target(transfer.target, now):
+        if endpoint.ways.is_of_target(transfer.target, now):
             return Blame.ENDPOINT
         if reason in REFUSALS and self.refuses_part(transfer):
             return Blame.OBJECT

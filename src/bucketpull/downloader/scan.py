@@ -270,7 +270,7 @@ class Scan:
         """Note a failure of the listing; tell whether the service is to blame and not the directory. An answer for the root shows that the service works."""
         endpoint, position, now = self._endpoint, wanted.position, self._clock.monotonic()
         assert wanted.target is not None
-        if endpoint.is_of_target(wanted.target, now):
+        if endpoint.ways.is_of_target(wanted.target, now):
             return True
         reason = wanted.target.read(error.reason) or error.reason
         key, wait = (position.directory, position.cursor), error.retry_after_seconds

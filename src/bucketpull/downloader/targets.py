@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from bucketpull.domain.endpoint_health import THROTTLED_SECONDS, trial_seconds
+from bucketpull.domain.endpoint_judge import THROTTLED_SECONDS, trial_seconds
 from bucketpull.domain.endpoints import OUTAGE, REFUSALS, SUSPECT, SUSPECT_ANSWERS, THROTTLES
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
@@ -262,6 +262,11 @@ class Targets:
         well = [target for target in listed if not target.is_away] or listed
         self._turn += 1
         return well[self._turn % len(well)]
+
+    def is_of_target(self, target: Target, now: float) -> bool:
+        """Tell whether a target is to blame for what just failed there: it is left alone, and others are well."""
+        del now
+        return target.is_away and self.has_other(target)
 
     def has_other(self, target: Target) -> bool:
         """Tell whether there is another target that is well."""

@@ -5,8 +5,7 @@ import itertools
 import msgspec
 import pytest
 
-from bucketpull.domain.endpoint_health import TRIAL_SECONDS, UNPROVEN_SECONDS
-from bucketpull.domain.endpoint_judge import EndpointJudge
+from bucketpull.domain.endpoint_judge import TRIAL_SECONDS, UNPROVEN_SECONDS, EndpointJudge
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State, Symptoms
 from bucketpull.domain.errors import Reason
 
