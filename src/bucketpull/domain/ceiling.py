@@ -91,7 +91,6 @@ class Ceiling:
     NEARLY_ALL = 0.9  # share of refused answers
     CUBIC_SECONDS = 8.0  # from a cut of 10 % back to the wall; 20 s later it is twice the wall
     PROBES_PER_SECOND = 4.0  # while blocked
-    FAR_BELOW = 0.3  # share of the rate
     FEW_ANSWERS = 5  # say nothing of shares
     MANY_REFUSED = 6  # in one round
     BY_CHANCE = 1e-3
@@ -125,17 +124,17 @@ class Ceiling:
 
         `used` says whether all of the level was in use, so that the former round's rate was all that it could bring.
         """
-        share, offered = measured.share(), measured.offered(now, in_flight)
+        share = measured.share()
         usual_share = self._suspicion.usual.share
         self._suspicion.note(now, measured)
         if measured.throttled_retries:
             self._confirmed_at = now
         if self.rate is None:
-            self._begin(now, offered, measured.former if used else 0.0)
+            self._begin(now, measured.offered(now, in_flight), measured.former if used else 0.0)
             return 0.0
         if now - self._episode_began > self.EPISODE_SECONDS:
             self._episode_began, self._wall = now, self.rate
-        if share >= self.NEARLY_ALL and self._is_block(now, measured, offered, usual_share):
+        if share >= self.NEARLY_ALL and self._is_block(now, measured, usual_share):
             return self._block(now, measured.throttles >= self.MANY_REFUSED)
         if self._blocked:
             self._unblock(now)
@@ -176,15 +175,10 @@ class Ceiling:
             self._wall, self._exploring = rate, False  # what was given before
         return rate
 
-    def _is_block(self, now: float, measured: Round, offered: float, usual_share: float) -> bool:
+    def _is_block(self, now: float, measured: Round, usual_share: float) -> bool:
         """Tell whether a round in which nearly all was refused means that all is; where some always is, a few say nothing."""
-        assert self.rate is not None
         may_be_chance = now < self._confirmed_at or usual_share**measured.throttles > self.BY_CHANCE
-        if not self._blocked and may_be_chance:
-            return False
-        # A few requests, far fewer than the ceiling, all refused: the rate is not the cause.
-        alone = offered < self.rate * self.FAR_BELOW and measured.throttles > 1
-        return self._blocked or alone or measured.throttles >= self.MANY_REFUSED
+        return self._blocked or (measured.throttles >= self.MANY_REFUSED and not may_be_chance)
 
     def _begin(self, now: float, offered: float, former: float) -> None:
         """Set the first rate: below what was borne with all of the level in use, else by what was asked for."""
@@ -201,7 +195,7 @@ class Ceiling:
             lower = min(lower, least)
         return lower if now >= self._confirmed_at else max(lower, min(self.rate, self._least))
 
-    def lift(self, now: float, measured: Round, rate: float) -> None:
+    def lift(self, now: float, measured: Round) -> None:
         """Follow the cubic after a round, but only while the ceiling is what holds us back."""
         if self.rate is None:
             return
@@ -212,7 +206,7 @@ class Ceiling:
         if steered is not None:
             self._set(now, steered)
             return
-        if rate < self.rate * 0.7:
+        if measured.rate(now) < self.rate * 0.7:
             self._curve_began += now - measured.begins
             return
         if self._exploring and not measured.throttles:
@@ -297,11 +291,10 @@ class Suspicion:
         "_known",
         "_rate_before",
         "_rate_below",
-        "_share",
         "_trial_began",
-        "_trial_ends",
         "_usual_given",
         "is_refuted",
+        "share",
         "usual",
     )
 
@@ -319,7 +312,7 @@ class Suspicion:
     RARER = 0.35
     LONGEST_TRIAL_SECONDS = 8.0  # if the answers do not tell before
     TELLING_SHARE = (
-        0.1  # of refusals, from which on it goes on until then; with fewer it costs more than they do
+        0.1  # of refusals, from which on it goes on so long; with fewer it costs more than they do
     )
     BELOW = 0.65
     FOUND_RATE = (
@@ -328,7 +321,6 @@ class Suspicion:
     FOUND_SHARE = 0.35  # at most; where more is refused, that may be others' load all the same
     GROWTH = 1.5
     CLEARLY = 2.5  # standard errors
-    ENOUGH_KNOWN = 200.0  # answers to know the share by; later ones come at a pace that may be too much
 
     def __init__(self) -> None:
         self.usual = AnswerCount()
@@ -337,7 +329,8 @@ class Suspicion:
         """Those that came in trials, since the last result."""
         self._before = AnswerCount(math.inf)
         """Those that came before these trials."""
-        self._share = 0.0
+        self.share = 0.0
+        """The share of refusals that have another cause, 0 where none have, or it is not known yet."""
         self._known = 1.0  # answers that tell the share
         self.is_refuted = False
         """Whether fewer are refused when less is asked for: our pace is the cause."""
@@ -346,13 +339,7 @@ class Suspicion:
         self._rate_below = 0.0  # and in it
         self._usual_given = 0.0  # answers a second before it
         self._trial_began = -math.inf
-        self._trial_ends = -math.inf
         self._due = -math.inf  # the next one
-
-    @property
-    def share(self) -> float:
-        """The share of refusals that have another cause, 0 where none have, or it is not known yet."""
-        return self._share
 
     def note(self, now: float, measured: Round) -> None:
         """Count the answers of a round."""
@@ -364,10 +351,10 @@ class Suspicion:
     def steer(self, now: float, rate: float, is_refused: bool) -> float | None:
         """Return the rate to go on with; None for what is usual. `is_refused` says that some just were."""
         if self._rate_before:
-            return self._rate_below if now < self._trial_ends else self._end(now)
+            return self._rate_below if now < self._trial_began + self.TRIAL_SECONDS else self._end(now)
         if is_refused and now >= self._due and self._is_suspicious():
             return self._begin(now, rate)
-        return self._go_up(rate) if self._share else None
+        return self._go_up(rate) if self.share else None
 
     def _is_suspicious(self) -> bool:
         usual = self.usual
@@ -376,7 +363,7 @@ class Suspicion:
 
     def _begin(self, now: float, rate: float) -> float:
         """Ask for less than was given, for a while."""
-        self._trial_began, self._trial_ends, self._rate_before = now, now + self.TRIAL_SECONDS, rate
+        self._trial_began, self._rate_before = now, rate
         self._before.number += self.usual.number
         self._before.refused += self.usual.refused
         self._usual_given = self.usual.given
@@ -392,14 +379,10 @@ class Suspicion:
     def _forget(self) -> None:
         self._below, self._before = AnswerCount(math.inf), AnswerCount(math.inf)
 
-    def _count_anew(self) -> None:
-        """Count the answers outside of trials from now on; a pace so low that they come seldom is to rise all the same."""
-        self.usual = AnswerCount(math.inf) if self._share else AnswerCount()
-
     def _share_before(self) -> float:
         """Return the share of refusals outside of trials: what is known of it, with what came since."""
-        known, before = self._known if self._share else 0.0, self._before
-        return (self._share * known + before.refused) / (known + before.number or 1.0)
+        known, before = self._known if self.share else 0.0, self._before
+        return (self.share * known + before.refused) / (known + before.number or 1.0)
 
     def _end(self, now: float) -> float:
         """Decide, once enough answers have come in trials; go on as before."""
@@ -413,14 +396,14 @@ class Suspicion:
         self._rate_before = 0.0
         if is_as_much or is_rarer:
             self.is_refuted = is_rarer
-            self._share, self._known = 0.0 if is_rarer else max(before, below.share), below.number
+            self.share, self._known = 0.0 if is_rarer else max(before, below.share), below.number
             self._forget()
             if is_rarer:
                 rate = min(rate, self._usual_given)
-            elif self._share <= self.FOUND_SHARE:
+            elif self.share <= self.FOUND_SHARE:
                 rate = max(rate, self.FOUND_RATE)
-        self._due = now + (self.HELD_SECONDS if self._share or self.is_refuted else self.BETWEEN_SECONDS)
-        self._count_anew()
+        self._due = now + (self.HELD_SECONDS if self.share or self.is_refuted else self.BETWEEN_SECONDS)
+        self.usual = AnswerCount()
         return rate
 
     def _go_up(self, rate: float) -> float | None:
@@ -428,13 +411,10 @@ class Suspicion:
         usual = self.usual
         if usual.number < self.ENOUGH:
             return rate
-        asked = usual.number / max(usual.seconds, 0.1)
-        error = math.sqrt(self._share * (1.0 - self._share) * (1.0 / usual.number + 1.0 / self._known))
-        if usual.share > self._share + self.CLEARLY * error + 0.05:
-            self._share, self.usual = 0.0, AnswerCount()
+        self.usual = AnswerCount()
+        error = math.sqrt(self.share * (1.0 - self.share) * (1.0 / usual.number + 1.0 / self._known))
+        if usual.share > self.share + self.CLEARLY * error + 0.05:
+            self.share = 0.0
             return None
-        if self._known < self.ENOUGH_KNOWN:
-            self._share += (usual.share - self._share) * usual.number / (usual.number + self._known)
-            self._known += usual.number
-        self._count_anew()
+        asked = usual.number / max(usual.seconds, 0.1)
         return max(rate, min(rate, asked) * self.GROWTH)

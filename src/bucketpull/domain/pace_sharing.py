@@ -121,7 +121,7 @@ class SharedPace:
             pause = ceiling.cut(now, measured, in_flight, used=False)
         else:
             pause = 0.0
-            ceiling.lift(now, measured, measured.rate(now))
+            ceiling.lift(now, measured)
         self._next_round(now, now if ceiling.pace < before else -math.inf)
         return pause
 

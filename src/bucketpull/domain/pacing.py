@@ -362,7 +362,7 @@ class Limiter:
         if not measured.throttles:
             self._ban = _BAN_SECONDS
         if not self._is_led(now):
-            self._ceiling.lift(now, measured, rate)
+            self._ceiling.lift(now, measured)
         if measured.throttles:
             self._note_cause()
         self._least_trip = min(self._least_trip, self._trip)
