@@ -311,14 +311,21 @@ def test_a_fixed_concurrency_is_kept_to():
     assert tally.rate(2) == pytest.approx(100, rel=0.02)
 
 
+@pytest.mark.parametrize("concurrency", [None, 4])
+def test_what_the_user_allows_and_allows_no_more_leaves_the_most_as_it_was(concurrency):
+    limiter = Limiter(first=16, highest=40)
+    limiter.limit(concurrency)
+    limiter.limit(None)
+
+    assert max(run([limiter], World(), 10).level) == 40
+
+
 def test_limits_can_be_changed_while_it_runs():
     limiter = Limiter()
     limiter.limit(5)
     assert limiter.level == 5
     limiter.limit(None)
     assert limiter.fixed is None
-    limiter.limit(None, highest=2)
-    assert limiter.level == 2
 
 
 @pytest.mark.parametrize("share", [0.05, 0.25, 0.4])

@@ -101,11 +101,13 @@ class Limiter:
         self._first = min(first, highest)
         self.received = 0
         self._opens = -math.inf  # nothing starts before: pauses and the ceiling's pace
-        self._paused_until = -math.inf
+        self.rests_until = -math.inf
+        """Until when nothing starts: the source asked for it, or refuses whatever it is asked."""
         self._paced = -math.inf
         self._may_cut = -math.inf
         self._round = Round()
-        self._trip = 0.0  # smoothed seconds of an answer
+        self.trip = 0.0
+        """Seconds that an answer takes, smoothed; 0 before the first."""
         self._least_trip = math.inf
         self._trouble = 0.0
         self._climb = Climb()
@@ -120,11 +122,6 @@ class Limiter:
     def share(self, parts: int) -> "Limiter":
         """Return a new limiter for one of several addresses, which begins with its share of the level."""
         return Limiter(math.ceil(self._first / parts), self.highest, self.fixed, self.bucket)
-
-    @property
-    def trip(self) -> float:
-        """Seconds that an answer takes, smoothed; 0 before the first."""
-        return self._trip
 
     @property
     def ceiling(self) -> float | None:
@@ -202,32 +199,27 @@ class Limiter:
         elif reason in _TROUBLES:
             self._round.troubles += 1
             self._trouble += (1.0 - self._trouble) * _SMOOTHING
-            if reason in _NOT_LET_IN and seconds < self._trip:
+            if reason in _NOT_LET_IN and seconds < self.trip:
                 self._keep_place(now)
         else:
             self._round.fine += 1
             self._trouble -= self._trouble * _SMOOTHING
-            self._trip += (seconds - self._trip) * (0.05 if self._trip else 1.0)
+            self.trip += (seconds - self.trip) * (0.05 if self.trip else 1.0)
         if now >= self._round.ends:
             self._end_round(now)
 
     def quickened(self, seconds: float) -> None:
         """Use the time of a single answer, if it is shorter than the usual one: it is the first after a pause."""
-        self._trip = min(self._trip, seconds)
+        self.trip = min(self.trip, seconds)
 
     @property
     def good(self) -> int:
         """The number of good answers."""
         return self.requests - self.in_flight - self.bad
 
-    @property
-    def rests_until(self) -> float:
-        """Until when nothing starts: the source asked for it, or refuses whatever it is asked."""
-        return self._paused_until
-
     def rest(self, now: float, seconds: float) -> None:
         """Start nothing for a while: the source asked for it."""
-        if now + seconds > self._paused_until:
+        if now + seconds > self.rests_until:
             self._rest(now, min(seconds, LONGEST_ASKED_SECONDS))
 
     def recover(self) -> None:
@@ -235,7 +227,7 @@ class Limiter:
         self.level = max(self.level, float(self._first)) if self.fixed is None else self.level
         self._trouble, self._ban = 0.0, _BAN_SECONDS
         self._climb, self._ceiling, self._round = Climb(), Ceiling(), Round()
-        self._paused_until = self._opens = self._paced = self._may_cut = -math.inf
+        self.rests_until = self._opens = self._paced = self._may_cut = -math.inf
         self._lead = None
 
     def lead(self, now: float, pace: Pace) -> None:
@@ -267,14 +259,10 @@ class Limiter:
             self._lead = None
         return self._lead is not None
 
-    def limit(self, concurrency: int | None, highest: int = HIGHEST_LEVEL) -> None:
-        """Change what the user allows, from now on."""
-        self.highest = highest
-        if concurrency is not None:
-            self.level = float(concurrency)
-        elif self.fixed is not None or self.level > highest:
-            self.level = float(min(self.level, highest))
+    def limit(self, concurrency: int | None) -> None:
+        """Change how many transfers in flight the user wants, from now on; None lets the limiter find that."""
         self.fixed = concurrency
+        self.level = min(self.level, float(self.highest)) if concurrency is None else float(concurrency)
 
     def _pace(self, now: float, per_second: float) -> None:
         seconds, self._last = 1.0 / per_second, now
@@ -282,10 +270,10 @@ class Limiter:
             self._take_turn(now, self._lead)
             return
         self._paced = max(self._paced, now) + seconds
-        self._opens = max(self._paced - _BURST_SECONDS, self._paused_until)
+        self._opens = max(self._paced - _BURST_SECONDS, self.rests_until)
 
     def _take_turn(self, now: float, pace: Pace) -> None:
-        self._opens = self._paced = pace.next_turn(max(now, self._paused_until), self._last)
+        self._opens = self._paced = pace.next_turn(max(now, self.rests_until), self._last)
 
     def _fails_once(self, now: float, reason: Reason | None, is_retry: bool) -> bool:
         """Compare an answer with others; tell whether it is a failure as each object has one, which says nothing of pace and load."""
@@ -296,19 +284,19 @@ class Limiter:
 
     def forget_failures(self, now: float) -> None:
         """Undo what was done because of failures that turn out to say nothing of pace and load."""
-        paused_until, ceiling = self._paused_until, self._ceiling.explored(now)
+        paused_until, ceiling = self.rests_until, self._ceiling.explored(now)
         self.recover()
-        self._paused_until = self._opens = paused_until
+        self.rests_until = self._opens = paused_until
         self._ceiling = ceiling
         self._next_round(now, 0.0)
 
     def _throttle(self, now: float, banned: bool, asked_seconds: float | None) -> None:
         self._round.throttles += 1
-        if banned and now >= self._paused_until:
+        if banned and now >= self.rests_until:
             self._rest(now, max(self._ban, asked_seconds or 0.0))
             self._ban = min(self._ban * 2.0, _LONGEST_BAN_SECONDS)
         elif self._round.share() >= _FEW_REFUSED and (
-            now >= self._may_cut or (now >= self._paused_until and self._round.is_shut())
+            now >= self._may_cut or (now >= self.rests_until and self._round.is_shut())
         ):
             self._cut(now)
 
@@ -331,8 +319,8 @@ class Limiter:
             self._climb.interrupt()
 
     def _rest(self, now: float, seconds: float) -> None:
-        self._paused_until = self._may_cut = now + seconds
-        self._opens = max(self._opens, self._paused_until)
+        self.rests_until = self._may_cut = now + seconds
+        self._opens = max(self._opens, self.rests_until)
 
     def _keep_place(self, now: float) -> None:
         """Have a request that was not let in keep its place for as long as an answer takes, and make do with the places of the others.
@@ -340,8 +328,8 @@ class Limiter:
         A server that takes so many connections and no more refuses the next at once: each free place would be tried a thousand times
         a second, and a thousand objects would spend all their tries. Of many refused at once none waits for more than an answer, or a round.
         """
-        after_others = max(self._opens, now) + self._trip / self.level
-        self._opens = max(self._opens, min(after_others, now + max(self._trip, _ROUND_SECONDS)))
+        after_others = max(self._opens, now) + self.trip / self.level
+        self._opens = max(self._opens, min(after_others, now + max(self.trip, _ROUND_SECONDS)))
         if self.fixed is None and self._trouble > _TROUBLE_SHARE and self.in_flight < self.level:
             self._climb.retreat(self.level)
             self.level = max(1.0, float(self.in_flight))  # each place more is an object refused in vain
@@ -349,7 +337,7 @@ class Limiter:
                 self._opens = max(self._opens, now + _ROUND_SECONDS)  # others have all places
 
     def _round_seconds(self) -> float:
-        return max(_ROUND_SECONDS, _ROUND_TRIPS * self._trip)
+        return max(_ROUND_SECONDS, _ROUND_TRIPS * self.trip)
 
     def _next_round(self, now: float, former: float) -> None:
         self._round = Round(now, now + self._round_seconds(), self.in_flight, former)
@@ -365,7 +353,7 @@ class Limiter:
             self._ceiling.lift(now, measured)
         if measured.throttles:
             self._note_cause()
-        self._least_trip = min(self._least_trip, self._trip)
+        self._least_trip = min(self._least_trip, self.trip)
         if self.fixed is None:
             self._move_level(measured, measured.rate(now, self.random_share))
         self._next_round(now, telling)
@@ -381,4 +369,4 @@ class Limiter:
 
     def _is_crowded(self) -> bool:
         """Tell whether answers wait for each other: more transfers would only make each take longer."""
-        return self._trip > max(_CROWDED_SECONDS, _CROWDED_FACTOR * self._least_trip)
+        return self.trip > max(_CROWDED_SECONDS, _CROWDED_FACTOR * self._least_trip)

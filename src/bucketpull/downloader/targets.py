@@ -280,17 +280,13 @@ class Targets:
             if other is not target
         )
 
-    def leave_silent(self, now: float, silent: Sequence[tuple[Target, float]]) -> list[Target]:
-        """Leave those alone, of given targets with the seconds for which they have been silent, that take much longer than others; return them."""
+    def silent(self, waits: Sequence[tuple[Target, float]]) -> Iterator[tuple[Target, float]]:
+        """Yield those, of targets with the seconds for which nothing has come, that take much longer than others; the last one that is well is none."""
         trips = [target.limiter.trip for target in self.listed() if target.was_good and not target.is_away]
-        left = []
-        for target, seconds in silent:
-            if seconds >= max(SILENT_SECONDS, SILENT_TRIPS * min(trips, default=math.inf)) and self.has_other(
-                target
-            ):
-                target.leave(now, Reason.TIMEOUT, f"no answer for {seconds:.0f} s")
-                left.append(target)
-        return left
+        bar = max(SILENT_SECONDS, SILENT_TRIPS * min(trips, default=math.inf))
+        for target, seconds in waits:
+            if seconds >= bar and self.has_other(target):
+                yield target, seconds
 
     def away(self, now: float) -> dict[str, str]:
         """Return what is to be told of those that are left alone; an address of another family that never worked is not reported.

@@ -1,5 +1,6 @@
 """What a process reports of its endpoints, and what it does when the machine has judged them."""
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -63,30 +64,27 @@ class Watch:
             for target in endpoint.targets
             if target.limiter.in_flight
         ]
-        if endpoint.targets.is_plural:
-            self._leave_silent(endpoint, [(target, seconds) for target, seconds, _ in silent])
-        if endpoint.hosts is not None:
-            self._look_at_hosts(endpoint.hosts, endpoint.target.limiter.trip, now)
+        if endpoint.hosts is None:
+            self._leave(endpoint.targets.silent([(target, seconds) for target, seconds, _ in silent]), now)
+        else:
+            self._resolve_some(endpoint.hosts, now)
+            self._leave(endpoint.hosts.silent(now, endpoint.target.limiter.trip), now)
         seconds = min((seconds for _, seconds, _ in silent), default=0.0)
         waiting = sum(waiting for _, _, waiting in silent) if seconds else 0
         has_work = could_ask or bool(endpoint.waiting)
         return endpoint.symptoms(now, seconds, waiting, has_work)
 
-    def _leave_silent(self, endpoint: Endpoint[Any], silent: list[tuple[Target, float]]) -> None:
-        for target in endpoint.targets.leave_silent(self._clock.monotonic(), silent):
-            self._abandon(target)
-
-    def _abandon(self, target: Target) -> None:
-        self._fetcher.abandon(target.site, Reason.TIMEOUT, target.detail, target.address)
-
-    def _look_at_hosts(self, hosts: Hosts, usual_seconds: float, now: float) -> None:
-        for site in hosts.unresolved(now):
-            self._fetcher.resolve(site, partial(hosts.resolved, site))
-        for target, seconds in hosts.silent(now, usual_seconds):
+    def _leave(self, silent: Iterable[tuple[Target, float]], now: float) -> None:
+        """Leave silent targets alone, and wait for nothing that has had no answer from them."""
+        for target, seconds in silent:
             _, waiting = self._fetcher.waits(target.site, target.address)
             if waiting:
                 target.leave(now, Reason.TIMEOUT, f"no answer for {seconds:.0f} s")
-                self._abandon(target)
+                self._fetcher.abandon(target.site, Reason.TIMEOUT, target.detail, target.address)
+
+    def _resolve_some(self, hosts: Hosts, now: float) -> None:
+        for site in hosts.unresolved(now):
+            self._fetcher.resolve(site, partial(hosts.resolved, site))
 
     def pace(self, told: Paces) -> None:
         """Go on at the machine's pace."""
