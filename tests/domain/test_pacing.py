@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.pacing import Limiter, TokenBucket
+from bucketpull.domain.limits import TokenBucket
+from bucketpull.domain.pacing import Limiter
 
 _spec = importlib.util.spec_from_file_location(
     "pacing_world", pathlib.Path(__file__).with_name("pacing_world.py")

@@ -1,5 +1,6 @@
 """The limits of a job: their values, bandwidth by time of day, and what commands changed of them while it runs. Pure."""
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -9,6 +10,7 @@ from bucketpull.domain.decoding import Float, Int, Text
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import parse_size, shown_value
 
+BURST_SECONDS = 0.02  # so early a request may start that is evenly spaced from others
 _DAY_SECONDS = 86_400
 _ENTRY = r"([01]?[0-9]|2[0-3]):([0-5][0-9]),(\S+)"
 
@@ -23,6 +25,30 @@ class Limits(msgspec.Struct, array_like=True, gc=False, frozen=True):
     requests_per_second: Float | None = None
     bytes_per_second: Float | None = None
     paused: bool = False
+
+
+class TokenBucket:
+    """At most so many requests a second, evenly; None is no limit. May be shared by several limiters."""
+
+    __slots__ = ("_interval", "_next", "per_second")
+
+    def __init__(self, per_second: float | None) -> None:
+        self._next = -math.inf
+        self.set_rate(per_second)
+
+    def set_rate(self, per_second: float | None) -> None:
+        """Change the rate from now on."""
+        self.per_second = per_second
+        self._interval = 0.0 if per_second is None else 1.0 / per_second if per_second > 0 else math.inf
+
+    def delay(self, now: float) -> float:
+        """Return in how many seconds a request may start; 0 is now."""
+        wait = self._next - BURST_SECONDS - now
+        return wait if self._interval and wait > 0.0 else 0.0
+
+    def take(self, now: float) -> None:
+        """Count a request that starts."""
+        self._next = max(self._next, now) + self._interval
 
 
 class Steering(msgspec.Struct, frozen=True):

@@ -14,9 +14,9 @@ of first requests count for neither where it turns out that objects fail once ea
 import math
 
 from bucketpull.domain.ceiling import Ceiling, Round
-from bucketpull.domain.climb import Climb
 from bucketpull.domain.endpoints import OUTAGE, THROTTLES, Counted, Pace
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.limits import BURST_SECONDS, TokenBucket
 from bucketpull.domain.retry import LONGEST_ASKED_SECONDS, tries_by_chance
 from bucketpull.domain.retry_comparison import RetryComparison
 
@@ -27,7 +27,6 @@ LOWEST_LEVEL = 4.0
 _TROUBLES = OUTAGE - {Reason.TRUNCATED, Reason.GARBAGE}  # these two came in time
 _NOT_LET_IN = frozenset({Reason.CONNECT, Reason.RESET})
 _FAILURES = _TROUBLES | {Reason.THROTTLED}
-_BURST_SECONDS = 0.02
 _ROUND_SECONDS = 0.25
 _IDLE_SECONDS = 5.0  # a round that was interrupted for so long tells nothing of rates
 _ROUND_TRIPS = 2.0  # a round must outlast the answers to what was sent at the former level
@@ -46,30 +45,6 @@ _BAN_SECONDS = 60.0
 _LONGEST_BAN_SECONDS = 600.0
 _LED_SECONDS = 3.0  # after the machine's last word on the pace
 _TURN_SECONDS = 0.04  # between requests: at a higher pace it does not matter whose turn it is
-
-
-class TokenBucket:
-    """At most so many requests a second, evenly; None is no limit. May be shared by several limiters."""
-
-    __slots__ = ("_interval", "_next", "per_second")
-
-    def __init__(self, per_second: float | None) -> None:
-        self._next = -math.inf
-        self.set_rate(per_second)
-
-    def set_rate(self, per_second: float | None) -> None:
-        """Change the rate from now on."""
-        self.per_second = per_second
-        self._interval = 0.0 if per_second is None else 1.0 / per_second if per_second > 0 else math.inf
-
-    def delay(self, now: float) -> float:
-        """Return in how many seconds a request may start; 0 is now."""
-        wait = self._next - _BURST_SECONDS - now
-        return wait if self._interval and wait > 0.0 else 0.0
-
-    def take(self, now: float) -> None:
-        """Count a request that starts."""
-        self._next = max(self._next, now) + self._interval
 
 
 class Limiter:
@@ -270,7 +245,7 @@ class Limiter:
             self._take_turn(now, self._lead)
             return
         self._paced = max(self._paced, now) + seconds
-        self._opens = max(self._paced - _BURST_SECONDS, self.rests_until)
+        self._opens = max(self._paced - BURST_SECONDS, self.rests_until)
 
     def _take_turn(self, now: float, pace: Pace) -> None:
         self._opens = self._paced = pace.next_turn(max(now, self.rests_until), self._last)
@@ -305,18 +280,10 @@ class Limiter:
         measured, pause = self._round, 0.0
         if not self._is_led(now):
             pause = self._ceiling.cut(now, measured, self.in_flight, measured.peak >= self.level * 0.9)
-        self._note_cause()
         self._may_cut = now + self._round_seconds()
         if pause:
             self._rest(now, pause)
         self._next_round(now, measured.former)
-
-    def _note_cause(self) -> None:
-        """End the doubling of the level because of refusals, or go on with it if they tell nothing of what source and line bear."""
-        if self.random_share:
-            self._climb.resume()
-        else:
-            self._climb.interrupt()
 
     def _rest(self, now: float, seconds: float) -> None:
         self.rests_until = self._may_cut = now + seconds
@@ -351,8 +318,6 @@ class Limiter:
             self._ban = _BAN_SECONDS
         if not self._is_led(now):
             self._ceiling.lift(now, measured)
-        if measured.throttles:
-            self._note_cause()
         self._least_trip = min(self._least_trip, self.trip)
         if self.fixed is None:
             self._move_level(measured, measured.rate(now, self.random_share))
@@ -370,3 +335,78 @@ class Limiter:
     def _is_crowded(self) -> bool:
         """Tell whether answers wait for each other: more transfers would only make each take longer."""
         return self.trip > max(_CROWDED_SECONDS, _CROWDED_FACTOR * self._least_trip)
+
+
+class Climb:
+    """How the level changes while all of it is used: up as long as that brings more, else back."""
+
+    __slots__ = (
+        "_before",
+        "_doubling",
+        "_goal",
+        "_is_falling",
+        "_misses",
+        "_rest",
+        "_rests",
+        "_tried",
+    )
+
+    GAIN = 1.1
+    MISSES = 3  # rounds that brought no more, before the doubling ends: one alone may be noise
+    LONGEST_REST_ROUNDS = 64
+
+    def __init__(self) -> None:
+        self._doubling = True
+        self._goal = 0.0  # the level before troubles, to which to return quickly
+        self._is_falling = False  # cut after cut: the first was at the level before them
+        self._before = 0.0
+        self._misses = 0
+        self._rests = 0
+        self._rest = 1
+        self._tried = 0.0
+
+    def _stop(self) -> None:
+        """End the doubling: the source or the line bears no more."""
+        self._doubling = False
+        self._tried = 0.0
+        self._rests = 0
+
+    def retreat(self, level: float) -> None:
+        """Note that the level is cut because of failures: it was too high."""
+        if not self._is_falling and level >= self._goal * 0.7:
+            self._goal = level * 0.8
+        self._is_falling = True
+        self._stop()
+
+    def next_level(self, level: float, rate: float) -> float:
+        """Return the next round's level, given this round's successes a second."""
+        self._is_falling = False
+        if level < self._goal * 0.7:
+            return level * 1.5 + 1.0
+        return self._double(level, rate) if self._doubling else self._step(level, rate)
+
+    def _double(self, level: float, rate: float) -> float:
+        if rate > self._before * self.GAIN:
+            self._before = rate
+            self._misses = 0
+            return level * 2.0
+        self._misses += 1
+        if self._misses >= self.MISSES:
+            self._stop()
+        return level
+
+    def _step(self, level: float, rate: float) -> float:
+        """Try a tenth more for a round; keep it if it brought at least a third of that, else wait twice as long before the next try."""
+        if self._tried:
+            before, self._tried = self._tried, 0.0
+            if rate > before * 1.03:
+                self._rest = 1
+                return level
+            self._rest = min(self._rest * 2, self.LONGEST_REST_ROUNDS)
+            self._rests = self._rest
+            return level / 1.1
+        if self._rests:
+            self._rests -= 1
+            return level
+        self._tried = max(rate, 1e-9)
+        return max(level * 1.1, level + 1.0)

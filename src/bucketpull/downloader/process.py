@@ -15,6 +15,7 @@ import msgspec
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import Reason
+from bucketpull.domain.limits import TokenBucket
 from bucketpull.domain.messages import (
     Assignment,
     Fatal,
@@ -32,7 +33,7 @@ from bucketpull.domain.messages import (
     Unmount,
     frame,
 )
-from bucketpull.domain.pacing import Limiter, TokenBucket
+from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.parameters import DownloaderParameters
 from bucketpull.domain.retry import Random
 from bucketpull.downloader.endpoint import Endpoint
