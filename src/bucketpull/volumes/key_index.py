@@ -201,13 +201,14 @@ class KeyIndex:
             start = segments[-1].end if segments else 0
             if start < self._ledger.end:
                 with _Builder(folder) as builder:
-                    last = start
+                    last = end = start
                     for entry in self._ledger.salvage(start):
                         if not isinstance(entry, Damage):
                             builder.add(self._tell(entry))
                             last = entry.offset
+                        end = entry.end  # meanwhile another thread may append more
                     proof = _Last(last, self._ledger.checksum_at(last))
-                    segments.append(builder.write(start, self._ledger.end, proof))
+                    segments.append(builder.write(start, end, proof))
                 _merge(segments, folder)
                 _remove_others(segments, folder)
         # In this order: who looks into the tail first and then here finds everything at any time.
