@@ -147,7 +147,10 @@ class FileWriter:
             if self.sync:
                 os.fsync(fd)
             if mtime >= 0:  # else it is not known
-                syscalls.set_date(fd, mtime)
+                try:
+                    os.utime(fd, (mtime, mtime))
+                except (OSError, OverflowError):
+                    syscalls.set_date(fd, mtime)  # which tells a disk that fails from one that keeps no dates
         finally:
             os.close(fd)
         if _reach is not None:

@@ -20,20 +20,22 @@ import signal
 import sqlite3
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from typing import BinaryIO, Final, Self
 
 import msgspec
 
 from bucketpull.domain.counting import counted
+from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.record import Sealed
 from bucketpull.volumes import beneath
 from bucketpull.volumes.beneath import closing_fd
 from bucketpull.volumes.packs import folder, tar
-from bucketpull.volumes.scratch import hold
+from bucketpull.volumes.scratch import scratch_folder
 
 NOT: Final = b"!"
+_IN_MEMORY: Final = ":memory:"
 _WINDOW_BYTES: Final = 4 << 20
 _LARGEST_HEADER: Final = 64 << 10
 _SEARCHED_BYTES: Final = 256 << 10
@@ -162,12 +164,10 @@ class Index:
     def __init__(self, directory: int, pack: str) -> None:
         self._directory = directory
         self._name = f"{pack}{folder.INDEX_SUFFIX}"
-        try:
-            self._home: str | None = tempfile.mkdtemp(prefix="bucketpull-index-")
-            self._lock = hold(self._home)
-        except OSError:
-            self._home = None
-        self._made = f"{self._home}/index.sqlite" if self._home else ":memory:"
+        self._scratch = ExitStack()
+        self._made = _IN_MEMORY
+        with suppress(ConfigError):
+            self._made = f"{self._scratch.enter_context(scratch_folder('index'))}/index.sqlite"
         self._connection = sqlite3.connect(self._made, isolation_level=None)
         self._connection.executescript(
             "PRAGMA synchronous=OFF; PRAGMA journal_mode=OFF;" + _TABLES + "BEGIN;"
@@ -181,9 +181,7 @@ class Index:
 
     def __exit__(self, *error: object) -> None:
         self._connection.close()
-        if self._home:
-            os.close(self._lock)
-            shutil.rmtree(self._home, ignore_errors=True)
+        self._scratch.close()
 
     def add(self, at: int, member: tar.MemberHeader) -> None:
         """Add a member whose header is at this byte of the pack."""
@@ -217,7 +215,7 @@ class Index:
         beneath.rename(temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
 
     def _copy_to(self, file: BinaryIO) -> None:
-        if self._home is None:
+        if self._made == _IN_MEMORY:
             file.write(self._connection.serialize())
             return
         self._connection.close()
