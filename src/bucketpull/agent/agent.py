@@ -304,7 +304,7 @@ class Agent:
     # --- orders of the coordinator, and pulses
 
     def _apply(self, control: Control) -> None:
-        if control.limits != self.scheduler.limits:
+        if control.limits is not None and control.limits != self.scheduler.limits:
             self.scheduler.limits = control.limits
             for process in self._processes:
                 self._tell(process, self.scheduler.tune())

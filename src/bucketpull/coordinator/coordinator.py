@@ -132,7 +132,7 @@ class Coordinator:
 
     def add_volume(self, path: str, machine: str) -> Routine[None]:
         """Have a machine use another volume, or one again that was drained."""
-        yield SendControl(Control(self._share(machine), add_volumes=[path]), machine)
+        yield SendControl(Control(add_volumes=[path]), machine)
 
     def _turn(self) -> Routine[None]:
         yield from self._watch_room()
@@ -239,7 +239,7 @@ class Coordinator:
         """Tell workers which of their batches are booked. About others they ask in their pulses."""
         yield from self._release(found.free)
         for machine, works in found.machines.items():
-            yield SendControl(Control(self._share(machine), booked=works), machine)
+            yield SendControl(Control(booked=works), machine)
 
     def _hear(self, message: FromWorker) -> Routine[None]:
         if isinstance(message, Pulse):
@@ -270,14 +270,12 @@ class Coordinator:
         if pulse.begun:
             answer = yield UseJournal(lambda journal: judge(journal, pulse.begun))
             if answer.verdicts:
-                yield SendControl(
-                    Control(self._share(pulse.machine), verdicts=answer.verdicts), pulse.machine
-                )
+                yield SendControl(Control(verdicts=answer.verdicts), pulse.machine)
             if answer.again and self._stop_at is None:
                 yield from self._dispatch.give_again(answer.again, pulse.machine)
         copies = yield from self._former.due(pulse, now)
         if copies:
-            yield SendControl(Control(self._share(pulse.machine), remove=copies), pulse.machine)
+            yield SendControl(Control(remove=copies), pulse.machine)
 
     def _hear_fatal(self, fatal: Fatal) -> Routine[None]:
         """End the job. A refusal on another machine ends it only if no machine goes on: each has its own credentials."""
@@ -306,7 +304,7 @@ class Coordinator:
     def _repeat_requests(self, pulse: Pulse) -> Routine[None]:
         pending = self.asked.applied(pulse)
         if pending:
-            yield SendControl(Control(self._share(pulse.machine), drain_volumes=pending), pulse.machine)
+            yield SendControl(Control(drain_volumes=pending), pulse.machine)
 
     def _recover(self) -> Routine[None]:
         """Make work ready again that was with dead machines, or was lost on its way."""
@@ -334,10 +332,7 @@ class Coordinator:
     def _share_outages(self) -> Routine[None]:
         """Tell machines which endpoints are down for all others, so that they begin there with one request."""
         for machine, down in self._outages.due(self.fleet, self.at.monotonic):
-            yield SendControl(Control(self._share(machine), down=down), machine)
-
-    def _share(self, machine: str) -> Limits:
-        return self._shares.of(machine, self._limits(), self.fleet)
+            yield SendControl(Control(down=down), machine)
 
     def _limits(self) -> Limits:
         waits = self.budget.verdict is budget.BudgetState.WAIT_FOR_TOMORROW
@@ -346,7 +341,7 @@ class Coordinator:
     def _give_out(self) -> Routine[None]:
         if self.limits.paused or self.budget.verdict is not budget.BudgetState.GO_ON:
             return
-        if (yield from self._dispatch.give_out(self.outstanding, self._share)):
+        if (yield from self._dispatch.give_out(self.outstanding)):
             yield from self.count()
 
     def count(self) -> Routine[None]:
@@ -418,7 +413,7 @@ class Coordinator:
 
     def _dismiss(self, machines: set[str]) -> Routine[None]:
         for machine in machines:
-            yield SendControl(Control(self.limits, stop=True), machine)
+            yield SendControl(Control(stop=True), machine)
 
     @property
     def local_machine(self) -> str:

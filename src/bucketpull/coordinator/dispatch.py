@@ -8,7 +8,6 @@ from bucketpull.coordinator.budget_watch import BudgetWatch
 from bucketpull.coordinator.effects import Moment, Routine, SendControl, SendWork, UseJournal
 from bucketpull.coordinator.fleet import Fleet, Worker
 from bucketpull.domain.budget import ANY_ROOM
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import Control
 from bucketpull.domain.model import Outstanding, SentWork, Work, WorkKind
 from bucketpull.domain.parameters import CoordinatorParameters
@@ -55,8 +54,8 @@ class Dispatch:
         self._fleet.inherit(held)
         self._budget.inherit(held)
 
-    def give_out(self, outstanding: Outstanding, share: Callable[[str], Limits]) -> Routine[bool]:
-        """Send each machine as much as it wants to hold; return whether any was sent something. `share` is a machine's of the limits."""
+    def give_out(self, outstanding: Outstanding) -> Routine[bool]:
+        """Send each machine as much as it wants to hold; return whether any was sent something."""
         self._lists = outstanding.objects < self._parameters.high_water // (1 if self._lists else 2)
         sent = False
         for machine, member in self._relief.in_order(self._fleet):
@@ -65,7 +64,7 @@ class Dispatch:
             if outstanding.batches > outstanding.batches_sent:
                 sent |= yield from self._give(WorkKind.BATCH, machine, member.allowance(WorkKind.BATCH))
         for machine in self._relief.due(self._fleet, self._now().monotonic):
-            yield SendControl(Control(share(machine), release=True), machine)
+            yield SendControl(Control(release=True), machine)
         return sent
 
     def give_again(self, batches: list[int], machine: str) -> Routine[None]:

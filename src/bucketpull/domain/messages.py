@@ -207,14 +207,14 @@ class BatchVerdict(Value):
 
 
 class Control(Value, tag="control"):
-    """An order of the coordinator: limits, what counts of batches, volumes to add or drain, whether to stop.
+    """An order of the coordinator: limits (None: as before), what counts of batches, volumes to add or drain, whether to stop.
 
     `booked` are batches whose last receipts, from this worker, are booked. `verdicts` answer its questions. `remove` are stale copies
     that its volumes may hold. `down` are the endpoints that are down for all other workers which ask there; None says nothing of them.
     `release`: others have nothing to do, so half of what is not begun is to be handed back.
     """
 
-    limits: Limits
+    limits: Limits | None = None
     booked: list[Int] = []
     verdicts: list[BatchVerdict] = []
     add_volumes: list[Text] = []

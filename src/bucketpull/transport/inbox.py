@@ -185,6 +185,8 @@ class RabbitInbox:
 
     def _in_order(self, control: Control, header: Header) -> Control:
         """Use no limits older than the present ones: whoever may read the queue can keep a message, and put it there later."""
+        if control.limits is None:
+            return control
         if self._limited is not None:
             session, number, limits = self._limited
             if session == header.session and number > header.number:
