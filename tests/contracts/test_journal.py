@@ -216,6 +216,16 @@ def test_what_is_left_of_a_batch_stays_with_its_machine_as_the_next_part(journal
     assert (journal.counters().stored, journal.outstanding().batches) == (4, 0)
 
 
+def test_a_machine_has_a_batch_no_more_that_it_ends_with_a_receipt_which_does_not_count(journal):
+    begin(journal, *NAMES[:4])
+    [work] = batches(journal)
+    late = msgspec.structs.replace(stored(work), part=77)
+    assert journal.commit([msgspec.structs.replace(late, machine="m2")], NOW) == [work.id]
+    assert journal.holders([work.id]) == {work.id: "m1"}
+    assert journal.commit([late], NOW) == [work.id]
+    assert journal.holders([work.id]) == {work.id: ""}
+
+
 def test_each_object_is_counted_where_it_ended(journal):
     begin(journal, *NAMES[:8], objects=8)
     [work] = batches(journal)

@@ -36,7 +36,7 @@ from bucketpull.coordinator.ending import (
 )
 from bucketpull.coordinator.fleet import Fleet, Outages, RequestedStates
 from bucketpull.coordinator.rate_sharing import Shares
-from bucketpull.coordinator.reconcile import Booked, FormerCopies, committed, judge
+from bucketpull.coordinator.reconcile import FormerCopies, booked, committed, judge
 from bucketpull.domain import budget
 from bucketpull.domain.errors import JournalError, SourceRefused
 from bucketpull.domain.limits import Limits
@@ -210,7 +210,7 @@ class Coordinator:
 
     def _commit(self, entries: Sequence[Entry]) -> Routine[None]:
         unix = self.at.unix
-        dropped, found, self.counters, self.outstanding = yield UseJournal(
+        dropped, self.counters, self.outstanding = yield UseJournal(
             lambda journal: committed(journal, entries, unix)
         )
         _at("committed")
@@ -218,7 +218,9 @@ class Coordinator:
         yield from self._answered(entries, dropped)
         if any(isinstance(entry, BatchReceipt) and entry.former for entry in entries):
             self._former.changed(self.at.monotonic)
-        yield from self._confirm(found)
+        # Workers ask in their pulses about batches of which they are not told that they are booked.
+        for machine, works in booked(entries, dropped).items():
+            yield SendControl(Control(booked=works), machine)
 
     def _answered(self, entries: Sequence[FromWorker], dropped: set[int]) -> Routine[None]:
         """Note which work is done. The remainder of a batch stays with the machine that reported it, whoever had the batch meanwhile."""
@@ -234,12 +236,6 @@ class Coordinator:
                 for work in entry.works:
                     self.fleet.done(entry.machine, work)
         yield from self._release(unowned)
-
-    def _confirm(self, found: Booked) -> Routine[None]:
-        """Tell workers which of their batches are booked. About others they ask in their pulses."""
-        yield from self._release(found.free)
-        for machine, works in found.machines.items():
-            yield SendControl(Control(booked=works), machine)
 
     def _hear(self, message: FromWorker) -> Routine[None]:
         if isinstance(message, Pulse):

@@ -26,33 +26,19 @@ class Reconciliation(NamedTuple):
     again: list[int]
 
 
-class Booked(NamedTuple):
-    """Which batches of some receipts are booked for good, by machine, and which are `free`: no machine has them any more."""
-
-    machines: dict[str, list[int]]
-    free: list[int]
-
-
 def committed(
     journal: Journal, entries: Sequence[Entry], unix: float
-) -> tuple[set[int], Booked, Counters, Outstanding]:
-    """Commit what machines say; return the works of what came second, what is booked for good, and what the books come to."""
-    dropped = set(journal.commit(entries, unix))
-    receipts = [entry for entry in entries if isinstance(entry, BatchReceipt)]
-    return dropped, booked(journal, receipts, dropped), journal.counters(), journal.outstanding()
+) -> tuple[set[int], Counters, Outstanding]:
+    """Commit what machines say; return the works of what came second, and what the books come to."""
+    return set(journal.commit(entries, unix)), journal.counters(), journal.outstanding()
 
 
-def booked(journal: Journal, receipts: Collection[BatchReceipt], dropped: Collection[int]) -> Booked:
-    """Say which batches are booked for good. If the receipt of the very machine that had a batch was dropped, no machine has it any more."""
-    found = Booked({}, [])
-    last = [receipt for receipt in receipts if receipt.remainder is None]
-    late = [receipt.work for receipt in last if receipt.work in dropped]
-    holders = journal.holders(late) if late else {}
-    for receipt in last:
-        if receipt.work not in dropped:
-            found.machines.setdefault(receipt.machine, []).append(receipt.work)
-        elif holders.get(receipt.work) == receipt.machine:
-            found.free.append(receipt.work)
+def booked(entries: Iterable[Entry], dropped: Collection[int]) -> dict[str, list[int]]:
+    """Say which batches are booked for good, by the machine that ended them."""
+    found: dict[str, list[int]] = {}
+    for entry in entries:
+        if isinstance(entry, BatchReceipt) and entry.remainder is None and entry.work not in dropped:
+            found.setdefault(entry.machine, []).append(entry.work)
     return found
 
 

@@ -163,6 +163,8 @@ class SqliteJournal(Maintenance):
                     tables.frontier.hand_back(receipt.works, receipt.machine)
                 elif isinstance(receipt, ScanReceipt | BatchReceipt) and not _book(tables, receipt, now):
                     dropped.append(receipt.work)
+                    if isinstance(receipt, BatchReceipt) and receipt.remainder is None:
+                        tables.frontier.hand_back([receipt.work], receipt.machine)
         return dropped
 
     def sent(self) -> list[SentWork]:

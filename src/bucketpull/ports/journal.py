@@ -65,6 +65,8 @@ class Journal(Protocol):
     def commit(self, receipts: Sequence[FromWorker], now: float) -> list[int]:
         """Book receipts and handbacks, their new work and the counters, in one transaction.
 
+        With the last receipt of a batch its machine has it no more, be it dropped: what is left of the batch elsewhere is ready.
+
         Returns:
             The ids of receipts that were dropped, because their work was booked before.
 

@@ -217,15 +217,19 @@ class MemoryJournal(Catalogue):
         for receipt in receipts:
             row = self._expected(receipt)
             if isinstance(receipt, Handback):
-                held = self.holders(receipt.works).items()
-                self.release([work for work, holder in held if holder == receipt.machine])
+                self._hand_back(receipt.works, receipt.machine)
             elif isinstance(receipt, ScanReceipt | BatchReceipt) and row is None:
                 dropped.append(receipt.work)
+                if isinstance(receipt, BatchReceipt) and receipt.remainder is None:
+                    self._hand_back([receipt.work], receipt.machine)
             elif isinstance(receipt, ScanReceipt) and row is not None:
                 self._book_scan(receipt, row, now)
             elif isinstance(receipt, BatchReceipt) and row is not None:
                 self._book_batch(receipt, row, now)
         return dropped
+
+    def _hand_back(self, works: Sequence[int], machine: str) -> None:
+        self.release([work for work, holder in self.holders(works).items() if holder == machine])
 
     def _expected(self, receipt: FromWorker) -> _Row | None:
         """Return the row that a receipt is about, if it has not come before."""
