@@ -34,8 +34,8 @@ from bucketpull.coordinator.ending import (
     final_state,
     working_state,
 )
-from bucketpull.coordinator.fleet import Fleet, Outages, RequestedStates
-from bucketpull.coordinator.rate_sharing import Shares
+from bucketpull.coordinator.fleet import Fleet, RequestedStates, told_of_outages
+from bucketpull.coordinator.rate_sharing import Sharing
 from bucketpull.coordinator.reconcile import FormerCopies, booked, committed, judge
 from bucketpull.domain import budget
 from bucketpull.domain.errors import JournalError, SourceRefused
@@ -82,8 +82,7 @@ class Coordinator:
         self.asked = RequestedStates()
         self._parameters = parameters
         self._stop_at: float | None = None
-        self._shares = Shares(parameters.remind_seconds)
-        self._outages = Outages()
+        self._sharing = Sharing()
         self._since = self._roomy_at = self._met_at = at.monotonic
         self._room_at = -math.inf
         self._elsewhere = RefusalsElsewhere(parameters.refusal_seconds)
@@ -166,9 +165,7 @@ class Coordinator:
             yield self._note_spending()
         has_all = self.outstanding.is_some and self.budget.has_given_all and not self.outstanding.batches_sent
         if now >= self._met_at and (has_all or self.budget.verdict is budget.BudgetState.END):
-            self.state = JobState.BUDGET_SPENT
-            self._stop_at = now + self._parameters.stop_seconds
-            yield from self._dismiss(set(self.fleet.members))
+            yield from self._cut_short(JobState.BUDGET_SPENT)
 
     def _listen(self) -> Routine[None]:
         heard: Heard = yield Hear(self._parameters.tick_seconds)
@@ -244,7 +241,7 @@ class Coordinator:
             at_end = self._parting or self._stop_at is not None
             yield from self._release(self.fleet.leave(message.machine, at_end=at_end))
             self.fleet.left.add(message.machine)
-            yield from self._forget(message.machine)
+            yield Forget(message.machine)
         elif isinstance(message, Removed):
             yield UseJournal(lambda journal: journal.forget_former(message.ids))
             self._former.removed(message, self.at.monotonic)
@@ -253,12 +250,9 @@ class Coordinator:
 
     def _hear_pulse(self, pulse: Pulse) -> Routine[None]:
         yield from self._repeat_requests(pulse)
-        if self.fleet.is_new(pulse):
-            self._shares.forget(pulse.machine)
-            self._outages.forget(pulse.machine)
         now = self.at.monotonic
         news = self.fleet.see(pulse, now)
-        self._shares.see(pulse, self.fleet, now)
+        self._sharing.see(pulse, self.fleet.with_volumes, now)
         self.budget.see(pulse, now)
         if news:
             yield UseJournal(lambda journal: journal.see_volumes(news))
@@ -288,14 +282,13 @@ class Coordinator:
 
     def _refuse(self, fatal: Fatal) -> Routine[None]:
         self.refusal = fatal
-        self.state = JobState.REFUSED
+        yield from self._cut_short(JobState.REFUSED)
+
+    def _cut_short(self, state: JobState) -> Routine[None]:
+        """Have all workers hand back what they hold."""
+        self.state = state
         self._stop_at = self.at.monotonic + self._parameters.stop_seconds
         yield from self._dismiss(set(self.fleet.members))
-
-    def _forget(self, machine: str) -> Routine[None]:
-        yield Forget(machine)
-        self._shares.forget(machine)
-        self._outages.forget(machine)
 
     def _repeat_requests(self, pulse: Pulse) -> Routine[None]:
         pending = self.asked.applied(pulse)
@@ -311,7 +304,7 @@ class Coordinator:
             return
         for machine in self.fleet.silent(now):
             yield from self._release(self.fleet.declare_dead(machine))
-            yield from self._forget(machine)
+            yield Forget(machine)
         yield from self._release(self.fleet.lost())
         if now - self._since > self._parameters.silence_seconds:
             yield from self._release(self.fleet.abandoned())
@@ -322,12 +315,15 @@ class Coordinator:
             yield from self.count()
 
     def _share_limits(self) -> Routine[None]:
-        for machine, share in self._shares.due(self._limits(), self.fleet, self.at.monotonic):
+        remind_seconds = self._parameters.remind_seconds
+        for machine, share in self._sharing.due(
+            self._limits(), self.fleet, remind_seconds, self.at.monotonic
+        ):
             yield SendControl(Control(share), machine)
 
     def _share_outages(self) -> Routine[None]:
         """Tell machines which endpoints are down for all others, so that they begin there with one request."""
-        for machine, down in self._outages.due(self.fleet, self.at.monotonic):
+        for machine, down in told_of_outages(self.fleet, self.at.monotonic):
             yield SendControl(Control(down=down), machine)
 
     def _limits(self) -> Limits:

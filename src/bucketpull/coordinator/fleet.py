@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from msgspec.structs import replace
 
 from bucketpull.domain.endpoints import State
+from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import IN_PLACE, SentWork, VolumeState, VolumeStatus, Work, WorkKind
 
@@ -21,10 +22,16 @@ LATE_MOST, LATE_FREE = 100, 4
 
 
 class Worker:
-    """One worker: its last pulse with its time, and the work it was sent, each with the time when it was sent or last reported as held."""
+    """One worker: its last pulse with its time, and the work it was sent, each with the time when it was sent or last reported as held.
+
+    `share` of the limits, and the endpoints `told_down`, are what it was told last.
+    """
 
     def __init__(self, pulse: Pulse, now: float) -> None:
         self.pulse = pulse
+        self.share: Limits | None = None
+        self.share_told_at = now
+        self.told_down: list[str] = []
         self.seen = now
         self.excused = now
         self.sent: dict[WorkKind, dict[int, float]] = {WorkKind.SCAN: {}, WorkKind.BATCH: {}}
@@ -91,6 +98,8 @@ class Fleet:
             self.brings = self.brings or pulse.objects > 0
             self._adopt(pulse.machine, now)
         else:
+            if member.pulse.incarnation != pulse.incarnation:
+                member.share, member.told_down = None, []
             member.pulse = pulse
             member.seen = now
             member.hold(pulse.holds, now)
@@ -307,23 +316,16 @@ class RequestedStates(dict[str, VolumeState]):
         return volume
 
 
-class Outages:
-    """Which endpoints are down for the other machines of a fleet, and which machine was told so: it asks there once before it asks a thousand times."""
+def told_of_outages(fleet: Fleet, now: float) -> Iterator[tuple[str, list[str]]]:
+    """Give the machines with volumes that are to be told now which endpoints are down for all others: they ask there once before they ask a thousand times.
 
-    def __init__(self) -> None:
-        self._told: dict[str, list[str]] = {}
-
-    def due(self, fleet: Fleet, now: float) -> Iterator[tuple[str, list[str]]]:
-        """Give the machines with volumes that are to be told now, with what is down for all others; `now` is monotonic seconds."""
-        for machine in [name for name, member in fleet.members.items() if member.pulse.volumes]:
-            down = _down_for_others(machine, fleet, now)
-            if down != self._told.get(machine, []):
-                self._told[machine] = down
-                yield machine, down
-
-    def forget(self, machine: str) -> None:
-        """Tell a machine again: it is new."""
-        self._told.pop(machine, None)
+    `now` is monotonic seconds.
+    """
+    for machine, member in list(fleet.members.items()):
+        down = _down_for_others(machine, fleet, now) if member.pulse.volumes else member.told_down
+        if down != member.told_down:
+            member.told_down = down
+            yield machine, down
 
 
 def _down_for_others(machine: str, fleet: Fleet, now: float) -> list[str]:

@@ -137,6 +137,16 @@ class Sharing:
         size = limits.bytes_per_second
         return Limits(limits.concurrency, rate, None if size is None else size / takers, limits.paused)
 
+    def due(
+        self, limits: Limits, fleet: Fleet, remind_seconds: float, now: float
+    ) -> Iterator[tuple[str, Limits]]:
+        """Give machines whose share has changed with their share; after so long they are told again: the message before may be lost."""
+        for machine, member in list(fleet.members.items()):
+            share = self.share(limits, fleet.takers, is_lister=fleet.is_lister(machine))
+            if member.share != share or now - member.share_told_at > remind_seconds:
+                member.share, member.share_told_at = share, now
+                yield machine, share
+
     def _listed(self, rate: float) -> float:
         """Return how much of a rate the lister uses, in whole grains."""
         grain = rate * GRAIN
@@ -158,38 +168,3 @@ class Sharing:
             self.cap *= GROW
             if self.cap > 2 * tally.requests / elapsed:
                 self.cap = None
-
-
-class Shares:
-    """Each machine's share of the limits, and who has been told of which. Times are monotonic seconds.
-
-    Args:
-        remind_seconds: A machine is told again after so long: the message before may be lost.
-
-    """
-
-    def __init__(self, remind_seconds: float) -> None:
-        self._remind = remind_seconds
-        self._sharing = Sharing()
-        self._told: dict[str, tuple[Limits, float]] = {}
-
-    def see(self, pulse: Pulse, fleet: Fleet, now: float) -> None:
-        """Note what a machine used of its share."""
-        self._sharing.see(pulse, fleet.with_volumes, now)
-
-    def of(self, machine: str, limits: Limits, fleet: Fleet) -> Limits:
-        """Return a machine's share of the limits of the whole job."""
-        return self._sharing.share(limits, fleet.takers, is_lister=fleet.is_lister(machine))
-
-    def due(self, limits: Limits, fleet: Fleet, now: float) -> Iterator[tuple[str, Limits]]:
-        """Give machines whose share has changed, or was sent long ago, with their share."""
-        for machine in list(fleet.members):
-            share = self.of(machine, limits, fleet)
-            told, at = self._told.get(machine, (None, now))
-            if told != share or now - at > self._remind:
-                self._told[machine] = share, now
-                yield machine, share
-
-    def forget(self, machine: str) -> None:
-        """Have a machine told again."""
-        self._told.pop(machine, None)
