@@ -13,7 +13,7 @@ from bucketpull.reading.bucket import Bucket
 from bucketpull.report.console import tell
 from bucketpull.wiring.journals import volumes_here
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volume_opening import check_copies, opened_to_read
+from bucketpull.wiring.volume_opening import all_opened_to_read, check_copies
 
 _PIECE_BYTES: Final = 1 << 20
 
@@ -38,9 +38,8 @@ def cat(key: str, **flags: Any) -> int:
 def _write(settings: Settings, key: str) -> ExitCode:
     paths = settings.volumes or volumes_here(settings)
     check_copies(paths)
-    for path in paths:
-        with opened_to_read(path):  # or say that it is no volume
-            pass
+    with all_opened_to_read(paths):  # or say that one is no volume
+        pass
     with Bucket(paths) as bucket:
         try:
             file = _open(bucket, os.fsencode(key))

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from typing import Any
 
 from bucketpull.domain.counting import counted
@@ -20,7 +20,7 @@ from bucketpull.wiring.job import check_job
 from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import list_all
-from bucketpull.wiring.volume_opening import check_owners, check_paths, opened_to_read, with_known
+from bucketpull.wiring.volume_opening import all_opened_to_read, check_owners, check_paths, with_known
 
 
 def check_flags(flags: Mapping[str, Any]) -> None:
@@ -39,10 +39,8 @@ def dry_run(settings: Settings) -> ExitCode:
     paths = check_paths(settings.volumes)
     check_job(settings, paths)
     check_owners(settings, paths)
-    with ExitStack() as stack:
-        folder = stack.enter_context(scratch_folder("dry-run"))
-        there = [path for path in _all_volumes(settings, paths) if os.path.isdir(path) and identify(path)]
-        readers = [stack.enter_context(opened_to_read(path)) for path in there]
+    there = [path for path in _all_volumes(settings, paths) if os.path.isdir(path) and identify(path)]
+    with scratch_folder("dry-run") as folder, all_opened_to_read(there) as readers:
         forecast = _Forecast([LiveObjects(reader, folder) for reader in readers], folder)
         source = selected(settings.source_config().open(), selection_of(settings))
         walk = list_all(settings, source, forecast.take)

@@ -115,9 +115,8 @@ class _Pruning:
         self._sick: list[VolumeError] = []
         self._paths = check_paths(settings.volumes)
         with journal_to_read(settings) as reader:
-            known = {volume.id for volume in reader.volumes()}
+            self._known = {volume.id for volume in reader.volumes()}
             self._settings = with_configuration(settings, reader, str(existing_folder(settings)))
-        self._known = known
         self._config = self._settings.source_config()
         if not self._config.tells_all:
             raise ConfigError(
@@ -145,15 +144,19 @@ class _Pruning:
         """Return the volumes that can be read, once all of these are known to be this job's."""
         found: list[str] = []
         for path in self._paths:
-            try:
+            with self._noting_sick():
                 self._check(path)
-            except VolumeForeign:
-                raise
-            except (VolumeSick, LedgerError) as error:
-                self._sick.append(error)
-            else:
                 found.append(path)
         return found
+
+    @contextmanager
+    def _noting_sick(self) -> Iterator[None]:
+        try:
+            yield
+        except VolumeForeign:
+            raise
+        except (VolumeSick, LedgerError) as error:
+            self._sick.append(error)
 
     def _opened(self, stack: ExitStack, paths: Sequence[str]) -> list[DiskVolume]:
         """Open volumes for writing; one that is sick is told of and left out, if another can be opened.
@@ -162,12 +165,8 @@ class _Pruning:
         """
         opened: list[DiskVolume] = []
         for path in paths:
-            try:
+            with self._noting_sick():
                 opened.append(stack.enter_context(closing(open_volume(path))))
-            except VolumeForeign:
-                raise
-            except (VolumeSick, LedgerError) as error:
-                self._sick.append(error)
         if self._sick and not opened:
             raise self._sick[0]
         for trouble in self._sick:

@@ -30,7 +30,7 @@ from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.file_checks import check_folder, refuse_foreign_link
 from bucketpull.wiring.journals import job_folder
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volume_opening import check_paths, name_of, opened_to_read, owner_by
+from bucketpull.wiring.volume_opening import all_opened_to_read, check_idle, check_paths, name_of, owner_by
 
 
 @click.command()
@@ -64,13 +64,11 @@ def _rebuild(settings: Settings) -> ExitCode:
     check_folder(f"--state {folder}", os.path.realpath(folder))
     if folder.is_dir():
         check_ours(folder)
-    with ExitStack() as stack:
-        readers = [stack.enter_context(opened_to_read(path)) for path in paths]
+    with all_opened_to_read(paths) as readers:
         _check(settings, folder, readers)
         ends = [reader.ledger.end for reader in readers]
     damaged = [text for path, end in zip(paths, ends, strict=True) for text in _settled(path, end)]
-    with ExitStack() as stack:
-        readers = [stack.enter_context(opened_to_read(path)) for path in paths]
+    with ExitStack() as stack, all_opened_to_read(paths) as readers:
         make_private_folder(folder)
         stack.callback(Lock(folder / LOCK).release)
         objects = _build(settings, folder, readers, damaged)
@@ -106,8 +104,7 @@ def _check(settings: Settings, folder: Path, readers: Sequence[VolumeReader]) ->
                 f"journal {folder}: there is one; move the folder away first, or name another with --state"
             )
     for reader in readers:
-        if reader.user() is not None:
-            raise ConfigError(f"volume {reader.path}: is in use by process {reader.user()}; end it first")
+        check_idle(reader)
         owner = reader.identity.owner
         if owner is not None and settings.source:
             _check_source(reader.path, owner, settings.source_settings().identity())

@@ -98,14 +98,10 @@ def _print_directories(reader: JournalReader, *, as_json: bool) -> None:
         say(head + "".join(" " * max(1, 9 - columns(name)) + name for name in names))
     for balance in reader.balances():
         if as_json:
-            say(json_line(_balance_dict(balance)))
+            more = {"outstanding": balance.outstanding, "directory": show(balance.directory)}
+            say(json_line(msgspec.structs.asdict(balance) | more))
         else:
             say(_balance_line(balance))
-
-
-def _balance_dict(balance: Balance) -> dict[str, object]:
-    numbers = msgspec.structs.asdict(balance) | {"outstanding": balance.outstanding}
-    return numbers | {"directory": show(balance.directory)}
 
 
 def _balance_line(balance: Balance) -> str:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,14 @@ from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write, with_configuration
 from bucketpull.wiring.local_job import run_sync
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.volume_opening import check_copies, check_given, check_paths, opened_to_read
+from bucketpull.wiring.volume_opening import (
+    all_opened_to_read,
+    check_copies,
+    check_given,
+    check_idle,
+    check_paths,
+    opened_to_read,
+)
 
 if TYPE_CHECKING:
     from bucketpull.reading.ledger_contents import FaultsPage
@@ -78,15 +85,9 @@ def _verify_all(settings: Settings, *, hashed: bool, repair: bool) -> ExitCode:
     check_copies(settings.volumes)
     if repair:
         return _repair(settings, hashed=hashed)
-    with _opened(settings) as readers:
+    with all_opened_to_read(settings.volumes) as readers:
         clean = [_verify(settings, reader, hashed=hashed) for reader in readers]
     return ExitCode.COMPLETE if all(clean) else ExitCode.INCOMPLETE
-
-
-@contextmanager
-def _opened(settings: Settings) -> Iterator[list[VolumeReader]]:
-    with ExitStack() as stack:
-        yield [stack.enter_context(opened_to_read(path)) for path in settings.volumes]
 
 
 def _verify(settings: Settings, reader: VolumeReader, *, hashed: bool) -> bool:
@@ -218,13 +219,13 @@ def _verify_one_far(
 
 
 def _repair(settings: Settings, *, hashed: bool) -> ExitCode:
-    with _opened(settings) as readers:
+    with all_opened_to_read(settings.volumes) as readers:
         settings = _as_job(settings, readers)
         settings.source_config()
         # Before work is made that could not be done there.
         check_paths([reader.path for reader in readers])
         for reader in readers:
-            _check_idle(reader)
+            check_idle(reader)
         with journal_to_read(settings) as journal:
             last_blocks = journal.last_blocks()
         damaged = damaged_ledgers(readers, last_blocks)
@@ -233,7 +234,7 @@ def _repair(settings: Settings, *, hashed: bool) -> ExitCode:
     if not healed.is_done:
         return healed.code
     left: Counter[Fault] = Counter()
-    with _opened(settings) as readers:
+    with all_opened_to_read(settings.volumes) as readers:
         codes = [healed.code, *(_repair_one(settings, reader, left, hashed=hashed) for reader in readers)]
     if left[Fault.EXTRA] and not settings.quiet:
         tell("extra files cannot be repaired; look at them, and remove what is not wanted")
@@ -265,29 +266,21 @@ def _check_takes(journal: JournalReader, ids: Collection[str]) -> None:
             )
 
 
-def _check_idle(reader: VolumeReader) -> None:
-    if reader.user() is not None:
-        raise ConfigError(
-            f"volume {reader.path}: is in use by process {reader.user()}; repair it when that has ended"
-        )
-
-
 def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], *, hashed: bool) -> ExitCode:
-    _check_idle(reader)
+    check_idle(reader)
     verification = _verification(reader, hashed=hashed)
     with journal_to_write(settings) as journal:
         before = journal.counters()
-        packs: set[str] = set()
-        wanted = _make_work(journal, _packs_noted(_printed(settings, reader, verification), packs))
+        wanted = _make_work(journal, _printed(settings, reader, verification))
     _print_end(settings, f"{reader.path} ({reader.id})", verification, verification.faults, hashed=hashed)
     _print_waste(settings, reader, verification)
     for fault in {Fault.EXTRA, Fault.LEDGER} & verification.faults.keys():
         left[fault] += verification.faults[fault]
     _correct(reader, verification.objects - wanted, verification.bytes - verification.damaged_bytes)
     code, gone = ExitCode.COMPLETE, 0
-    if packs:
+    if verification.packs:
         with closing(open_volume(reader.path, reader.id)) as volume:
-            end_packs(volume, packs)
+            end_packs(volume, verification.packs)
     if wanted:
         # What is wrong is replaced: that is what was asked for.
         of_one = msgspec.structs.replace(settings, volumes=[reader.path], reserve="0", foreign="replace")
@@ -307,16 +300,9 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
         # They are in the ledger, so they are in the totals; `prune` takes them out of both. What has failed is counted when it comes.
         if code is ExitCode.COMPLETE:
             count_known(reader.path, reader.id)
+    packs = verification.packs
     is_right = not packs or code is ExitCode.INTERRUPTED or _rewrite(settings, reader, packs)
     return code or (ExitCode.INCOMPLETE if gone or not is_right else ExitCode.COMPLETE)
-
-
-def _packs_noted(findings: Iterable[Finding], packs: set[str]) -> Iterator[Finding]:
-    """Give findings on, and note the packs that they concern."""
-    for finding in findings:
-        if finding.pack:
-            packs.add(finding.pack)
-        yield finding
 
 
 def _rewrite(settings: Settings, reader: VolumeReader, damaged: Collection[str]) -> bool:

@@ -81,6 +81,7 @@ class Verification:
         self.damaged_bytes = 0
         """The total length of the damaged objects, as recorded."""
         self.faults: Counter[Fault] = Counter()
+        self.packs: set[str] = set()  # that are damaged
         self.waste: list[Waste] = []
         """How much is dead in each finished pack; known at the end, if all packs can be read."""
 
@@ -89,6 +90,8 @@ class Verification:
         with scratch_folder("verify", self._folder) as folder:
             for finding in self._findings(folder):
                 self.faults[finding.fault] += 1
+                if finding.pack:
+                    self.packs.add(finding.pack)
                 if finding.stored is not None:
                     self.damaged_bytes += finding.stored.location.length
                 yield finding

@@ -287,6 +287,20 @@ def opened_to_read(path: str, expected: str | None = None) -> "AbstractContextMa
     return closing(open_reader(path, expected))
 
 
+@contextmanager
+def all_opened_to_read(paths: Sequence[str]) -> "Iterator[list[VolumeReader]]":
+    """Open volumes to look at them; see `opened_to_read`."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(opened_to_read(path)) for path in paths]
+
+
+def check_idle(reader: "VolumeReader") -> None:
+    """Make sure that nobody writes to a volume. Raises ConfigError where a process does."""
+    user = reader.user()
+    if user is not None:
+        raise ConfigError(f"volume {reader.path}: is in use by process {user}; end it first")
+
+
 def open_one(path: str, expected: str | None, settings: Settings, owner: Owner | None = None) -> DiskVolume:
     """Open one volume, making it if it is none and none is expected there; see `open_all`."""
     found = identify(path) if os.path.isdir(path) else None
