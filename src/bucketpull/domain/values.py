@@ -4,10 +4,12 @@ Sizes are binary (512, 64K, 100M, 5G, 4T: K is 1,024 bytes), or shares of a disk
 with a zone or in this machine's; ages are 36h, 30d, 6w.
 """
 
+import ipaddress
 import re
 import types
 import unicodedata
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -156,3 +158,13 @@ def parse_moment(name: str, text: str, now: datetime) -> int:
         raise ConfigError(
             f"{name}: {text!r} is neither a date nor an age; write 2024-05-01, 2024-05-01T12:30 or 30d"
         ) from error
+
+
+@lru_cache(maxsize=256)
+def is_ip_address(host: str) -> bool:
+    """Tell whether a host is named by its address; one of IPv6 may stand in brackets."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True

@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable
 from itertools import count
 from typing import Final
+from urllib.parse import urlsplit
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
+from bucketpull.domain.values import is_ip_address
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.curl import Curl
 from bucketpull.fetch.direct import RECV_BYTES, Direct
 from bucketpull.fetch.easy_handle import COUNTED_BUFFER_BYTES
-from bucketpull.fetch.resolver import Found, Resolver, is_address
+from bucketpull.fetch.resolver import Found, Resolver
 from bucketpull.fetch.running_request import Begun, Done, FetchOptions, RunningRequest, Sink
 
 _IN: Final = select.EPOLLIN
@@ -105,7 +107,7 @@ class FetchLoop:
 
     def resolve(self, site: str, found: Found) -> None:
         """See `ports.Fetcher`."""
-        if self.direct.is_proxied or is_address(site):
+        if self.direct.is_proxied or is_ip_address(urlsplit(site).hostname or ""):
             return
         if self._names is None:
             self._names = Resolver()

@@ -3,20 +3,10 @@
 import os
 import socket
 from collections.abc import Callable
-from ipaddress import ip_address
 from threading import Thread
 from urllib.parse import urlsplit
 
 Found = Callable[[list[str]], None]
-
-
-def is_address(site: str) -> bool:
-    """Tell whether a site is named by an address, so that there is nothing to find out."""
-    try:
-        ip_address(urlsplit(site).hostname or "")
-    except ValueError:
-        return False
-    return True
 
 
 class Resolver:

@@ -68,7 +68,7 @@ class Bucket:
 
     def stat(self, key: Key) -> Stat:
         """Return what is known of an object. Raises as `read`."""
-        return _stat(key, *self._find(key))
+        return self.copies(key)[0]
 
     def copies(self, key: Key) -> list[Stat]:
         """Return what is known of an object's copies, that which is read first; there are several until a `sync` removes others.
@@ -131,10 +131,7 @@ class Bucket:
         self.__init__(state["paths"])  # type: ignore[misc]
 
     def _found(self, key: Key) -> Found:
-        return self._find(key)[1]
-
-    def _find(self, key: Key) -> tuple[ReadableVolume, Found]:
-        return self._find_all(key)[0]
+        return self._find_all(key)[0][1]
 
     def _find_all(self, key: Key) -> list[tuple[ReadableVolume, Found]]:
         """Find an object; of several copies, as after the return of a disk, that with the latest date is first."""

@@ -3,7 +3,6 @@
 RFC 9110: sections 7.2 (Host), 8 (fields of a representation), 13 (conditional requests) and 14 (ranges).
 """
 
-import ipaddress
 import mimetypes
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -12,6 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.values import is_ip_address
 
 MOST_RANGES: Final = 16
 """A request for more ranges gets the whole object: so many pieces are an attack, or cost more than the object."""
@@ -137,16 +137,7 @@ def is_known_host(host: str, names: Collection[str]) -> bool:
     it is what a web server says that was told of an `upstream`, or of a container.
     """
     name = host_name(host)
-    return bool("." not in name and name) or name in map(str.lower, names) or _is_address(name)
-
-
-@lru_cache(maxsize=256)
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True
+    return bool("." not in name and name) or name in map(str.lower, names) or is_ip_address(name)
 
 
 def parse_types(text: str, name: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.exchange import Response, Wanted
 from bucketpull.domain.retry import REMEDIES
-from bucketpull.sources.s3 import checksums, verdicts
+from bucketpull.sources.s3 import verdicts
 from bucketpull.sources.s3.verdicts import CODES, complaint
 
 
@@ -195,7 +195,7 @@ def test_where_the_etag_is_an_md5_no_other_checksum_is_computed():
 
 
 def test_without_amazons_library_its_new_checksums_are_not_compared(monkeypatch):
-    monkeypatch.setattr(checksums, "_amazons", lambda: None)
+    monkeypatch.setattr(verdicts, "_amazons", lambda: None)
     assert _judge(_answer(x_amz_checksum_crc64nvme="AAAAAAAAAAA=")).reason is None
     both = _answer(x_amz_checksum_crc64nvme="AAAAAAAAAAA=", x_amz_checksum_sha1="AAAA")
     assert _judge(both).reason is Reason.CHECKSUM

@@ -1,6 +1,5 @@
 """What an S3 source must be told: the bucket, the service, who asks; and what is wrong with it if it is."""
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ import msgspec
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.keys import quoted
-from bucketpull.domain.values import shown_value
+from bucketpull.domain.values import is_ip_address, shown_value
 from bucketpull.sources.addresses import check_url, check_urls
 from bucketpull.sources.http import USER_AGENT
 from bucketpull.sources.source_settings import KEY_OPTIONS, BucketSettings, Option, check_headers
@@ -189,18 +188,10 @@ def _check_address(config: S3Config) -> None:
     host = urlsplit(config.api_url).hostname or ""
     if config.region == "auto" and host.endswith(_AWS):
         raise ConfigError("--region auto: AWS has no such region; name the bucket's, such as eu-central-1")
-    if config.path_style is False and _is_ip_address(host):
+    if config.path_style is False and is_ip_address(host):
         raise ConfigError(
             f"--no-path-style: a bucket's name cannot stand before {host}; give --api-url a host name, or use --path-style"
         )
-
-
-def _is_ip_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_virtual(config: S3Config, host: str) -> bool:

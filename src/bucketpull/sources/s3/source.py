@@ -24,13 +24,12 @@ from bucketpull.sources.http import (
     retry_after,
 )
 from bucketpull.sources.s3 import verdicts
-from bucketpull.sources.s3.checksums import ASKED
 from bucketpull.sources.s3.config import S3Config, address_of
 from bucketpull.sources.s3.credentials import find_keys
 from bucketpull.sources.s3.listing import read_listing
 from bucketpull.sources.s3.pages import Ask, ask_for, followed, refused
 from bucketpull.sources.s3.signing import Anonymous, Authorization, Credentials, Signer
-from bucketpull.sources.s3.verdicts import EXPIRED, Complaint, complaint
+from bucketpull.sources.s3.verdicts import ASKED, EXPIRED, Complaint, complaint
 
 LIST: Final = "list"
 ORIGIN: Final = "s3"

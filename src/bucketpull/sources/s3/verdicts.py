@@ -2,19 +2,29 @@
 
 The service's own answers are final; those of a CDN before it are copies, and doubted.
 
+Where the ETag is no MD5, the checksum is compared that S3 states of the whole beside it. Names, encoding (base64 of big-endian bytes) and
+types are those of "Checking object integrity" in the Amazon S3 user guide; a checksum of parts (COMPOSITE, or with "-N" behind it)
+says nothing of the whole.
+
 An error is XML with Code and Message ("Error responses", Amazon S3 API reference). Services leave out much of it: Ceph's Message
 is empty, others answer a refusal with HTML or with nothing. Then the status decides.
 """
 
+import hashlib
 import re
-from collections.abc import Mapping
+import zlib
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from types import ModuleType
 from typing import Final, NamedTuple
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Response, Verdict, Wanted
+from bucketpull.domain.exchange import Chunk, Response, Verdict, Wanted
 from bucketpull.sources import http
 from bucketpull.sources.http import misplaced, retry_after, version_of
-from bucketpull.sources.s3.checksums import checksum_error
 
 CODES: Final[dict[str, Reason]] = {
     "AccessDenied": Reason.PERMISSION,
@@ -57,6 +67,10 @@ STATUS: Final[dict[int, Reason]] = http.STATUS | {
     403: Reason.PERMISSION,
     501: Reason.REJECTED,
 }
+_CHECKSUM: Final = "x-amz-checksum-"
+ASKED: Final = (f"{_CHECKSUM}mode", "ENABLED")
+"""The request header without which S3 states no checksum."""
+_NAMES: Final = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")  # the cheapest first
 EXPIRED: Final = frozenset({"ExpiredToken", "TokenRefreshRequired"})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MESSAGE_BYTES: Final = 8192
@@ -236,7 +250,7 @@ def _doubt(wanted: Wanted, headers: Mapping[str, str], verdict: Verdict) -> None
 
 def _whole(response: Response, headers: Mapping[str, str], version: str, start: int) -> Verdict:
     md5 = _md5(headers)
-    wrong = "" if start or md5 else checksum_error(response.chunks, headers)
+    wrong = "" if start or md5 else _checksum_error(response.chunks, headers)
     if wrong:
         return Verdict(Reason.CHECKSUM, wrong, version=version, doubtful=True)
     return Verdict(None, size=start + response.received, md5=md5, version=version)
@@ -250,6 +264,55 @@ def _md5(headers: Mapping[str, str]) -> str:
         return ""
     etag = headers.get("etag", "").strip('"').lower()
     return etag if is_md5(etag) else ""
+
+
+def _checksum_error(chunks: Sequence[Chunk], headers: Mapping[str, str]) -> str:
+    """Compare a body with the cheapest checksum that is stated of the whole; "" where it is right, or none can be compared."""
+    if headers.get(f"{_CHECKSUM}type", "FULL_OBJECT") != "FULL_OBJECT" or not chunks:
+        return ""
+    for name, stated, wanted in _stated_checksums(headers):
+        found = _checksum(name, chunks)
+        if found is not None:
+            return "" if found == wanted else f"{name} {stated} is stated, the bytes have another"
+    return ""
+
+
+def _stated_checksums(headers: Mapping[str, str]) -> Iterator[tuple[str, str, bytes]]:
+    for name in _NAMES:
+        stated = headers.get(_CHECKSUM + name, "")
+        if stated and "-" not in stated:
+            try:
+                yield name, stated, b64decode(stated, validate=True)
+            except (Base64Error, ValueError):
+                continue
+
+
+def _checksum(name: str, chunks: Sequence[Chunk]) -> bytes | None:
+    """Return the checksum of a body; None where what would compute it is not installed: CRC-32C and CRC-64/NVME are too slow without `awscrt`.
+
+    For 20 KiB these take half a microsecond, CRC32 9 µs, SHA-256 12 µs.
+    """
+    if name in {"sha256", "sha1"}:
+        digest = hashlib.new(name, usedforsecurity=False)
+        for chunk in chunks:
+            digest.update(chunk)
+        return digest.digest()
+    step = zlib.crc32 if name == "crc32" else getattr(_amazons(), name, None)
+    if step is None:
+        return None
+    value = 0
+    for chunk in chunks:
+        value = step(chunk, value)
+    return value.to_bytes(8 if name == "crc64nvme" else 4, "big")
+
+
+@cache
+def _amazons() -> ModuleType | None:
+    """Return the module of Amazon's own implementation; None where it is not installed."""
+    try:
+        return import_module("awscrt.checksums")
+    except ImportError:
+        return None
 
 
 def md5s(etags: list[str]) -> list[str]:
