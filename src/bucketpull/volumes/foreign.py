@@ -198,7 +198,7 @@ class ForeignFiles:
                 return
             self._seen_folders[key] = True
             if not stat.S_ISDIR(found.st_mode):
-                if not self._notes.tell_of(key) and self._find(key) is None:
+                if self._find(key) is None and not self._notes.tell_of(key):
                     self._obstacle = path
                 return
 

@@ -93,10 +93,13 @@ class BatchNotes:
 
     def tell_of(self, key: bytes) -> bool:
         """Tell whether one of the batches has an object."""
+        name = key.rpartition(b"/")[2]
+        notes = (self.read(work) for work in list(self.ends))  # another thread may note more
         return any(
             key == key_of(*each)
-            for work in list(self.ends)  # another thread may note more
-            for each in ids_of(self.read(work).parts())
+            for note in notes
+            if name in note.body  # decoding it takes 20 times as long
+            for each in ids_of(note.parts())
         )
 
     def add(self, work: BatchId, end: int, attachment: str, body: bytes) -> None:
