@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from listing_world import answer, judge_of, source
 
 from bucketpull.domain.errors import Reason
-from bucketpull.sources.upyun.fast_path import Dates
+from bucketpull.sources.upyun.source import Dates
 
 LISTED = 1_600_000_000
 HOUR = 3600

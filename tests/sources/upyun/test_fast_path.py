@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.exchange import NUMBERS, Response
-from bucketpull.sources.upyun.fast_path import FastPath
+from bucketpull.sources.upyun.source import FastPath
 from bucketpull.sources.upyun.verdicts import quick
 
 LINES = [

@@ -1,18 +1,30 @@
 """What a UPYUN source must be told, and what is wrong with it if it is."""
 
 import re
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
+from bucketpull.domain.endpoints import Advice, EndpointSpec, Purpose
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.keys import quoted
 from bucketpull.domain.values import shown_value
-from bucketpull.sources.addresses import check_urls, path_of
+from bucketpull.sources.addresses import check_urls, hosts_of, path_of, sites_of
 from bucketpull.sources.http import USER_AGENT
 from bucketpull.sources.source_settings import KEY_OPTIONS, BucketSettings, Option, check_headers
-from bucketpull.sources.upyun.signing import read_token
+from bucketpull.sources.upyun.signing import (
+    Authorization,
+    BasicAuthorization,
+    SignedAuthorization,
+    TokenAuthorization,
+    read_token,
+)
+
+# The endpoints of the service: listing and objects by REST, objects by the CDN.
+LIST: Final = "list"
+REST: Final = "rest"
+CDN: Final = "cdn"
 
 MAX_LIST_LIMIT = 10_000
 AUTO_URLS = " ".join(f"https://v{number}.api.upyun.com" for number in range(4))
@@ -180,3 +192,52 @@ def _check_access(config: UpyunConfig) -> None:
         raise ConfigError(
             f"source: basic authorization sends the password, and {open_ones[0]} is not https; write https, or leave `auth` out"
         )
+
+
+def endpoints_of(config: UpyunConfig) -> tuple[EndpointSpec, ...]:
+    """Declare what the configuration names; the CDN first, as objects are asked for there first."""
+    api = sites_of(config.api_urls)
+    title = f"the API {hosts_of(config.api_urls)}"
+    listing = EndpointSpec(
+        name=LIST,
+        purpose=Purpose.LIST,
+        sites=api,
+        title=title,
+        first=4,
+        highest=64,
+        hint="UPYUN_OPERATOR and UPYUN_PASSWORD",
+    )
+    origin = EndpointSpec(
+        name=REST,
+        purpose=Purpose.FETCH,
+        sites=api,
+        title=title,
+        advice=Advice(
+            "CDN",
+            "no CDN domain is named",
+            "UPYUN keeps REST slow: name the bucket's CDN domain with --cdn-url",
+        ),
+        hint="UPYUN_OPERATOR and UPYUN_PASSWORD, and that the operator may read",
+    )
+    if config.cdn_url is None:
+        return listing, origin
+    title = f"the CDN {hosts_of(config.cdn_url)}"
+    copies = EndpointSpec(
+        name=CDN,
+        purpose=Purpose.FETCH,
+        sites=sites_of(config.cdn_url),
+        title=title,
+        is_origin=False,
+        hint="--cdn-url, --style, the domain's hotlink protection and UPYUN_TOKEN_SECRET",
+        first=32,
+    )
+    return listing, copies, origin
+
+
+def authorization_of(config: UpyunConfig) -> Authorization:
+    """Return what signs requests, by what the configuration has."""
+    if config.token:
+        return TokenAuthorization(config.operator, config.token, uri_prefix(config), config.token_expires)
+    if config.auth == "basic":
+        return BasicAuthorization(config.operator, config.password)
+    return SignedAuthorization(config.operator, config.password)

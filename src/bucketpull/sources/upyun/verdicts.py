@@ -12,7 +12,6 @@ of a code are the HTTP status.
 
 import re
 from collections.abc import Mapping
-from typing import Final
 
 import msgspec
 
@@ -21,6 +20,7 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Response, Verdict, Wanted
 from bucketpull.sources import http
 from bucketpull.sources.http import UNALTERED, misplaced, retry_after, seconds_of, version_of
+from bucketpull.sources.upyun.config import CDN, REST
 
 # Codes that say something else than their first three digits, the HTTP status.
 REST_CODES: dict[int, Reason] = {
@@ -133,10 +133,6 @@ def _code(value: object) -> int:
     return int(text) if re.fullmatch(r"[1-5][0-9]{7}", text.strip()) else 0
 
 
-# The endpoints of the service: listing and objects by REST, objects by the CDN.
-LIST: Final = "list"
-REST: Final = "rest"
-CDN: Final = "cdn"
 _HEX = b"0123456789abcdef"
 MARKUP_STARTS = b"<{"
 _IMAGES = frozenset(
