@@ -56,3 +56,9 @@ def test_what_is_registered_for_the_end_is_done_though_the_interpreter_is_not_ta
     assert found.stdout.split() == ["written", "registered"]
     assert "nonsense" in found.stderr
     assert found.returncode == 2
+
+
+def test_the_help_of_a_command_loads_no_volume_and_nothing_that_is_said_between_machines():
+    code = "import bucketpull.cli.main, bucketpull.cli.sync, sys; print(*sorted({'bucketpull.ports', 'bucketpull.volumes'} & sys.modules.keys()))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []

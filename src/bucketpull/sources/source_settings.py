@@ -8,13 +8,17 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_type_hints
 
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import converted, shown_value
-from bucketpull.ports import Source
+
+if (
+    TYPE_CHECKING
+):  # the ports load all that is said between machines: 4 ms, which a command's help does not need
+    from bucketpull.ports import Source
 
 
 class Option(msgspec.Struct, frozen=True, gc=False):
@@ -119,7 +123,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Return what distinguishes jobs: `source`, `prefix` (a part of it, "" for all), and options that change what is stored."""
         return {"source": f"{self.scheme()}:{self.place()}", "prefix": ""}
 
-    def open(self) -> Source:
+    def open(self) -> "Source":
         """Make the source."""
         module, _, name = self.SOURCE.partition(":")
         source: Source = getattr(import_module(module), name)(self)
@@ -260,7 +264,7 @@ class BucketSettings(SourceSettings, frozen=True, kw_only=True):
         """Not where a list of keys was given."""
         return not (self.keys or self.keys0)
 
-    def open(self) -> Source:
+    def open(self) -> "Source":
         """Make the source: the bucket, or the part of it that the list names."""
         source = super().open()
         path = self.keys or self.keys0

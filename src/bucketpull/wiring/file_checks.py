@@ -11,7 +11,6 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import shown_value
 from bucketpull.report.console import tell
 from bucketpull.trusted_path import foreign_link
-from bucketpull.volumes.identity import HOME
 
 # A full disk is the job's to wait for; descriptors are this process's own.
 _MOST_BYTES: Final = 16 << 20
@@ -112,6 +111,8 @@ def check_apart(state: Path, volumes: Sequence[str]) -> None:
 
     Raises ConfigError where it has none.
     """
+    from bucketpull.volumes.identity import HOME  # 5 ms, which a command's help does not need
+
     place = os.path.realpath(state)
     for volume in volumes:
         if place == volume or is_inside(place, os.path.join(volume, HOME)):
