@@ -122,7 +122,7 @@ def broker_events():
     """Events of a broker, with a clock to set and what they told."""
     told: list[tuple[str, str]] = []
     now = [100.0]
-    changes = BrokerEvents(lambda _, event, about, text: told.append((event, text)), lambda: now[0])
+    changes = BrokerEvents(lambda _, event, text: told.append((event, text)), lambda: now[0])
     return changes, now, told
 
 

@@ -167,10 +167,10 @@ class WaitEvents:
 class BrokerEvents:
     """Tells that the broker is lost, with the first reason, that another one keeps it away after 10 s, and that it is reached again.
 
-    `note` takes what is told.
+    `note` takes level, event and text of what is told.
     """
 
-    def __init__(self, note: Callable[[str, str, str, str], None], now: Callable[[], float]) -> None:
+    def __init__(self, note: Callable[[str, str, str], None], now: Callable[[], float]) -> None:
         self._note = note
         self._now = now
         self._since: float | None = None
@@ -182,13 +182,13 @@ class BrokerEvents:
         later = self.seconds() >= _FIRST_SECONDS and len(self._told) < _REASONS
         if first or (later and reason not in self._told):
             self._told = {reason} if first else self._told | {reason}
-            self._note("warning", "broker.lost", "broker", reason)
+            self._note("warning", "broker.lost", reason)
 
     def reached(self) -> None:
         """Note that there is a connection."""
         if self._since is not None:
             text = f"the broker is reached again, after {duration(self._now() - self._since)}"
-            self._note("info", "broker.reached", "broker", text)
+            self._note("info", "broker.reached", text)
             self._since = None
 
     def seconds(self) -> float:

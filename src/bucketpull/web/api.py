@@ -74,6 +74,10 @@ class ApiResponse(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
+Handler = Callable[[ApiRequest], Awaitable[ApiResponse]]
+"""Answers a request, whatever it is."""
+
+
 def request_of(
     method: str, target: str, body: bytes, client: str, headers: Headers | None = None
 ) -> ApiRequest:
@@ -179,7 +183,7 @@ class Api:
         self._view = view
         self._is_running = control is not None
         self._history = history
-        self._routes: dict[tuple[str, str], Callable[[ApiRequest], Awaitable[ApiResponse]]] = {
+        self._routes: dict[tuple[str, str], Handler] = {
             ("GET", "/api/job"): self._job,
             ("GET", "/api/snapshot"): self._snapshot,
             ("GET", "/api/points"): self._points,

@@ -16,6 +16,7 @@ from bucketpull.extras import adding
 from bucketpull.web.api import (
     ApiRequest,
     ApiResponse,
+    Handler,
     failed,
     in_words,
     json_response,
@@ -23,7 +24,7 @@ from bucketpull.web.api import (
     volume_in,
 )
 from bucketpull.web.guard import HEADERS, Guard, is_loopback
-from bucketpull.web.server import Answer, Server
+from bucketpull.web.server import Server
 
 DEFAULT_PORT = 8377
 LOOKING_SECONDS = 3.0  # a page that is seen asks every second
@@ -41,7 +42,7 @@ class Dashboard:
 
     def __init__(
         self,
-        answer: Answer,
+        answer: Handler,
         snapshot: Callable[[], Snapshot],
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,

@@ -8,11 +8,11 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from bucketpull.web.api import ApiRequest, ApiResponse
+from bucketpull.web.api import ApiRequest, ApiResponse, Handler
 
 REQUEST_SECONDS: Final = 10.0  # from the first byte of a request to its end
 CLOSE_SECONDS: Final = 1.0
@@ -22,7 +22,6 @@ MOST_CONNECTIONS: Final = 64
 _BUFFERED_BYTES: Final = 16_384  # of what was received and not read yet
 
 
-Answer = Callable[[ApiRequest], Awaitable[ApiResponse]]
 Naming = Callable[[socket.socket], str]
 
 
@@ -31,7 +30,7 @@ class Server:
 
     def __init__(
         self,
-        answer: Answer,
+        answer: Handler,
         naming: Naming,
         most_connections: int = MOST_CONNECTIONS,
         request_seconds: float = REQUEST_SECONDS,

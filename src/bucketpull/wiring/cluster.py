@@ -107,9 +107,7 @@ def _attach(far: RabbitTransport, job: Job, journal: SqliteJournal) -> None:
     far.rejections.told = lambda text: job.monitor.note("warning", "message.refused", text, "messages")
     job.monitor.refusals_end = far.rejections.ending
     far.queries.answer = partial(answer_query, job.api)
-    broker_events = BrokerEvents(
-        lambda level, event, about, text: job.monitor.note(level, event, text, about), time.monotonic
-    )
+    broker_events = BrokerEvents(partial(job.monitor.note, about="broker"), time.monotonic)
     far.link.lost, far.link.reached = broker_events.lost, broker_events.reached
     job.monitor.unheard = broker_events.seconds
 
@@ -213,9 +211,7 @@ class _Worker:
             self._hello.machine, lambda: shell.latest.volumes if shell.latest else [], SystemClock()
         )
         inbox.queries.answer = ledgers.answer
-        broker_events = BrokerEvents(
-            lambda level, _event, _about, text: self._say(level, text), time.monotonic
-        )
+        broker_events = BrokerEvents(lambda level, _, text: self._say(level, text), time.monotonic)
         inbox.link.lost, inbox.link.reached = broker_events.lost, broker_events.reached
         pool.start_all()
         await inbox.start()

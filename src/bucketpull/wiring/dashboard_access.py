@@ -13,9 +13,8 @@ from bucketpull.wiring.settings import Settings
 if TYPE_CHECKING:
     import ssl
 
-    from bucketpull.web.api import JobView
+    from bucketpull.web.api import Handler, JobView
     from bucketpull.web.dashboard import Dashboard
-    from bucketpull.web.server import Answer
     from bucketpull.wiring.job import DashboardOpener
 
 
@@ -47,7 +46,7 @@ def dashboard_at(address: str, name: str, settings: Settings) -> "DashboardOpene
         reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
         raise ConfigError(f"{name} {address}: {reason}; give another address or port") from error
 
-    async def open_dashboard(answer: "Answer", job: "JobView") -> "Dashboard":
+    async def open_dashboard(answer: "Handler", job: "JobView") -> "Dashboard":
         dashboard = Dashboard(answer, job.snapshot, host, port, listeners=listeners, **access._asdict())
         shown = await dashboard.start()
         if not settings.quiet:

@@ -38,9 +38,9 @@ from bucketpull.transport.mailbox import end_tasks
 from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.volumes.volume import DiskVolume
 from bucketpull.web import control_socket
-from bucketpull.web.api import Api, JobView
+from bucketpull.web.api import Api, Handler, JobView
 from bucketpull.web.history import load_history, record_history
-from bucketpull.web.server import Answer, Server
+from bucketpull.web.server import Server
 from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.file_checks import check_apart, check_file, check_folder, refuse_foreign_link
 from bucketpull.wiring.job_limits import budget_of
@@ -67,7 +67,7 @@ _ABANDONED: Final = (
 )
 
 
-DashboardOpener = Callable[[Answer, JobView], Awaitable["Dashboard"]]
+DashboardOpener = Callable[[Handler, JobView], Awaitable["Dashboard"]]
 
 
 class Opening(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -74,11 +74,8 @@ class Monitor:
         self._endpoints = EndpointEvents(endpoints)
         sites = dict.fromkeys(site for spec in endpoints for site in spec.sites)
         self._asked = ", ".join(sites) or "the listed URLs"
-        self._machine_events, self._room_events = (
-            MachineEvents(coordinator.fleet.silence_seconds),
-            RoomEvents(),
-        )
-        self._volume_events = VolumeEvents()
+        self._machine_events = MachineEvents(coordinator.fleet.silence_seconds)
+        self._room_events, self._volume_events = RoomEvents(), VolumeEvents()
         self._process_events, self._wait_events = ProcessEvents(), WaitEvents()
         self._begun = False
         self.invitation = ""
@@ -225,12 +222,11 @@ class Monitor:
     def _watch_volumes(self) -> None:
         local, had = {self._coordinator.local_machine}, self._coordinator.fleet.volumes
         volumes = [volume for volume in self.latest.volumes if volume.id in had]
-        for told in self._volume_events.look(volumes, local, self._clock.monotonic()):
-            self._tell(told)
+        self._tell(self._volume_events.look(volumes, local, self._clock.monotonic()))
 
-    def _tell(self, told: Told) -> None:
-        level, event, about, text = told
-        self.note(level, event, text, about)
+    def _tell(self, events: Iterable[Told]) -> None:
+        for level, event, about, text in events:
+            self.note(level, event, text, about)
 
     def _watch_machines(self) -> None:
         """Report which machines joined, left or are silent, and whether there is room; not at the end, when all leave."""
@@ -245,14 +241,10 @@ class Monitor:
             name: len(member.pulse.volumes) for name, member in fleet.members.items() if name != local
         }
         volumes = {volume.state for volume in self.latest.volumes}
-        events = [
-            *self._machine_events.look(machines, fleet.left, now),
-            *self._process_events.look(self.latest.machines),
-            *self._room_events.look(state, volumes, now),
-            *self._wait_events.look(self.latest.waits_for, now),
-        ]
-        for told in events:
-            self._tell(told)
+        self._tell(self._machine_events.look(machines, fleet.left, now))
+        self._tell(self._process_events.look(self.latest.machines))
+        self._tell(self._room_events.look(state, volumes, now))
+        self._tell(self._wait_events.look(self.latest.waits_for, now))
 
     def _watch_source(self) -> None:
         """Report why nothing is received, if nothing is: otherwise a wrong host name or a network that is down would show only as no progress."""
