@@ -87,8 +87,10 @@ def export(
     places = [*files, *([output] if output is not None else [])]
     file = _one_of(places or ["-"], "name one place to write: FILE or --output")
     settings, by_broker = options.asking(flags)
-    if form == PARQUET and file == "-":
-        raise ConfigError("--format parquet: give --output FILE")
+    if form == PARQUET:
+        if file == "-":
+            raise ConfigError("--format parquet: give --output FILE")
+        importlib.import_module("pyarrow")  # whoever lacks it is told before anything is made
     missing: list[str] = []
     with ledgers(settings, by_broker=by_broker) as found:
         base = base_url or found.configuration().get(f"{OPTION}cdn_url", "").partition(" ")[0]
