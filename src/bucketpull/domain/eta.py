@@ -2,16 +2,13 @@
 
 The speed is the mean of the whole session, because over days throttling, night and day, and sick disks come and go,
 and every shorter look follows them: a look at the last third was off by up to 60 % where the mean was off by 25 %.
-Two exceptions. A slow beginning (connections, the search for the right concurrency) is left out. And after a change
-of level that stands out of the noise, the new level is believed to last three times as long as it has lasted already,
-after which the mean comes back; so an outage of two minutes moves the estimate of a week by minutes, while a new limit on the
-link is believed fully after a while.
+Two exceptions. A slow beginning (connections, the search for the right concurrency) is left out. And the level of the last
+eighth is believed to last three times as long as it has lasted already, after which the mean comes back; so an outage of two
+minutes moves the estimate of a week by minutes, while a new limit on the link is believed fully after a while.
 
 Neither helps at the very end, where a few objects are left that are not like the others: what is retried, or trickles, has no
 speed. They are believed to take as long as they have taken already (`Tail`).
 """
-
-import math
 
 from bucketpull.domain.model import Counters, Outstanding
 from bucketpull.domain.progress import Estimate
@@ -21,8 +18,6 @@ FIRST_SECONDS = 3.0  # before that nothing can be said
 WARM_UP_SECONDS = 60.0
 BLOCKS = 24
 RECENT_BLOCKS = 3
-# Standard errors that make a change. Successive blocks are alike, so the usual 2 or 3 would see changes everywhere.
-SIGNIFICANT = 6.0
 NOTABLE = 0.1
 BELIEF = 3.0
 USAGE_SLACK = 1.02  # objects may be added while the job runs
@@ -169,11 +164,11 @@ class Forecast:
         mean = series.speed(start, now)
         if mean <= 0:
             return None
-        change = _last_change(series, start, now)
-        level = series.speed(change, now)
-        if change == start or level <= 0:
+        lasted = _level_seconds(series, start, now)
+        level = series.speed(now - lasted, now)
+        if level <= 0:
             return rest / mean
-        at_level = min(rest, BELIEF * (now - change) * level)
+        at_level = min(rest, BELIEF * lasted * level)
         return at_level / level + (rest - at_level) / mean
 
 
@@ -196,34 +191,11 @@ class Tail:
         return (seconds - self._marks[power]) * objects / ((1 << power) - objects)
 
 
-def _last_change(series: Series, start: float, now: float) -> float:
-    """Return when the speed last came to another level, or `start` if it never did."""
-    while now - start >= BLOCKS:
-        change = _change(series, start, now)
-        if change is None:
-            break
-        start = change
-    return start
-
-
-def _change(series: Series, start: float, now: float) -> float | None:
-    """Find where the two sides of a time differ most, if they differ by far more than noise (Welch's test)."""
+def _level_seconds(series: Series, start: float, now: float) -> float:
+    """Return for how long the speed has been about what it was lately."""
     width = (now - start) / BLOCKS
-    speeds = [series.speed(start + width * block, start + width * (block + 1)) for block in range(BLOCKS)]
-    best, found = SIGNIFICANT, None
-    for cut in range(1, BLOCKS - RECENT_BLOCKS + 1):
-        score = _score(speeds[:cut], speeds[cut:])
-        if score > best:
-            best, found = score, start + width * cut
-    return found
-
-
-def _score(before: list[float], after: list[float]) -> float:
-    """Return by how many standard errors the means differ; 0 for a difference below a tenth."""
-    old, new = sum(before) / len(before), sum(after) / len(after)
-    if abs(new - old) < NOTABLE * new or new <= 0:
-        return 0.0
-    squares = sum((speed - old) ** 2 for speed in before) + sum((speed - new) ** 2 for speed in after)
-    # 3 % of noise at least: speeds that are equal to the last digit exist in tests only.
-    deviation = math.sqrt(squares / (BLOCKS - 2) + (0.03 * new) ** 2)
-    return abs(new - old) / (deviation * math.sqrt(1 / len(before) + 1 / len(after)))
+    level = series.speed(now - RECENT_BLOCKS * width, now)
+    lasted = RECENT_BLOCKS
+    while lasted < BLOCKS and abs(series.speed(now - (lasted + 1) * width, now) - level) < NOTABLE * level:
+        lasted += 1
+    return lasted * width
