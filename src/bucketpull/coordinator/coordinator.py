@@ -353,7 +353,7 @@ class Coordinator:
         if self._stop_at is not None:
             return
         now = self.at.monotonic
-        if self.fleet.has_room:
+        if self.fleet.takers:
             self._roomy_at = now
         # A receipt comes before the pulse that reports the room it made.
         had_room = now - self._roomy_at < self._parameters.roomless_seconds

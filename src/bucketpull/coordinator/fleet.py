@@ -251,11 +251,6 @@ class Fleet:
                 found += gone
         return found
 
-    @property
-    def has_room(self) -> bool:
-        """Whether any worker has a batch, or would take one."""
-        return any(member.pulse.window or member.sent[WorkKind.BATCH] for member in self.members.values())
-
     def heard(self, now: float) -> set[str]:
         """Return the machines that are there now."""
         return {machine for machine, member in self.members.items() if now - member.seen < PRESENT_SECONDS}
