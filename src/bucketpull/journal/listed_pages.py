@@ -130,6 +130,10 @@ class Pages:
         """Whether a directory was listed in a run, to its end."""
         return bool(self._store.run("was-seen", (directory, run)).fetchone()[0])
 
+    def objects_in_overlaps(self, run: int) -> int:
+        """Return how many objects of a run are on pages that begin among the names of another page of their directory."""
+        return int(self._store.run("objects-in-overlaps", (run,)).fetchone()[0])
+
     def ends_over(self, row: PageRow, run: int) -> tuple[bytes | None, bytes | None]:
         """Return up to which name the pages of a run that begin before a page reach into it, and from which those that end behind it do; None where none does."""
         where = {"directory": row.directory, "run": run, "first": row.first, "last": row.last}

@@ -118,17 +118,16 @@ class Maintenance(JournalReader):
 
     def doubt_all(self) -> int:
         """Have the next run compare every page with what lies on volumes; return how many objects this run may have counted twice."""
-        twice = Overlaps(self._tables.run.number)
 
         def doubt(tables: Tables, rows: Sequence[PageRow]) -> int:
             for row in rows:
                 if row.digest:
                     tables.pages.doubt(row.directory, row.cursor)
-            twice.see(rows)
             return 0
 
         self._in_steps(doubt)
-        return twice.count()
+        with self._tables.store.reading():
+            return self._tables.pages.objects_in_overlaps(self._tables.run.number)
 
     # --- volumes and their ledgers
 
@@ -244,35 +243,6 @@ class Maintenance(JournalReader):
     def _refreshed(self) -> Tables:
         """Nobody else writes: what is in memory is what is on disk."""
         return self._tables
-
-
-class Overlaps:
-    """Counts the objects of a run's pages whose names overlap with another page's of their directory. Pages come directory by directory."""
-
-    def __init__(self, run: int) -> None:
-        self._run = run
-        self._directory: bytes | None = None
-        self._pages: list[tuple[bytes, bytes, int]] = []
-        self._objects = 0
-
-    def see(self, rows: Iterable[PageRow]) -> None:
-        """Take in pages."""
-        for row in rows:
-            if row.directory != self._directory:
-                self.count()
-                self._directory = row.directory
-            if row.run == self._run and row.objects:
-                self._pages.append((row.first, row.last, row.objects))
-
-    def count(self) -> int:
-        """Return how many objects it is so far."""
-        pages, self._pages = sorted(self._pages), []
-        end: bytes | None = None
-        for first, last, objects in pages:
-            if end is not None and first <= end:
-                self._objects += objects
-            end = last if end is None else max(end, last)
-        return self._objects
 
 
 # --- forgetting

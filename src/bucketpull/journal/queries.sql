@@ -255,6 +255,16 @@ select max(iif(first <= :first, last, null)), min(iif(last >= :last, first, null
     ) as near
 ) as bounded where run = :run and last >= :first;
 
+-- name: objects-in-overlaps
+-- end of a run for which ledgers lack objects, once: 1.4 s a million rows
+select coalesce(sum(objects), 0) from (
+    select first, objects, max(last) over (
+        partition by directory order by first, last rows between unbounded preceding and 1 preceding
+    ) as reached
+    from page where run = ? and objects > 0
+) as pages
+where first <= reached;
+
 -- name: was-seen
 -- tidying after a run in which a page could not be listed, once a forgotten page
 select exists (select 1 from page where directory = ?1 and cursor = '' and run = ?2)
