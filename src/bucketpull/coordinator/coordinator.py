@@ -29,7 +29,6 @@ from bucketpull.coordinator.effects import (
 )
 from bucketpull.coordinator.ending import (
     Headway,
-    RefusalsElsewhere,
     check_volumes,
     final_state,
     working_state,
@@ -85,7 +84,7 @@ class Coordinator:
         self._sharing = Sharing()
         self._since = self._roomy_at = self._met_at = at.monotonic
         self._room_at = -math.inf
-        self._elsewhere = RefusalsElsewhere(parameters.refusal_seconds)
+        self._refused_elsewhere: tuple[Fatal, float] | None = None
         self.trouble: JournalError | None = None
         self.missing = self.lost = 0
         self.budget = BudgetWatch(parameters.budget, lambda: self.at.today)
@@ -270,14 +269,20 @@ class Coordinator:
     def _hear_fatal(self, fatal: Fatal) -> Routine[None]:
         """End the job. A refusal on another machine ends it only if no machine goes on: each has its own credentials."""
         if self._parameters.local_machine not in {"", fatal.machine}:
-            self._elsewhere.heard(fatal, self.at.monotonic)
+            self._refused_elsewhere = self._refused_elsewhere or (fatal, self.at.monotonic)
             yield from self._dismiss({fatal.machine})
             return
         yield from self._refuse(fatal)
 
     def _watch_refusals(self) -> Routine[None]:
-        fatal = self._elsewhere.final(self.fleet, self.at.monotonic)
-        if fatal is not None:
+        """Forget a refusal on another machine while others go on; it ends the job when none has for a while."""
+        if self._refused_elsewhere is None:
+            return
+        fatal, since = self._refused_elsewhere
+        working = self.fleet.with_volumes
+        if working > 1 or (working and fatal.machine not in self.fleet.members):
+            self._refused_elsewhere = None
+        elif not working and self.at.monotonic - since > self._parameters.refusal_seconds:
             yield from self._refuse(fatal)
 
     def _refuse(self, fatal: Fatal) -> Routine[None]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from bucketpull.coordinator.effects import Routine, UseJournal
 from bucketpull.coordinator.fleet import Fleet
-from bucketpull.domain.messages import Fatal, Pulse
+from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import Counters, Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import JobState
 
@@ -97,31 +97,3 @@ class Headway:
 
 def _works(pulse: Pulse) -> set[int]:
     return {0, *pulse.holds, *(block.work for block in pulse.begun)}
-
-
-class RefusalsElsewhere:
-    """Refusals of the source on other machines, which have their own credentials. They are forgotten while other machines go on. Times are monotonic seconds.
-
-    Args:
-        patience_seconds: How long no other machine must have been there before the refusal ends the job.
-
-    """
-
-    def __init__(self, patience_seconds: float) -> None:
-        self._patience = patience_seconds
-        self._first: tuple[Fatal, float] | None = None
-
-    def heard(self, fatal: Fatal, now: float) -> None:
-        """Note a refusal."""
-        self._first = self._first or (fatal, now)
-
-    def final(self, fleet: Fleet, now: float) -> Fatal | None:
-        """Return the refusal that ends the job now, if one does."""
-        if self._first is None:
-            return None
-        fatal, since = self._first
-        if fleet.with_volumes > 1 or (fleet.with_volumes and fatal.machine not in fleet.members):
-            self._first = None
-        elif now - since > self._patience and not fleet.with_volumes:
-            return fatal
-        return None
