@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.domain.exchange import NUMBERS, Response
+from bucketpull.domain.exchange import NUMBERS, Response, Wanted
 from bucketpull.sources.upyun.source import FastPath
 from bucketpull.sources.upyun.verdicts import quick
 
@@ -43,7 +43,7 @@ def response(lines, numbers, status, body, shaped):
 
 @given(st.lists(ANSWERS, max_size=20), st.sampled_from(["cdn", "rest"]), st.sampled_from([b"a.jpg", b"a"]))
 def test_an_answer_like_an_earlier_one_is_judged_as_if_it_were_the_first(answers, endpoint, name):
-    usual = FastPath(endpoint, None)
+    usual, wanted = FastPath(endpoint, None), Wanted(b"", name, 2, -1, "", "")
     for each in answers + answers:
         came = response(*each)
-        assert usual.judge(name, 2, came, -1) == quick(name, 2, endpoint, came)
+        assert usual.judge(wanted, came) == quick(wanted, endpoint, came)

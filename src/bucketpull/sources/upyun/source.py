@@ -153,20 +153,19 @@ class UpyunSource:
         self, wanted: Wanted, endpoint: str, response: Response, now: float, start: int = 0, version: str = ""
     ) -> Verdict:
         """Decide whether an answer is the object."""
-        name, size, mtime = wanted.name, wanted.size, wanted.mtime
         if start == 0 and not self._style:
-            verdict = self._usual[endpoint].judge(name, size, response, mtime)
+            verdict = self._usual[endpoint].judge(wanted, response)
             if verdict is not None:
                 return verdict
         verdict = verdicts.close(
             verdicts.Asked(wanted, endpoint, now, start, version, bool(self._style)), response
         )
         if endpoint == CDN and not self._style and (verdict.reason is None or verdict.doubtful):
-            self._doubt_age(verdict, response, mtime)
+            self._doubt_age(verdict, response, wanted.mtime)
             return verdict
         if verdict.reason is Reason.CLOCK:
             verdict.reason = self._clock.learn(response, now)
-        elif verdict.reason is Reason.CREDENTIALS and not is_plain(name):
+        elif verdict.reason is Reason.CREDENTIALS and not is_plain(wanted.name):
             verdict.reason = Reason.FORBIDDEN  # perhaps only this name's encoding is at odds
         return verdict
 
@@ -323,7 +322,7 @@ class FastPath:
         self._dates = dates
         self._known = Memo[bytes, _Known](_MOST_SHAPES)
 
-    def judge(self, name: bytes, size: int, response: Response, mtime: int) -> Verdict | None:
+    def judge(self, wanted: Wanted, response: Response) -> Verdict | None:
         """Judge the usual answer: 200, whole, as long and as young as listed, nothing odd in its head. None: look closely."""
         head = response.header_lines[0] if response.shape else b"".join(response.header_lines)
         shape = response.shape or head.translate(None, NUMBERS)
@@ -331,30 +330,28 @@ class FastPath:
         if (
             known is None
             or response.status != 200
-            or response.received != size
+            or response.received != wanted.size
             or response.failure is not None
             or (response.chunks and response.chunks[0][0] in MARKUP_STARTS)
         ):
-            return self._look(name, size, response, mtime, head, shape)
+            return self._look(wanted, response, head, shape)
         before = known.md5
-        if not self._is_young(known, head, mtime):
+        if not self._is_young(known, head, wanted.mtime):
             return None
         if not before:
-            return Verdict(None, "", None, size)
+            return Verdict(None, "", None, wanted.size)
         at = head.find(before) + len(before)
         stated = head[at : at + _MD5_CHARACTERS]
         if stated.translate(None, _HEX) or head[at + _MD5_CHARACTERS] not in _MD5_ENDS:
-            return quick(name, size, self._endpoint, response)
-        return Verdict(None, "", None, size, stated.decode("ascii").lower())
+            return quick(wanted, self._endpoint, response)
+        return Verdict(None, "", None, wanted.size, stated.decode("ascii").lower())
 
-    def _look(
-        self, name: bytes, size: int, response: Response, mtime: int, head: bytes, shape: bytes
-    ) -> Verdict | None:
-        verdict = quick(name, size, self._endpoint, response)
+    def _look(self, wanted: Wanted, response: Response, head: bytes, shape: bytes) -> Verdict | None:
+        verdict = quick(wanted, self._endpoint, response)
         if verdict is None:
             return None
         known = self._known[shape] = _known_of(head)
-        return verdict if self._is_young(known, head, mtime) else None
+        return verdict if self._is_young(known, head, wanted.mtime) else None
 
     def _is_young(self, known: _Known, head: bytes, mtime: int) -> bool:
         dates, date = self._dates, known.date
