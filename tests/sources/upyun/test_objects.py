@@ -64,7 +64,9 @@ def test_requests_to_the_origin_are_signed_and_say_that_a_file_is_wanted():
 
 
 def test_a_worker_with_a_token_needs_no_password():
-    config = UpyunConfig(bucket="demo", operator="op", password="secret").for_workers(1_600_000_000)
+    secrets = UpyunConfig(bucket="demo", operator="op", password="secret").worker_secrets(1_600_000_000)
+    token, expires = secrets["UPYUN_TOKEN"], int(secrets["UPYUN_TOKEN_EXPIRES"])
+    config = UpyunConfig(bucket="demo", operator="op", token=token, token_expires=expires)
     request = ask_for(UpyunSource(config), b"", b"a", 1, "rest", 1e9)
 
     assert config.password == ""

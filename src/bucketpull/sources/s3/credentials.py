@@ -85,9 +85,10 @@ class _Profile:
         sections: tuple[str, ...] = ("default",)
         if self._name != "default":
             sections = (f"profile {self._name}", f'profile "{self._name}"', f"profile '{self._name}'")
-        found = [_section(credentials, self._name), *(_section(config, section) for section in sections)]
-        self._sections = [values for values in found if values is not None]
         self._credentials, self._config = credentials, config
+        self._settings = _read(config)
+        places = [(_read(credentials), self._name), *((self._settings, section) for section in sections)]
+        self._sections = [file[section] for file, section in places if file.has_section(section)]
 
     def get(self, name: str) -> str:
         """Return a value; "" if neither file has it."""
@@ -108,8 +109,7 @@ class _Profile:
         named = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
         if named:
             return named
-        services = self.get("services")
-        of_s3 = (_section(self._config, f"services {services}") or {}).get("s3", "") if services else ""
+        of_s3 = self._settings.get(f"services {self.get('services')}", "s3", fallback="")
         lines = (line.partition("=") for line in of_s3.splitlines())
         own = {name.strip(): value.strip() for name, _, value in lines}
         return own.get("endpoint_url") or self.get("endpoint_url")
@@ -138,8 +138,9 @@ class _Profile:
         return None
 
 
-def _section(path: Path, name: str) -> Mapping[str, str] | None:
-    """Return a section; None where it, or the file, is not there. Raises ConfigError where the file cannot be one, such as a pipe: it is read more than once."""
+def _read(path: Path) -> configparser.ConfigParser:
+    """Read a file; one that is not there says nothing. Raises ConfigError where it is no regular file, such as a pipe that may never end, or not understood."""
+    parser = configparser.ConfigParser(interpolation=None, default_section="", strict=False)
     try:
         if not stat.S_ISREG(path.stat().st_mode) and os.path.realpath(path) != os.devnull:
             raise ConfigError(
@@ -148,10 +149,9 @@ def _section(path: Path, name: str) -> Mapping[str, str] | None:
         with path.open(encoding="utf-8-sig") as file:
             text = file.read(_LONGEST)
     except OSError:
-        return None
+        return parser
     except UnicodeDecodeError as error:
         raise ConfigError(f"source: {path} is not UTF-8; correct it") from error
-    parser = configparser.ConfigParser(interpolation=None, default_section="", strict=False)
     try:
         parser.read_string(text)
     except configparser.ParsingError as error:
@@ -160,4 +160,4 @@ def _section(path: Path, name: str) -> Mapping[str, str] | None:
         raise ConfigError(
             f"source: {path}: line {number} is neither [SECTION] nor NAME = VALUE in one; correct it"
         ) from None
-    return parser[name] if parser.has_section(name) else None
+    return parser

@@ -131,7 +131,7 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
         """Return a token made of the password."""
         if not self.password:
             raise ConfigError("a token is made of the password; set UPYUN_PASSWORD")
-        token = self.for_workers(expires).token
+        token = read_token(self.password, uri_prefix(self), expires)
         return {"UPYUN_OPERATOR": self.operator, "UPYUN_TOKEN": token, "UPYUN_TOKEN_EXPIRES": str(expires)}
 
     def check_values(self) -> None:
@@ -151,13 +151,6 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
             raise ConfigError(f"source: style {self.style!r} needs the bucket's CDN domain; give --cdn-url")
         _check_access(self)
         return self
-
-    def for_workers(self, token_expires: int) -> "UpyunConfig":
-        """Return the same with a token in place of the password, good until `token_expires` (Unix seconds)."""
-        token = read_token(self.password, uri_prefix(self), token_expires)
-        return msgspec.structs.replace(
-            self, password="", auth="signature", token=token, token_expires=token_expires
-        )
 
 
 def _is_own(header: str) -> bool:
