@@ -123,21 +123,16 @@ class Hosts:
         """Count an answer; return what it says of all hosts together: what is one's own trouble says nothing of the others."""
         reason = target.read(verdict.reason)
         target.limiter.finished(now, reason, seconds, received, verdict.retry_after_seconds, is_retry)
-        is_plural = self._is_plural(target)
-        if reason is None or reason in OUTAGE or is_plural:
+        if reason is None or reason in OUTAGE or target.has_siblings:
             target.finished(now, reason, seconds, verdict.detail)
         if reason not in OUTAGE:
             target.quiet_since = now
             self._note_well(target.site, now)
         if (reason in OUTAGE and self.is_of_target(target, now)) or (
-            reason in THROTTLES and self.has_easy(target, now)
+            reason in THROTTLES and target.has_easy(now)
         ):
             return Reason.INTERRUPTED
         return reason
-
-    def _is_plural(self, target: Target) -> bool:
-        host = self._hosts.get(target.site)
-        return host is not None and host.targets.is_plural
 
     def _note_well(self, site: str, now: float) -> None:
         self._fruitful_at, self._made_way = now, 0
@@ -153,13 +148,7 @@ class Hosts:
         return target.is_away and self._has_other(target, now)
 
     def _has_other(self, target: Target, now: float) -> bool:
-        host = self._hosts.get(target.site)
-        return (host is not None and host.targets.has_other(target)) or self._has_well(target.site, now)
-
-    def has_easy(self, target: Target, now: float) -> bool:
-        """Tell whether the same host has another address that is well and has refused nothing for being too much."""
-        host = self._hosts.get(target.site)
-        return host is not None and host.targets.has_easy(target, now)
+        return bool(target.others) or self._has_well(target.site, now)
 
     def probe_came(self, site: str, now: float) -> None:
         """Note that a site answered a look at it, and with it the network, whatever others do: it is not left alone."""

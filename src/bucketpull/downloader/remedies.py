@@ -148,9 +148,8 @@ class Remedies:
         if decision is Decision.DEFER:
             self._defer(transfer)
         else:
-            at_once = decision is not Decision.AGAIN or transfer.endpoint.ways.has_easy(
-                transfer.target, self._clock.monotonic()
-            )
+            now = self._clock.monotonic()
+            at_once = decision is not Decision.AGAIN or transfer.target.has_easy(now)
             self.line_up(transfer, 0.0 if at_once else self._wait_seconds(transfer, verdict))
 
     def _wait_seconds(self, transfer: Transfer, verdict: Verdict) -> float:

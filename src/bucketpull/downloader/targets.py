@@ -40,10 +40,11 @@ class Target:
     `is_away` says that it is left alone, `since` when (monotonic seconds), `reason` and `detail` why; they stay until it gives something again.
     """
 
-    def __init__(self, site: str, address: str, limiter: Limiter) -> None:
+    def __init__(self, site: str, address: str, limiter: Limiter, siblings: "Targets") -> None:
         self.site = site
         self.address = address
         self.limiter = limiter
+        self._siblings = siblings
         self.is_listed = True
         """Whether the name still has this address."""
         self.is_away = self.was_good = self._is_out = False
@@ -81,6 +82,21 @@ class Target:
     def delay(self, now: float) -> float:
         """Return in how many seconds it may open by the passing of time, as `Limiter.delay`."""
         return max(self.limiter.delay(now), self._held_until - now)
+
+    @property
+    def has_siblings(self) -> bool:
+        """Whether its endpoint, or host, has other targets."""
+        return self._siblings.is_plural
+
+    @property
+    def others(self) -> list["Target"]:
+        """The other targets of the same endpoint, or host, that are well."""
+        siblings = self._siblings.listed()
+        return [other for other in siblings if other is not self and other.was_good and not other.is_away]
+
+    def has_easy(self, now: float) -> bool:
+        """Tell whether there is another target that is well and has refused nothing for being too much."""
+        return any(now - other.throttled_at > EASY_SECONDS for other in self.others)
 
     @property
     def is_full(self) -> bool:
@@ -169,7 +185,8 @@ class Targets:
         self._turn = 0
         several = len(sites) > 1
         self.all = [
-            Target(site, "", limiter.share(len(sites)) if several else limiter) for site in sites or ("",)
+            Target(site, "", limiter.share(len(sites)) if several else limiter, self)
+            for site in sites or ("",)
         ]
         self.is_plural = several
         self.at_a_time = 1
@@ -185,7 +202,7 @@ class Targets:
         addresses = addresses[:MOST_ADDRESSES]
         for address in addresses:
             if address not in mine:
-                self.all.append(Target(site, address, self._model.share(len(addresses))))
+                self.all.append(Target(site, address, self._model.share(len(addresses)), self))
         is_mixed = len({":" in address for address in addresses}) > 1
         is_proven = any(target.was_good and target.address for target in mine.values())
         for target in self.all:
@@ -266,26 +283,14 @@ class Targets:
     def is_of_target(self, target: Target, now: float) -> bool:
         """Tell whether a target is to blame for what just failed there: it is left alone, and others are well."""
         del now
-        return target.is_away and self.has_other(target)
-
-    def has_other(self, target: Target) -> bool:
-        """Tell whether there is another target that is well."""
-        return any(other.was_good and not other.is_away for other in self.listed() if other is not target)
-
-    def has_easy(self, target: Target, now: float) -> bool:
-        """Tell whether there is another target that is well and has refused nothing for being too much."""
-        return any(
-            other.was_good and not other.is_away and now - other.throttled_at > EASY_SECONDS
-            for other in self.listed()
-            if other is not target
-        )
+        return target.is_away and bool(target.others)
 
     def silent(self, waits: Sequence[tuple[Target, float]]) -> Iterator[tuple[Target, float]]:
         """Yield those, of targets with the seconds for which nothing has come, that take much longer than others; the last one that is well is none."""
         trips = [target.limiter.trip for target in self.listed() if target.was_good and not target.is_away]
         bar = max(SILENT_SECONDS, SILENT_TRIPS * min(trips, default=math.inf))
         for target, seconds in waits:
-            if seconds >= bar and self.has_other(target):
+            if seconds >= bar and target.others:
                 yield target, seconds
 
     def away(self, now: float) -> dict[str, str]:

@@ -10,11 +10,11 @@ from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.batch_progress import BatchProgress, PartProgress
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.large_object import LargeObject
-from bucketpull.downloader.targets import Target
+from bucketpull.downloader.targets import Target, Targets
 from bucketpull.downloader.volume_queue import VolumeQueue
 from bucketpull.ports import Fetcher
 
-_NO_TARGET = Target("", "", Limiter())
+(_NO_TARGET,) = Targets((), Limiter())
 
 
 class Transfer(Wanted, gc=False, eq=False):
