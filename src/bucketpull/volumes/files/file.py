@@ -12,13 +12,14 @@ from contextlib import suppress
 from typing import Final
 
 from bucketpull import kill_points
+from bucketpull.domain import keys
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of, show
 from bucketpull.domain.record import Written
 from bucketpull.volumes import beneath, os_errors, syscalls
 from bucketpull.volumes.beneath import write_all
-from bucketpull.volumes.files.tree import Tree
+from bucketpull.volumes.files.tree import OpenDirectory, Tree
 from bucketpull.volumes.foreign import set_aside
 from bucketpull.volumes.free_space import NO_INODES, lack_of, try_writing
 from bucketpull.volumes.identity import PACKS, TEMPORARY, Entered, enter
@@ -46,6 +47,8 @@ class FileWriter:
         self.path = path
         self.sync = sync
         self.tree = Tree(self.root)
+        self._here: bytes | None = None  # the directory of the last object, and where that is
+        self._place = OpenDirectory(-1, b"")
         self._is_plain = identity.layout == "key" and not identity.folds_case
         self._sick = ""
         self._folder = f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -76,7 +79,7 @@ class FileWriter:
         if _SLASH in name and name[0] != _SLASH:  # of a source that has no folders, such as S3
             above, _, last = name.rpartition(b"/")
             folder = key_of(directory, above)
-        if self._is_plain and self.tree.publish_beside(_NAME, self._temporary, folder, last):
+        if self._is_plain and self._publish_beside(folder, last):
             if _reach is not None:
                 _reach("renamed")
             return Written(token)
@@ -99,8 +102,25 @@ class FileWriter:
         if self._is_plain and path == key_of(directory, name):
             folder = directory if _SLASH not in name else path.rpartition(b"/")[0]
             if folder != _PACKS:
-                self.tree.stay_in(folder)
+                self._here, self._place = folder, self.tree.place(folder)
         return Written(token)
+
+    def _publish_beside(self, directory: bytes, name: bytes) -> bool:
+        """Move a finished file of an ordinary name beside the one before; False where `publish` is needed.
+
+        Nearly all objects come directory by directory: this way one costs 1.5 µs less, out of 40 in all.
+        """
+        if (
+            directory != self._here
+            or len(directory) + len(name) >= keys.LONGEST_NAME
+            or not keys.is_ordinary_name(name)
+        ):
+            return False
+        try:
+            beneath.rename(_NAME, name, src_dir_fd=self._temporary, dst_dir_fd=self._place.fd)
+        except OSError:
+            return False
+        return True
 
     def set_aside(self, directory: bytes, name: bytes) -> bool:
         """Give another name to a file of somebody else's at an object's path; False if that cannot be."""

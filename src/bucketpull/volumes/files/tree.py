@@ -9,7 +9,9 @@ import resource
 import stat
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from bucketpull.domain import keys
 from bucketpull.volumes import beneath
@@ -25,8 +27,8 @@ _DIRECTORY_FULL: Final = frozenset({errno.ENOSPC, errno.EMLINK})
 _NAME_REFUSED: Final = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
 
 
-class OpenDirectory(NamedTuple):
-    """An open directory: its descriptor and its path below the volume, which differs from the usual one where a file is in the way."""
+class OpenDirectory(msgspec.Struct, eq=False):
+    """An open directory: its descriptor (-1 once it is closed) and its path below the volume, which differs from the usual one where a file is in the way."""
 
     fd: int
     path: bytes
@@ -34,6 +36,11 @@ class OpenDirectory(NamedTuple):
     def join(self, name: bytes) -> bytes:
         """Return the path of an entry."""
         return self.path + b"/" + name if self.path else name
+
+    def close(self) -> None:
+        """Let go of it."""
+        beneath.let_go(self.fd)
+        self.fd = -1
 
 
 class Tree:
@@ -43,8 +50,6 @@ class Tree:
         self._root = OpenDirectory(root, b"")
         self._places: OrderedDict[bytes, OpenDirectory] = OrderedDict()
         self._limit = _most_open()
-        self._here: bytes | None = None  # the directory of the last object, and where that is
-        self._here_fd = -1
 
     def publish(self, source: str, source_fd: int, path: bytes) -> bytes:
         """Move a finished file to its path, or to the alternative where that is taken or refused; return where it lies.
@@ -65,29 +70,6 @@ class Tree:
                 raise
         return self._move(source, source_fd, other)
 
-    def publish_beside(self, source: str, source_fd: int, directory: bytes, name: bytes) -> bool:
-        """Move a finished file of an ordinary name beside the one before; False where `publish` is needed.
-
-        Nearly all objects come directory by directory: this way one costs 1.5 µs less, out of 40 in all.
-        """
-        if (
-            directory != self._here
-            or len(directory) + len(name) >= keys.LONGEST_NAME
-            or not keys.is_ordinary_name(name)
-        ):
-            return False
-        try:
-            beneath.rename(source, name, src_dir_fd=source_fd, dst_dir_fd=self._here_fd)
-        except OSError:
-            return False
-        return True
-
-    def stay_in(self, directory: bytes) -> None:
-        """Have the next objects of a directory moved beside the last one, which lies at the path that is its key."""
-        place = self._places.get(directory) if directory else self._root
-        if place is not None and place.path == directory:
-            self._here, self._here_fd = directory, place.fd
-
     def remove(self, path: bytes) -> bool:
         """Remove a file; return whether it was there."""
         directory, _, name = path.rpartition(b"/")
@@ -107,8 +89,7 @@ class Tree:
                 return
             place = self._places.pop(folder, None)
             if place is not None:
-                os.close(place.fd)
-            self._here = None
+                place.close()
             folder = above
 
     def stat(self, path: bytes) -> os.stat_result | None:
@@ -168,9 +149,8 @@ class Tree:
 
     def close(self) -> None:
         """Close all directories; they are opened again when needed."""
-        self._here = None
         while self._places:
-            beneath.let_go(self._places.popitem()[1].fd)
+            self._places.popitem()[1].close()
 
     def _is_directory(self, path: bytes) -> bool:
         found = self.stat(path)
@@ -201,8 +181,7 @@ class Tree:
     def _keep(self, path: bytes, place: OpenDirectory) -> None:
         self._places[path] = place
         if len(self._places) > self._limit:
-            self._here = None
-            os.close(self._places.popitem(last=False)[1].fd)
+            self._places.popitem(last=False)[1].close()
 
 
 def _joined(folder: bytes, names: Iterable[bytes]) -> list[bytes]:
