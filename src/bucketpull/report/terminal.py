@@ -156,8 +156,8 @@ def _text(text: str, style: str, *, overflow: OverflowMethod | None = None) -> T
     return Text(printable(text), style, no_wrap=False, overflow=overflow)
 
 
-def _ends(left: Text, right: Text) -> Table:
-    """Put one text at the left and one at the right end of a line; the left one gives way."""
+def _ends(left: RenderableType, right: Text) -> Table:
+    """Put a text or a bar at the left and a text at the right end of a line; the left one gives way."""
     row = Table.grid(expand=True, padding=(0, 1))
     row.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     row.add_column(no_wrap=True, justify="right")
@@ -173,16 +173,10 @@ def _title(snapshot: Snapshot, words: Words) -> RenderableType:
 
 def _overall(snapshot: Snapshot) -> RenderableType:
     estimate = snapshot.estimate
-    row = Table.grid(expand=True, padding=(0, 1))
-    row.add_column(ratio=1)
-    row.add_column(no_wrap=True, justify="right")
-    if estimate.knows_share:
-        done = Text(figures.percent(estimate.share), "bold")
-        style = _STATES.get(snapshot.state, "cyan").removeprefix("bold ")
-        row.add_row(_bar(estimate.share, style), done)
-    else:
-        row.add_row(_bar(0.0, ""), Text(figures.size(snapshot.counters.bytes), "bold"))
-    return row
+    if not estimate.knows_share:
+        return _ends(_bar(0.0, ""), Text(figures.size(snapshot.counters.bytes), "bold"))
+    style = _STATES.get(snapshot.state, "cyan").removeprefix("bold ")
+    return _ends(_bar(estimate.share, style), Text(figures.percent(estimate.share), "bold"))
 
 
 def _when(snapshot: Snapshot, words: Words, width: int) -> RenderableType:
