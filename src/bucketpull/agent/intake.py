@@ -171,25 +171,30 @@ def compare(parts: Sequence[Part], known: Sequence[tuple[Extent, Sequence[Record
     for part in parts:
         fresh: list[int] = []
         changed: dict[str, list[int]] = {}
+        copies: dict[tuple[str, str], list[int]] = {}
         for index, (name, size, mtime) in enumerate(zip(part.names, part.sizes, part.mtimes, strict=True)):
-            old = found.get((part.directory, name))
+            key = part.directory, name
+            old = found.get(key)
             if old is None:
                 fresh.append(index)
             elif _is_in_place(old, size, mtime, part, index):
                 result.skipped += 1
                 result.skipped_bytes += old[3]
                 extents.add(old[2])
+                if key in others:
+                    for other in others[key] - {old[2].volume}:
+                        copies.setdefault((old[2].volume, other), []).append(index)
             else:
                 changed.setdefault(old[2].volume, []).append(index)
         if fresh:
             result.fresh.append(part.take(fresh))
         for volume, indexes in changed.items():
             result.changed.setdefault(volume, []).append(part.take(indexes))
+        for pair, indexes in copies.items():
+            result.copies.setdefault(pair, []).append(part.take(indexes))
     extents.update(_unlisted(parts, found))
     result.extents = [extent for extent, _ in known if extent in extents]
-    if others:
-        result.copies = _copies(parts, found, others)
-        result.doubled = set().union(*others.values())
+    result.doubled = set().union(*others.values())
     return result
 
 
@@ -217,22 +222,6 @@ def _is_in_place(old: _Old, size: int, mtime: int, part: Part, index: int) -> bo
         return False
     stated = part.stated_md5(index) if old[4] else ""
     return not stated or stated == old[4].hex()
-
-
-def _copies(parts: Iterable[Part], found: _Found, others: _Others) -> dict[tuple[str, str], list[Part]]:
-    """Return the objects in place that lie on other volumes too: by the volume whose copy counts and the other one."""
-    copies: dict[tuple[str, str], list[Part]] = {}
-    for part in parts:
-        twice: dict[tuple[str, str], list[int]] = {}
-        for index, (name, size, mtime) in enumerate(zip(part.names, part.sizes, part.mtimes, strict=True)):
-            key = part.directory, name
-            if key in others and _is_in_place(found[key], size, mtime, part, index):
-                kept = found[key][2].volume
-                for other in others[key] - {kept}:
-                    twice.setdefault((kept, other), []).append(index)
-        for pair, indexes in twice.items():
-            copies.setdefault(pair, []).append(part.take(indexes))
-    return copies
 
 
 def _index(
