@@ -6,7 +6,7 @@ A directory balances: listed = stored + skipped + failed + vanished, or objects 
 from collections.abc import Iterator
 from heapq import merge
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 
 import msgspec
 
@@ -117,22 +117,13 @@ class Balance(msgspec.Struct):
 
 def balances(tables: Tables) -> Iterator[Balance]:
     """Go through the directories of the present run, in order, in bounded memory."""
+    run = tables.run.number
+    pages = (row for rows in tables.pages.walk() for row in rows if row.run == run > 0)
+    failures = (each.failure for found in tables.failures.walk() for each in found if each.run == run)
     with tables.store.reading():
-        entries = merge(_pages(tables), _failures(tables), key=itemgetter(0))
-        for directory, group in groupby(entries, key=itemgetter(0)):
+        entries: Iterator[PageRow | Failure] = merge(pages, failures, key=attrgetter("directory"))
+        for directory, group in groupby(entries, key=attrgetter("directory")):
             balance = Balance(directory)
-            for _, entry in group:
+            for entry in group:
                 balance.add(entry)
             yield balance
-
-
-def _pages(tables: Tables) -> Iterator[tuple[bytes, PageRow | Failure]]:
-    for rows in tables.pages.walk():
-        yield from ((row.directory, row) for row in rows if row.run == tables.run.number > 0)
-
-
-def _failures(tables: Tables) -> Iterator[tuple[bytes, PageRow | Failure]]:
-    for recorded in tables.failures.walk():
-        yield from (
-            (entry.failure.directory, entry.failure) for entry in recorded if entry.run == tables.run.number
-        )
