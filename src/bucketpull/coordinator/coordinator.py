@@ -35,7 +35,7 @@ from bucketpull.coordinator.ending import (
 )
 from bucketpull.coordinator.fleet import Fleet, RequestedStates, told_of_outages
 from bucketpull.coordinator.rate_sharing import Sharing
-from bucketpull.coordinator.reconcile import FormerCopies, booked, committed, judge
+from bucketpull.coordinator.reconcile import FormerCopies, booked, judge
 from bucketpull.domain import budget
 from bucketpull.domain.errors import JournalError, SourceRefused
 from bucketpull.domain.limits import Limits
@@ -65,7 +65,7 @@ class Coordinator:
     `began` is when this session began to work (monotonic seconds), with the books of that moment.
     `missing` is how many objects are in the books and in no ledger, by what the volumes reported at the end; `lost` of them cannot be
     objects of two pages, which the books count twice.
-    `asked` are the volumes, by id, that the operator wants drained or gave up as lost.
+    `asked` are the volumes, by id, that the operator wants drained or gave up as lost. `local_machine` is the one whose agent runs in this process.
     """
 
     def __init__(self, parameters: CoordinatorParameters, at: Moment) -> None:
@@ -79,6 +79,7 @@ class Coordinator:
         self.fleet = Fleet(parameters.silence_seconds, parameters.grace_seconds)
         self.limits = Limits()
         self.asked = RequestedStates()
+        self.local_machine = parameters.local_machine
         self._parameters = parameters
         self._stop_at: float | None = None
         self._sharing = Sharing()
@@ -121,7 +122,7 @@ class Coordinator:
         if self._stop_at is None:
             self._stop_at = self.at.monotonic + self._parameters.stop_seconds
             self.state = JobState.INTERRUPTED
-            yield from self._dismiss({self._parameters.local_machine})  # it may not have said a word yet
+            yield from self._dismiss({self.local_machine})  # it may not have said a word yet
 
     def set_limits(self, limits: Limits) -> Routine[None]:
         """Change the limits of the whole job; each worker gets its share."""
@@ -207,7 +208,7 @@ class Coordinator:
     def _commit(self, entries: Sequence[Entry]) -> Routine[None]:
         unix = self.at.unix
         dropped, self.counters, self.outstanding = yield UseJournal(
-            lambda journal: committed(journal, entries, unix)
+            lambda journal: (set(journal.commit(entries, unix)), journal.counters(), journal.outstanding())
         )
         _at("committed")
         self.budget.booked(entries, self.at.monotonic)
@@ -268,7 +269,7 @@ class Coordinator:
 
     def _hear_fatal(self, fatal: Fatal) -> Routine[None]:
         """End the job. A refusal on another machine ends it only if no machine goes on: each has its own credentials."""
-        if self._parameters.local_machine not in {"", fatal.machine}:
+        if self.local_machine not in {"", fatal.machine}:
             self._refused_elsewhere = self._refused_elsewhere or (fatal, self.at.monotonic)
             yield from self._dismiss({fatal.machine})
             return
@@ -411,11 +412,6 @@ class Coordinator:
     def _dismiss(self, machines: set[str]) -> Routine[None]:
         for machine in machines:
             yield SendControl(Control(stop=True), machine)
-
-    @property
-    def local_machine(self) -> str:
-        """The machine whose agent runs in this process."""
-        return self._parameters.local_machine
 
     def conclude(self) -> None:
         """Set the final state from the books. Nobody interrupted a job that a journal without room cut short: it is incomplete."""

@@ -6,12 +6,12 @@ that is outstanding no more.
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from bucketpull.coordinator.effects import Entry, Routine, UseJournal
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Begun, Pulse, Removed
-from bucketpull.domain.model import IN_PLACE, Counters, Extent, Former, Outstanding
+from bucketpull.domain.model import IN_PLACE, Extent, Former
 from bucketpull.ports import Journal
 
 AT_ONCE = 50  # a volume: batches of about a thousand objects
@@ -24,13 +24,6 @@ class Reconciliation(NamedTuple):
 
     verdicts: list[BatchVerdict]
     again: list[int]
-
-
-def committed(
-    journal: Journal, entries: Sequence[Entry], unix: float
-) -> tuple[set[int], Counters, Outstanding]:
-    """Commit what machines say; return the works of what came second, and what the books come to."""
-    return set(journal.commit(entries, unix)), journal.counters(), journal.outstanding()
 
 
 def booked(entries: Iterable[Entry], dropped: Collection[int]) -> dict[str, list[int]]:
