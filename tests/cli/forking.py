@@ -20,7 +20,6 @@ LATE = (
     "bucketpull.wiring.cluster",
     "bucketpull.wiring.local_job",
     "bucketpull.web.dashboard",
-    "platformdirs.unix",
     "tomllib",
     "ssl",
     "difflib",

@@ -1,4 +1,6 @@
 import json
+import os
+import pwd
 from types import NoneType, UnionType
 from typing import Literal, Union, get_args, get_origin, get_type_hints
 
@@ -7,7 +9,7 @@ import pytest
 from bucketpull.domain.errors import ConfigError
 from bucketpull.sources.registry import options_by_name
 from bucketpull.wiring.configuration import resolve, variable_of
-from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.settings import Settings, jobs_folder
 
 
 def test_headers_in_the_environment_are_separated_by_line_breaks_and_volumes_by_blanks():
@@ -109,3 +111,22 @@ def test_a_secret_with_a_line_end_of_windows_is_refused_without_being_shown(name
         resolve({}, {f"BUCKETPULL_{name}": f"https://u:OpenSesame-OpenSesame@h/{ending}"})
 
     assert "Sesame" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({"HOME": "/home/me"}, "/home/me/.local/state/bucketpull"),
+        ({"HOME": "/home/me", "XDG_STATE_HOME": "/var/state"}, "/var/state/bucketpull"),
+        ({"HOME": "/home/me", "XDG_STATE_HOME": "state"}, "/home/me/.local/state/bucketpull"),
+        ({"HOME": "/home/me", "XDG_STATE_HOME": ""}, "/home/me/.local/state/bucketpull"),
+        ({"HOME": ""}, f"{pwd.getpwuid(os.getuid()).pw_dir}/.local/state/bucketpull"),
+    ],
+)
+def test_journals_lie_where_the_user_keeps_states(monkeypatch, environment, folder):
+    for name in ("HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert str(jobs_folder()) == folder

@@ -31,6 +31,7 @@ _FOR_OTHERS = {
     "json",
     "logging.handlers",
     "pickle",
+    "platformdirs",
     "rich",
     "tempfile",
     "zipfile",

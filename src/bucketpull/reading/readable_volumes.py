@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 from bucketpull.domain.errors import VolumeError, VolumeForeign
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Record
-from bucketpull.trusted_path import make_private_folder
+from bucketpull.trusted_path import make_private_folder, user_folder
 from bucketpull.volumes.beneath import OwnDirectory, is_writable, open_path
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.key_index import NOWHERE, ODD, IndexEntry, KeyIndex, Read
@@ -219,10 +219,11 @@ class ReadableVolume:
             here = self._home.below(_INDEX)
             if is_writable(here.fd):
                 return here.as_path()
-        from platformdirs import user_cache_path
-
+        cache = user_folder("XDG_CACHE_HOME", ".cache")
+        if cache is None:
+            return None
         # Whoever owns a disk may give it the id of one of ours.
-        there = user_cache_path("bucketpull") / f"{self.id}-{os.fstat(self._reader.root).st_uid}"
+        there = cache / f"{self.id}-{os.fstat(self._reader.root).st_uid}"
         try:
             make_private_folder(there)
         except OSError:

@@ -15,9 +15,7 @@ import msgspec
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import converted, shown_value
 
-if (
-    TYPE_CHECKING
-):  # the ports load all that is said between machines: 4 ms, which a command's help does not need
+if TYPE_CHECKING:  # the ports load all that machines say: 4 ms, which a command's help does not need
     from bucketpull.ports import Source
 
 

@@ -17,6 +17,7 @@ from bucketpull.domain.values import Price, Rate, shown_value
 from bucketpull.fetch.running_request import FetchOptions
 from bucketpull.sources.registry import options_by_name, settings_of
 from bucketpull.sources.source_settings import SourceSettings
+from bucketpull.trusted_path import user_folder
 
 _DAY_SECONDS = 86_400.0
 _LONGEST_NAME_BYTES = 200  # a folder's name may have 255
@@ -183,13 +184,8 @@ def jobs_folder() -> Path:
 
     Raises ConfigError where the user has none, as a service without HOME.
     """
-    from platformdirs import user_state_path
-
-    try:
-        folder = user_state_path("bucketpull")
-    except RuntimeError:
-        folder = Path("~")
-    if not folder.is_absolute():
+    folder = user_folder("XDG_STATE_HOME", ".local/state")
+    if folder is None:
         raise ConfigError(
             "this user has no home folder for the journal; set HOME, or name a folder with --state"
         )
