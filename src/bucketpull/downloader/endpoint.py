@@ -77,34 +77,25 @@ class Endpoint(Generic[T]):
 
     def open(self, now: float) -> bool:
         """Find out whether, how many, and where requests may start now: many at once where nothing but the level holds them."""
-        self.free = 0
-        targets = self.targets
         if not self.is_up:
-            if targets.is_plural and self.trials:
-                self.target = targets.in_turn()
+            if self.trials:
+                self.target = self.targets.in_turn()
             self.free = self.trials
             return self.trials > 0
-        if now < self._held_until:
+        target = self.targets.choose(now) if now >= self._held_until else None
+        if target is None:
+            self.free = 0
             return False
-        if targets.is_plural:
-            target = targets.choose(now)
-            if target is None:
-                return False
-            self.target = target
-        elif not self.target.limiter.may_start(now):
-            return False
-        self.free = self._room(self.target)
+        self.target = target
+        self.free = self._room(target.limiter)
         return True
 
-    def _room(self, target: Target) -> int:
-        limiter = target.limiter
-        bucket, is_plural = limiter.bucket, self.targets.is_plural
-        if self._is_suspect or (is_plural and (target.is_away or not target.was_good)):
+    def _room(self, limiter: Limiter) -> int:
+        bucket = limiter.bucket
+        is_paced = limiter.ceiling is not None or (bucket is not None and bucket.per_second is not None)
+        if is_paced or self._is_suspect:
             return 1
-        if limiter.ceiling is None and (bucket is None or bucket.per_second is None):
-            room = math.ceil(limiter.level - limiter.in_flight)
-            return min(room, self.targets.at_a_time) if is_plural else room
-        return 1
+        return min(math.ceil(limiter.level - limiter.in_flight), self.targets.at_a_time)
 
     def start(self, now: float, url: str) -> Target:
         """Count a request that starts; return where it goes."""
@@ -120,11 +111,9 @@ class Endpoint(Generic[T]):
         """Return in how many seconds this endpoint may open by the passing of time; `math.inf` if only an end opens it."""
         if not self.is_up:
             return math.inf
-        listed = self.targets.listed() if self.targets.is_plural else [self.target]
-        return min(
-            (wait for target in listed if (wait := max(target.delay(now), self._held_until - now)) > 0.0),
-            default=math.inf,
-        )
+        held = self._held_until - now
+        waits = (max(target.delay(now), held) for target in self.targets.listed())
+        return min((wait for wait in waits if wait > 0.0), default=math.inf)
 
     def finished(
         self, target: Target, now: float, verdict: Verdict, seconds: float, received: int, is_retry: bool

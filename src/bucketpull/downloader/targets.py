@@ -189,7 +189,8 @@ class Targets:
             for site in sites or ("",)
         ]
         self.is_plural = several
-        self.at_a_time = 1
+        self.at_a_time = limiter.highest
+        """How many requests may go where `choose` says, before it is asked again."""
 
     def resolved(self, site: str, addresses: Sequence[str]) -> None:
         """Use all addresses of a site's name; what is in transfer at others is left to finish.
@@ -220,10 +221,12 @@ class Targets:
         return [target for target in self.all if target.is_listed]
 
     def choose(self, now: float) -> Target | None:
-        """Return where the next requests may go, `at_a_time` of them; None where they wait better for a place at a much quicker target.
+        """Return where the next requests may go; None where they have to wait, or wait better for a place at a much quicker target.
 
         Where all are away, each is as good as another.
         """
+        if not self.is_plural:
+            return self.all[0] if self.all[0].limiter.may_start(now) else None
         most = self._model.fixed or self._model.highest
         if self.in_flight >= most:
             return None
@@ -271,7 +274,8 @@ class Targets:
             if target.limiter.trip < quickest and not target.is_away:
                 quickest = target.limiter.trip
         chosen.share += MEMORY
-        self.at_a_time = AT_A_TIME if chosen.limiter.trip <= ALIKE * quickest else 1
+        is_quick = chosen.was_good and not chosen.is_away and chosen.limiter.trip <= ALIKE * quickest
+        self.at_a_time = AT_A_TIME if is_quick else 1
 
     def in_turn(self) -> Target:
         """Return another one each time, of those that are well if there are any."""
