@@ -34,7 +34,7 @@ _FOREIGN: Final = {
 _WHOLE_BYTES: Final = 256 << 20  # are read at each start; 0.2 to 0.5 s
 _SAMPLE_BYTES: Final = 64 << 10
 _CHUNK_BYTES: Final = 1 << 20
-_LOOKED_AT_BYTES: Final = 4096
+LOOKED_AT_BYTES: Final = 4096
 
 
 class ListPosition(NamedTuple):
@@ -89,7 +89,7 @@ def check_lines(path: str) -> None:
     """Make sure that a list is of lines in UTF-8 that end with a line feed. Raises ConfigError as `check_text`, and at NUL bytes."""
     check_text(path)
     with Path(path).open("rb") as file:
-        if b"\0" in file.read(_LOOKED_AT_BYTES):
+        if b"\0" in file.read(LOOKED_AT_BYTES):
             raise ConfigError(
                 f"list {path}: has NUL bytes; write what is UTF-16 as UTF-8, and give keys that each end with NUL by --keys0"
             )

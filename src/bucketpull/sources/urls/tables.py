@@ -8,7 +8,15 @@ from typing import IO, Any, Final, NamedTuple, Protocol
 
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.extras import adding
-from bucketpull.sources.list_files import BOM, LONGEST_LINE, PAGE_LINES, ListPosition, check_text, read_lines
+from bucketpull.sources.list_files import (
+    BOM,
+    LONGEST_LINE,
+    LOOKED_AT_BYTES,
+    PAGE_LINES,
+    ListPosition,
+    check_text,
+    read_lines,
+)
 from bucketpull.sources.urls.rows import OddRow, UrlRow, is_same_object, row_of, shown_row
 
 _LONGEST_ROW: Final = 1 << 20  # as many cells as the columns that we read have, and more
@@ -68,7 +76,7 @@ def check_urls(path: str) -> None:
         return
     if found.odd and not found.rows:
         with Path(path).open("rb") as file:
-            is_json = file.read(_LOOKED_AT_BYTES).removeprefix(BOM).lstrip()[:1] in {b"{", b"["}
+            is_json = file.read(LOOKED_AT_BYTES).removeprefix(BOM).lstrip()[:1] in {b"{", b"["}
         if is_json:
             raise ConfigError(
                 f"list {path}: is JSON; write its URLs one a line, for example with `jq -r .url`"
@@ -76,9 +84,6 @@ def check_urls(path: str) -> None:
         raise ConfigError(
             f"list {path}: none of its first rows is a URL: {found.odd[0]}; keys of a bucket are read by --keys FILE with s3://BUCKET or upyun://BUCKET"
         )
-
-
-_LOOKED_AT_BYTES: Final = 4096
 
 
 class _Lines:
