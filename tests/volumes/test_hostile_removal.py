@@ -13,6 +13,7 @@ import pytest
 from tests.volumes.filling import SMALL_PACKS, Filler, bodies
 from tests.volumes.test_hostile import SwapOfTheirs, picture
 
+from bucketpull.domain.batching import batch_of
 from bucketpull.domain.errors import BucketpullError
 from bucketpull.domain.model import Part
 from bucketpull.volumes import key_index
@@ -74,7 +75,7 @@ def adopt(root):
     with closing(open_volume(str(root))) as volume:
         for adopts in ("md5", "date"):
             volume.inspect(listed(), adopts)
-        volume.clear(listed())
+        volume.clear(batch_of(listed()))
 
 
 def with_files(root):
