@@ -344,12 +344,10 @@ class Agent:
             self._calls.run(self._clear())
 
     def _clear(self) -> DiskRoutine:
-        cleared = yield from self._clearing.run(
-            self.scheduler.working(), lambda volume, error: volume.trouble(error, self._now)
-        )
-        self._unconfirmed.forget(cleared.works)
-        if cleared.removed:
-            self._say(Removed(self._parameters.machine, cleared.removed))
+        works, removed = yield from self._clearing.run(self.scheduler.working(), self._clock)
+        self._unconfirmed.forget(works)
+        if removed:
+            self._say(Removed(self._parameters.machine, removed))
         self._begin()
         self._clear_if_idle()
         self._tell_if_quiet()

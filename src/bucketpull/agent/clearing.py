@@ -14,8 +14,6 @@ import math
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from bucketpull.agent.actions import DiskRequest, DiskRoutine, Verb
 from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain.errors import VolumeError
@@ -129,13 +127,6 @@ def begun_on(volumes: Iterable[ManagedVolume], work: int) -> dict[str, list[Exte
     }
 
 
-class Cleared(msgspec.Struct, frozen=True):
-    """The batches whose files here all count, and the former copies, by id, that are on their volume no more."""
-
-    works: Collection[int]
-    removed: list[int]
-
-
 class Clearing:
     """Collects what the coordinator says is to go, until `run` may remove it. `is_busy` is true while it does.
 
@@ -163,9 +154,12 @@ class Clearing:
                 self._copies[copy.id] = copy
 
     def run(
-        self, volumes: Collection[ManagedVolume], trouble: Callable[[ManagedVolume, VolumeError], None]
-    ) -> Generator[DiskRequest, Any, Cleared]:
-        """Remove some of it, or all, while nothing is in hand. What fails is asked about again."""
+        self, volumes: Collection[ManagedVolume], now: Callable[[], float]
+    ) -> Generator[DiskRequest, Any, tuple[set[int], list[int]]]:
+        """Remove some of it, or all, while nothing is in hand. What fails is asked about again.
+
+        Return the batches whose files here all count, and the former copies, by id, that are on their volume no more.
+        """
         verdicts = self._verdicts.copy()
         copies, self._copies = self._copies, {}
         removed: list[int] = []
@@ -178,12 +172,12 @@ class Clearing:
                     yield volume.ask(Verb.REMOVE, self._journal, former)
                     removed += [copy.id for copy in former]
             except VolumeError as error:
-                trouble(volume, error)
+                volume.trouble(error, now())
         self.is_busy = False
         works = verdicts.keys() - {work for volume in volumes for work in volume.known}
         for work in works:
             self._verdicts.pop(work, None)
-        return Cleared(works, removed)
+        return works, removed
 
     def _clear_volume(self, volume: ManagedVolume, verdicts: Mapping[int, BatchVerdict]) -> DiskRoutine:
         """Remove what does not count of batches whose end is known, then forget them.
