@@ -5,6 +5,7 @@ On a first run nothing is looked up that only an earlier run can have left.
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
+from operator import attrgetter
 
 import msgspec
 
@@ -198,9 +199,12 @@ def _add_positions(
 ) -> None:
     if looks_back:
         positions = [new for position in positions if (new := _looked_up(tables, position, tier)) is not None]
-    for passes, group in groupby(sorted(positions, key=_passes), key=_passes):
-        due, later = _page_due(tables, passes, retries, now)
-        tables.frontier.add_scans(list(group), due=due, tier=max(later, tier) if passes else USUAL)
+    tables.frontier.add_scans([position for position in positions if not position.passes])
+    again = sorted((position for position in positions if position.passes), key=attrgetter("passes"))
+    for passes, group in groupby(again, key=attrgetter("passes")):
+        # Its worker decides whether a page is given up.
+        due, later = when(next_page_try(usual_reason(retries), passes - 1, tables.retry_seconds), now)
+        tables.frontier.add_scans(list(group), due=due, tier=max(later, tier))
 
 
 def _looked_up(tables: Tables, position: Position, tier: int) -> Position | None:
@@ -214,20 +218,9 @@ def _looked_up(tables: Tables, position: Position, tier: int) -> Position | None
     return msgspec.structs.replace(position, digest=known.digest)
 
 
-def _page_due(tables: Tables, passes: int, retries: dict[str, int], now: float) -> tuple[float, int]:
-    """Return when, and in which tier, a page is tried again. Its worker decides whether it is given up."""
-    if not passes:
-        return 0, USUAL
-    return when(next_page_try(usual_reason(retries), passes - 1, tables.retry_seconds), now)
-
-
 def _key(page: PageRecord | Position | Part | Failure) -> PageKey:
     return page.directory, page.cursor
 
 
 def _afresh(page: PageRecord | Position) -> Position:
     return Position(page.directory, page.cursor, page.until if isinstance(page, Position) else "")
-
-
-def _passes(position: Position) -> int:
-    return position.passes
