@@ -475,3 +475,11 @@ def test_what_is_spent_is_kept_over_runs(journal):
     journal.note_spending(Spending(bytes=5))
     journal.begin(Position(b""), NOW)
     assert journal.spending().bytes == 5
+
+
+def test_a_failure_of_an_object_that_the_batch_does_not_have_costs_no_more_than_itself(journal):
+    begin(journal, *NAMES[:4])
+    [work] = batches(journal)
+    other = Failure(b"elsewhere", b"n", 10, 0, "", Reason.GONE, 1, 404, "")
+    assert journal.commit([msgspec.structs.replace(stored(work), stored=3, failures=[other])], NOW) == []
+    assert journal.outstanding().batches == 0

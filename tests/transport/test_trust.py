@@ -14,10 +14,20 @@ from tests.transport.test_rabbitmq import asker, nothing, purge, put, run
 from bucketpull.domain.batching import Batch, batch_of, decode_batch
 from bucketpull.domain.errors import ConfigError, Reason
 from bucketpull.domain.limits import Limits
-from bucketpull.domain.messages import BatchReceipt, Control, Fatal, Handback, Poison, Pulse, Welcome
+from bucketpull.domain.messages import (
+    BatchReceipt,
+    Control,
+    Fatal,
+    Handback,
+    Poison,
+    Pulse,
+    ScanReceipt,
+    Welcome,
+)
 from bucketpull.domain.model import Part, Span, Work, WorkKind
 from bucketpull.transport import amqp, amqp_stream
-from bucketpull.transport.envelope import Direction, Session, read_header
+from bucketpull.transport.admission import Admission
+from bucketpull.transport.envelope import Direction, Rejected, Session, read_header
 from bucketpull.transport.job_key import OPERATOR, JobKey, machine_key, read_key
 from bucketpull.transport.queues import QueueNames
 from bucketpull.transport.remote_query import MachineSilent
@@ -402,10 +412,11 @@ SPANS = [Span(b"d", "", b"a", b"b", 1), Span(b"d", "other", b"a", b"b", 1)]
         BatchReceipt(1, "m1", stored=2, remainder=told(TWO)),
         BatchReceipt(1, "m1", stored=2, deferred=told(TWO, objects=1)),
         BatchReceipt(1, "m1", stored=1, returned=told(TWO, spans=SPANS)),
+        BatchReceipt(1, "m1", stored=1, returned=told(TWO, bytes=-1)),
         BatchReceipt(1, "m1", stored=1, returned=UNEVEN),
         BatchReceipt(1, "m1", stored=2, sent_on=Batch(b"\x91" * 200_000, 1, 10, [])),
     ],
-    ids=["more", "part", "number of a batch", "pages of a batch", "columns", "depth"],
+    ids=["more", "part", "number of a batch", "pages of a batch", "bytes of a batch", "columns", "depth"],
 )
 def test_a_receipt_that_does_not_add_up_is_kept_and_told_and_the_job_goes_on(broker, lie):
     async def scenario():
@@ -422,6 +433,33 @@ def test_a_receipt_that_does_not_add_up_is_kept_and_told_and_the_job_goes_on(bro
             assert sum(isinstance(message, Poison) for message in heard) == 2
 
     run(scenario)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"spans": []},
+        {"spans": SPANS},
+        {"objects": 3},
+        {"bytes": 1 << 60},
+        {"unsized": 1_000},
+        {"body": b"\xc1"},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_what_a_listing_says_of_its_batches_is_held_against_their_objects(wrong):
+    """Other machines place them and put files of others aside by it, without reading the names."""
+    worker, me = (Session(KEY, VERSION, "job", name) for name in ("worker", "coordinator"))
+    admission = Admission(QueueNames("job"), me)
+
+    def read(batch):
+        body = encode(ScanReceipt(1, "m1", batches=[batch]))
+        return admission.read(*me.open(worker.seal(Direction.UP, "m1", "q", body), "q", Direction.UP))
+
+    assert read(told(TWO)).batches == [told(TWO)]
+    with pytest.raises(Rejected):
+        read(told(TWO, **wrong))
+    assert admission.false_claims == {"m1": 1}
 
 
 def test_a_worker_that_lies_again_and_again_is_refused(broker):

@@ -1,6 +1,7 @@
 """How receipts of batches are booked, and how batches are added to the journal; each in the caller's transaction."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from bucketpull.domain.batching import Batch, cut, decode_batch, decode_parts
 from bucketpull.domain.counting import counted
@@ -77,7 +78,7 @@ def _give_on(tables: Tables, batch: Batch, taken: Taken, candidates: list[Entry]
 
 def _book_extents(tables: Tables, receipt: BatchReceipt, taken: Taken) -> None:
     spans = {(span.directory, span.cursor): span for span in decode_batch(taken.body).spans}
-    shares = _shares(receipt, spans.values())
+    shares = _shares(receipt, spans)
     volumes = [
         (tables.volumes.number(extent.volume, receipt.machine), extent.offset) for extent in receipt.extents
     ]
@@ -157,36 +158,28 @@ def check_sum(receipt: BatchReceipt, kind: WorkKind, objects: int) -> None:
         )
 
 
-def _shares(receipt: BatchReceipt, spans: Iterable[Span]) -> dict[PageKey, Share]:
-    """Return what a batch contributes to each of its pages.
+def _shares(receipt: BatchReceipt, spans: Mapping[PageKey, Span]) -> dict[PageKey, Share]:
+    """Return what a batch contributes to each of its pages; what a worker says of other pages is not believed.
 
     Where some objects were stored and others skipped, which page they are of is not told: the first pages are taken for
     skipped. The sums are exact.
     """
-    settled: dict[PageKey, int] = {}
-    vanished: dict[PageKey, int] = {}
-    _tally(settled, spans, 1)
+    settled = Counter({key: span.objects for key, span in spans.items()})
+    vanished = Counter[PageKey]()
     for batch in (receipt.deferred, receipt.returned, receipt.sent_on, receipt.remainder):
-        if batch is not None:
-            _tally(settled, batch.spans, -1)
+        for span in batch.spans if batch is not None else ():
+            settled[span.directory, span.cursor] -= span.objects
     for failure in receipt.failures:
         key = (failure.directory, failure.cursor)
-        settled[key] = settled.get(key, 0) - 1
-        if failure.reason is Reason.GONE:
-            vanished[key] = vanished.get(key, 0) + 1
+        settled[key] -= 1
+        vanished[key] += failure.reason is Reason.GONE
     shares: dict[PageKey, Share] = {}
     skipped_left = receipt.skipped
-    for key, count in settled.items():
-        skipped = min(count, skipped_left)
+    for key in spans:
+        skipped = min(settled[key], skipped_left)
         skipped_left -= skipped
-        shares[key] = Share(count - skipped, skipped, vanished.get(key, 0))
+        shares[key] = Share(settled[key] - skipped, skipped, vanished[key])
     return shares
-
-
-def _tally(counts: dict[PageKey, int], spans: Iterable[Span], sign: int) -> None:
-    for span in spans:
-        key = (span.directory, span.cursor)
-        counts[key] = counts.get(key, 0) + sign * span.objects
 
 
 def given_up(batch: Batch, receipt: BatchReceipt, attempts: int) -> list[Failure]:
