@@ -80,16 +80,18 @@ class _RotatingFile:
         return os.write(self._fd, piece)
 
     def _rotate(self) -> None:
-        for number in range(OLD_FILES, 0, -1):
-            with suppress(FileNotFoundError):
-                os.replace(self._paths[number - 1], self._paths[number])
+        if os.path.lexists(self._paths[0]):  # else they were renamed before, and no new file could be made
+            for number in range(OLD_FILES, 0, -1):
+                with suppress(FileNotFoundError):
+                    os.replace(self._paths[number - 1], self._paths[number])
         fresh = append(Path(self._paths[0]), 0o600)
         self.close()
         self._fd = fresh
 
     def close(self) -> None:
-        """Close it."""
+        """Close it; what comes later fails, and goes into no file that has got its number."""
         os.close(self._fd)
+        self._fd = -1
 
 
 class LogReporter:
