@@ -1,5 +1,6 @@
 """A job that is told to stop stops in order, whoever tells it; told twice, it leaves at once and says where things stand."""
 
+import json
 import re
 import shutil
 import signal
@@ -70,6 +71,36 @@ def test_a_job_that_is_left_at_once_is_told_as_failed_too(user, bucket):
 
     assert running.returncode == 130
     assert (user.folder / "told").read_text() == "130\n"
+
+
+# Ctrl-C twice, once all is told, while the page may still ask for the end.
+LATE = """
+import asyncio, os, signal
+from bucketpull.__main__ import main
+from bucketpull.web.dashboard import Dashboard
+async def close(self):
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(0.01)
+Dashboard.close = close
+main()
+"""
+
+
+def test_a_signal_after_the_end_changes_nothing_of_it(user, service):
+    user.knows(service)
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, *SYNC, "--dashboard", "127.0.0.1:0", "--json"],
+        cwd=user.folder,
+        env=user.environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert json.loads(done.stdout.splitlines()[-1])["event"] == "end"
+    assert user.json("status")[0]["state"] == "complete"
 
 
 def test_the_speed_of_a_job_at_rest_is_that_of_its_last_session(user, bucket):

@@ -266,6 +266,7 @@ class Job:
         self._opening.journal.end(snapshot.state, snapshot.at, kept.decode())
         self._write_summary(msgspec.json.encode(summary))
         self.monitor.close(snapshot)
+        _listen(lambda _: None)  # it has ended as was told, while a page may still ask how
         self.coordinator.raise_refusal()
         return exit_code_of(snapshot)
 
@@ -361,7 +362,6 @@ def on_signals(
     Everything is resumable at any time. `leave` may take `LEAVE_AT_ONCE_SECONDS`. A terminal that is closed may send SIGHUP more than
     once: that is no second wish. Where it is ignored, as under nohup, it stays so.
     """
-    loop = asyncio.get_running_loop()
     heard = 0
     stopping: list[asyncio.Task[None]] = []  # the loop keeps no task
 
@@ -372,7 +372,7 @@ def on_signals(
         nonlocal heard
         heard += 1
         if heard == 1:
-            stopping.append(loop.create_task(stop(), name="stop"))
+            stopping.append(asyncio.create_task(stop(), name="stop"))
         elif number is not signal.SIGHUP:
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, go)
@@ -384,6 +384,11 @@ def on_signals(
             finally:
                 go()
 
+    _listen(hear)
+
+
+def _listen(hear: Callable[[signal.Signals], object]) -> None:
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, hear, number)
