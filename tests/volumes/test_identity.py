@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -33,6 +34,14 @@ def test_whose_a_volume_is_survives_a_power_cut(disks):
     disk.unmount(lazily=True)
     disk.mount()
     assert owner_at(disk.path) == (Owner("journal"), 0)
+
+
+def test_of_several_jobs_that_make_a_volume_of_a_folder_at_once_one_makes_it(tmp_path):
+    for number in range(20):
+        (folder := tmp_path / str(number)).mkdir()
+        with ThreadPoolExecutor(8) as jobs:
+            made = set(jobs.map(initialise, [str(folder)] * 8))
+        assert made == {identify(str(folder))}
 
 
 def test_a_disk_mounted_elsewhere_is_the_same_volume(disks, tmp_path):

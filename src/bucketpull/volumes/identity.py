@@ -15,7 +15,7 @@ from bucketpull.domain.errors import ConfigError, VolumeError, VolumeSick
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes import beneath, os_errors, syscalls
-from bucketpull.volumes.beneath import OwnDirectory, open_root
+from bucketpull.volumes.beneath import OwnDirectory, closing_fd, open_root
 from bucketpull.volumes.ledger import LEDGER, Ledger
 from bucketpull.volumes.os_errors import Culprit
 
@@ -121,13 +121,18 @@ def initialise(path: str, layout: str = "key") -> str:
             beneath.make(root, HOME, 0o755)
             with closing(OwnDirectory.open(root, HOME, path, writing=True)) as home:
                 known = _read(home, path)
-                if known is not None:
-                    return known.id
-                # A volume without a ledger is damaged, so a new one has it from its first moment.
-                os.close(home.open_file(LEDGER, os.O_WRONLY | os.O_CREAT))
-                return _written(home, Identity(secrets.token_hex(6), layout, _folds_case(home.fd))).id
+                return known.id if known is not None else _make(home, path, layout).id
     finally:
         os.close(root)
+
+
+def _make(home: OwnDirectory, path: str, layout: str) -> Identity:
+    """Make a volume, unless another process does at this moment; return its identity."""
+    # A volume without a ledger is damaged, so a new one has it from its first moment.
+    with closing_fd(home.open_file(LEDGER, os.O_WRONLY | os.O_CREAT)) as ledger:
+        fcntl.flock(ledger, fcntl.LOCK_EX)
+        made = _read(home, path)
+        return made or _written(home, Identity(secrets.token_hex(6), layout, _folds_case(home.fd)))
 
 
 def enter(path: str, expected: str | None, *, writing: bool = False) -> Entered:

@@ -124,9 +124,10 @@ class BatchNotes:
 
     def remove(self, work: BatchId) -> None:
         """Remove a batch's note. A stale one costs nothing: work ids are never used again."""
-        if work in self.ends:
+        end = self.ends.pop(work, None)  # another thread may remove it too
+        if end is not None:
             with suppress(OSError):
-                beneath.remove(self._folder.fd, _note_name(work, self.ends.pop(work)))
+                beneath.remove(self._folder.fd, _note_name(work, end))
 
 
 def _note_name(work: BatchId, end: int) -> str:

@@ -1,0 +1,44 @@
+"""Batches that are begun on a volume are noted there, and several threads take notes away."""
+
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from bucketpull.volumes.beneath import OwnDirectory
+from bucketpull.volumes.leftovers import BatchNotes
+
+WORKS = [("journal", work) for work in range(100)]
+
+
+@pytest.fixture
+def _taking_turns():
+    """Threads that are begun take turns line by line."""
+
+    def trace(*_):
+        time.sleep(0)
+        return trace
+
+    usual = threading.gettrace()
+    threading.settrace(trace)
+    yield
+    threading.settrace(usual)
+
+
+@pytest.mark.usefixtures("_taking_turns")
+def test_a_note_that_several_threads_remove_is_gone(tmp_path):
+    (tmp_path / "home").mkdir(mode=0o755)
+    root = os.open(tmp_path, os.O_RDONLY)
+    with closing(OwnDirectory.open(root, "home", str(tmp_path), writing=True)) as home:
+        notes = BatchNotes(home)
+        for work in WORKS:
+            notes.add(work, 0, "", b"")
+        with ThreadPoolExecutor(4) as threads:
+            done = [threads.submit(lambda: [notes.remove(work) for work in WORKS]) for _ in range(4)]
+        for each in done:
+            each.result()
+        assert BatchNotes(home).ends == notes.ends == {}
+    os.close(root)
