@@ -1,5 +1,6 @@
 """`bucketpull list`: everything is listed once, in any form, through kills; what cannot be is said."""
 
+import os
 import subprocess
 import sys
 import time
@@ -51,6 +52,63 @@ def test_keys_go_to_standard_output(bucket):
     done = _run(bucket)
     assert sorted(done.stdout.splitlines()) == _keys(bucket)
     assert b"objects listed" in done.stderr
+
+
+def test_a_pipe_gets_the_list_and_stays(bucket, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE)
+    try:
+        _run(bucket, "--output", str(tmp_path / "pipe"))
+        read, _ = reader.communicate(timeout=60)
+    finally:
+        reader.kill()
+        reader.wait()
+
+    assert sorted(read.splitlines()) == _keys(bucket)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_what_is_open_gets_the_list_in_its_place(bucket, tmp_path):
+    (tmp_path / "out").symlink_to("/proc/self/fd/1")  # as /dev/stdout
+    assert sorted(_run(bucket, "--output", str(tmp_path / "out")).stdout.splitlines()) == _keys(bucket)
+    assert (tmp_path / "out").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("form", "place"), [("gcs", "--output FILE"), ("oss", "--output DIR"), ("parquet", "--output DIR")]
+)
+def test_a_form_that_needs_a_place_of_its_own_does_not_go_into_a_pipe(bucket, tmp_path, form, place):
+    os.mkfifo(tmp_path / "pipe")
+    arguments = ("--format", form, "--base-url", "https://h", "--output", str(tmp_path / "pipe"))
+    assert f"--format {form}: give {place}" in _run(bucket, *arguments, expect=2).stderr.decode()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_folder_in_the_place_of_the_list_is_told_before_anything_is_made(bucket, tmp_path):
+    (tmp_path / "list").mkdir()
+    said = _run(bucket, "--output", str(tmp_path / "list"), expect=2).stderr.decode()
+    assert "is a directory; name a file" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["list"]
+
+
+@pytest.mark.parametrize("form", ["keys", "gcs", "oms", "oss"])
+def test_a_disk_that_is_full_is_told_and_the_list_goes_on_later(bucket, tmp_path, form):
+    full = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    arguments = ("--format", form, "--base-url", "https://h", "--output", str(tmp_path / "list"))
+    _, *command = _command(bucket, *arguments)
+    done = subprocess.run(
+        [sys.executable, "-c", full, *command],
+        env=_environment(bucket),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    said = done.stderr.decode()
+    assert (done.returncode, said.count("\n")) == (2, 1), said
+    assert f"--output {tmp_path / 'list'}: File too large" in said
+
+    assert f"{len(_keys(bucket)):,} objects listed".encode() in _run(bucket, *arguments).stderr
 
 
 def test_rules_choose_what_is_listed(bucket):

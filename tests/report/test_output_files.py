@@ -102,6 +102,20 @@ def test_what_is_sorted_is_what_was_written_and_not_what_has_its_name_by_now(tmp
     assert "precious" not in (tmp_path / "out").read_text()
 
 
+def test_a_list_that_cannot_be_sorted_stays_as_it_was(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/sort").write_text("#!/bin/sh\nexit 2\n")
+    (tmp_path / "bin/sort").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "out").write_text("before")
+    with closing(FileOutput(FORMS["gcs"], tmp_path / "out", None)) as output:
+        output.write(Columns([b"a"], [1], [0], [""], ["http://h/a"]))
+        with pytest.raises(OSError, match="sort\\(1\\) ended with exit code 2"):
+            output.finish()
+
+    assert (tmp_path / "out").read_text() == "before"
+
+
 def test_a_list_s_state_that_is_a_link_is_refused(tmp_path):
     with closing(Folder(tmp_path)) as folder:
         write_state(folder, "state", Mark())

@@ -251,7 +251,7 @@ def _opened(name: str, form: Form[Group], file: str) -> Iterator[ListOutput[Grou
 
     Raises ConfigError where it cannot go there.
     """
-    check_output(name, form, to_stream=file == "-")
+    check_output(name, form, None if file == "-" else Path(file))
     if file == "-":
         yield StreamOutput(form, result_stream(name))
         return

@@ -1,7 +1,8 @@
 """`bucketpull list`: an inventory of a source, for people and for the services that fetch by URL."""
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ from bucketpull.report.list_output import (
     read_state,
     state_of,
 )
+from bucketpull.report.output_files import is_stream, replacing
 from bucketpull.sources.source_settings import SourceSettings
+from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Patience, SourceClient, reach, turn
@@ -82,17 +85,18 @@ def _run(settings: Settings, output: str | None, name: str, base_url: str | None
         config = config.with_versions()
     base = _base(name, form, base_url, config)
     path = None if output is None else Path(output)
-    check_output(name, form, to_stream=path is None)
+    check_output(name, form, path)
+    if path is not None and path.is_dir() and not is_folder(form):
+        check_file("--output", str(path))
     selection = selection_of(settings)
     which = msgspec.json.encode([config.identity(), name, base, msgspec.to_builtins(selection)])
-    mark = None if path is None else _mark(path, form, which)
+    mark = None if path is None or is_stream(path) else _mark(path, form, which)
     state = ListState(msgspec.Raw(which)) if mark is None else mark.more
     with closing(FetchLoop(settings.fetch_options())) as fetcher:
         source = selected(config.open(), selection)
         patience = Patience(settings.source)
         reach(SourceClient(source, fetcher, patience), settings.source)
-        opened = StreamOutput(form, result_stream(name)) if path is None else _opened(path, form, mark)
-        with closing(opened):
+        with _opened(name, form, path, mark) as opened:
             inventory = _Inventory(opened, base, state)
             walk = ListingWalk(source, fetcher, SystemClock(), inventory.take, state.frontier, settings.rate)
             inventory.run(walk, patience, News(quiet=settings.quiet, seconds=_SHOW_SECONDS))
@@ -116,9 +120,21 @@ def _mark(path: Path, form: Form[Columns], which: bytes) -> Mark | None:
     return mark
 
 
-def _opened(path: Path, form: Form[Columns], mark: Mark | None) -> ListOutput[Columns]:
+@contextmanager
+def _opened(
+    name: str, form: Form[Columns], path: Path | None, mark: Mark | None
+) -> Iterator[ListOutput[Columns]]:
+    """Open where a form goes, None for standard output. Raises ConfigError where another place cannot be written."""
+    if path is None:
+        yield StreamOutput(form, result_stream(name))
+        return
     try:
-        return open_output(form, path, mark)
+        if is_stream(path):
+            with replacing(path) as stream:
+                yield StreamOutput(form, stream)
+        else:
+            with closing(open_output(form, path, mark)) as output:
+                yield output
     except OSError as error:
         raise ConfigError(
             f"--output {path}: {error.strerror or error}; name a place that can be written"

@@ -4,6 +4,7 @@ A mark (`STATE`) says how much of the output is whole, and what its writer needs
 before. What was written after the last mark is cut off when the list goes on.
 """
 
+import errno
 import gzip
 import importlib
 import os
@@ -19,7 +20,7 @@ from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.model import Position
 from bucketpull.report.list_forms import Columns, Encoded, Form, oss_manifest
-from bucketpull.report.output_files import Folder
+from bucketpull.report.output_files import Folder, is_stream
 from bucketpull.trusted_path import make_folder
 
 T = TypeVar("T")
@@ -147,7 +148,9 @@ class FileOutput(ListOutput[T]):
             self._file.seek(0)  # not opened by its name, at which another file may lie by now
             command = ["sort", "--temporary-directory", self._sort_in]
             environment = {**os.environ, "LC_ALL": "C"}
-            subprocess.run(command, stdin=self._file, stdout=file, env=environment, check=True)  # noqa: S603
+            done = subprocess.run(command, stdin=self._file, stdout=file, env=environment, check=False)  # noqa: S603
+        if done.returncode:  # it has told why
+            raise OSError(errno.EIO, f"sort(1) ended with exit code {done.returncode}")
         self._folder.rename(in_order, self._part)
 
 
@@ -327,9 +330,12 @@ def is_folder(form: Form[Any]) -> bool:
     return form is PARQUET or form.most_bytes is not None
 
 
-def check_output(name: str, form: Form[Any], *, to_stream: bool) -> None:
-    """Make sure that a form can go where it is wanted. Raises ConfigError where it needs a place of its own, or a library that lacks."""
-    if to_stream and (is_folder(form) or form.is_sorted):
+def check_output(name: str, form: Form[Any], path: Path | None) -> None:
+    """Make sure that a form can go where it is wanted, None for standard output.
+
+    Raises ConfigError where it needs a place of its own, or a library that lacks.
+    """
+    if (is_folder(form) or form.is_sorted) and (path is None or is_stream(path)):
         raise ConfigError(f"--format {name}: give --output {'DIR' if is_folder(form) else 'FILE'}")
     if form is PARQUET:
         importlib.import_module("pyarrow")  # whoever lacks it is told before anything is made

@@ -107,6 +107,14 @@ def _refuse_others(fd: int, path: Path) -> None:
     raise OSError(errno.EPERM, f"it belongs to user {found.st_uid}", str(path))
 
 
+def is_stream(path: Path) -> bool:
+    """Tell whether a pipe or a device is there, or what is open, as /dev/stdout: it is written to itself, and cannot be continued later."""
+    with suppress(OSError), last_step(path) as step:
+        mode = os.stat(step.name, dir_fd=step.folder).st_mode
+        return step.magic or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    return False
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Give a file that takes the place of `path` when it is whole, or not at all.
