@@ -15,7 +15,7 @@ from upyun_simulator import Simulator
 
 OBJECTS = 2400
 STATE = "return document.querySelector('#state').textContent"
-STORED = "return Number(document.querySelectorAll('#books dd')[1].textContent.replace(/\\D/g, ''))"
+STORED = "return Number(document.querySelectorAll('#books dd')[1]?.textContent.replace(/\\D/g, ''))"
 DEADLINE_SECONDS = 60
 
 
