@@ -168,6 +168,17 @@ def test_bad_changes_change_nothing(serve, path, body):
     assert served.panel.calls == []
 
 
+@pytest.mark.parametrize("path", ["pause", "resume", "stop", "limits", "retry"])
+def test_a_job_that_has_ended_takes_no_changes_while_its_page_is_still_there(serve, path):
+    served = serve()
+    served.panel.ended = "complete"
+
+    status, _, answer = served.ask("POST", f"/api/{path}", "{}", **bearer(served))
+
+    assert (status, answer["error"][:18]) == (409, "the job has ended;")
+    assert served.panel.calls == []
+
+
 def test_a_name_that_was_made_to_point_here_shows_nothing(serve):
     status, _, answer = serve().ask("GET", "/api/snapshot", Host="rebound.example")
 

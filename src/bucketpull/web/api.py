@@ -31,7 +31,7 @@ from bucketpull.domain.budget import Prices
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, Reason
 from bucketpull.domain.model import Extent, Failure, key_of, show
-from bucketpull.domain.progress import DirectoryState, Snapshot
+from bucketpull.domain.progress import ENDED, DirectoryState, Snapshot
 from bucketpull.domain.values import Concurrency, Rate, Speed
 from bucketpull.journal.journal_reader import JobRecord
 from bucketpull.report.document import snapshot_dict
@@ -205,6 +205,9 @@ class Api:
         if route is None:
             known = any(path == request.path for _, path in self._routes)
             return failed(405 if known else 404, f"{method} {request.path}: there is no such thing")
+        if method == "POST" and self._view.snapshot().state in ENDED:  # its journal takes nothing any more
+            text = "the job has ended; run the same command again, then change it"
+            return failed(409, in_words(text, request))
         try:
             return await route(request)
         except ConfigError as error:
