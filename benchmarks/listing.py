@@ -18,7 +18,7 @@ from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.parameters import AgentParameters, CoordinatorParameters
 from bucketpull.domain.selection import Selection
-from bucketpull.fetch.running_request import FetchOptions
+from bucketpull.fetch.options import FetchOptions
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports.volume import Volume
 from bucketpull.sources.upyun.config import UpyunConfig

@@ -25,7 +25,7 @@ from bucketpull.domain.model import Position
 from bucketpull.domain.parameters import Bounds, DownloaderParameters
 from bucketpull.downloader.process import Process
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.fetch.running_request import FetchOptions
+from bucketpull.fetch.options import FetchOptions
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.volumes.writer import open_writer

@@ -7,7 +7,7 @@ import pytest
 
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.fetch.running_request import FetchOptions
+from bucketpull.fetch.options import FetchOptions
 
 DEADLINE_SECONDS = 20.0
 

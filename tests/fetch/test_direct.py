@@ -13,7 +13,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
 from bucketpull.fetch.connection import LEAST_SECONDS
 from bucketpull.fetch.direct import MOST_REPEATS, REST_SECONDS, Direct, Site
-from bucketpull.fetch.running_request import FetchOptions
+from bucketpull.fetch.options import FetchOptions
 
 OPTIONS = FetchOptions(connect_seconds=5.0, first_byte_seconds=5.0, stall_seconds=5.0)
 
@@ -355,7 +355,7 @@ def test_what_stands_before_a_slash_in_a_query_is_no_host(fetch):
 
 def test_of_many_hosts_only_so_many_idle_connections_are_kept(fetching, monkeypatch):
     monkeypatch.setattr("bucketpull.fetch.direct.MOST_SITES", 16)
-    fetch = fetching(connections=8)
+    fetch = fetching(kept_connections=8)
     with ExitStack() as stack:
         sites = [stack.enter_context(origin(always(b"ok"), host=f"127.0.0.{n}")) for n in range(1, 41)]
         for number, site in enumerate(sites, 1):

@@ -15,15 +15,8 @@ import pycurl
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.easy_handle import EasyHandle
-from bucketpull.fetch.running_request import (
-    IDLE_SECONDS,
-    Begun,
-    Count,
-    Done,
-    FetchOptions,
-    RunningRequest,
-    Sink,
-)
+from bucketpull.fetch.options import IDLE_SECONDS, FetchOptions
+from bucketpull.fetch.running_request import Begun, Count, Done, RunningRequest, Sink
 
 _IN: Final = select.EPOLLIN
 _EVENTS: Final = {
@@ -112,7 +105,7 @@ class Curl:
 
     def _keep(self, connections: int) -> None:
         """Have libcurl close idle connections beyond so many, of all that it has."""
-        self._kept = min(max(connections, _LEAST_KEPT), self._options.connections)
+        self._kept = min(max(connections, _LEAST_KEPT), self._options.kept_connections)
         self._multi.setopt(pycurl.M_MAXCONNECTS, self._kept)
 
     def close_unused(self, now: float) -> None:

@@ -15,16 +15,8 @@ from urllib.parse import urlsplit
 
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.fetch.connection import Connection, HeadReader
-from bucketpull.fetch.running_request import (
-    IDLE_SECONDS,
-    Begun,
-    Count,
-    Done,
-    FetchOptions,
-    RunningRequest,
-    Sink,
-    nobody,
-)
+from bucketpull.fetch.options import IDLE_SECONDS, FetchOptions
+from bucketpull.fetch.running_request import Begun, Count, Done, RunningRequest, Sink, nobody
 
 # Python allocates so much for a read, and gives back what it did not need. Above 128 KiB malloc may ask the kernel for fresh
 # pages each time: 44 µs a transfer in place of 16.
@@ -143,7 +135,7 @@ class Direct:
         self.counted: Count | None = None
         self.connections: dict[int, Connection] = {}
         self._insecure = options.insecure
-        self._most = options.connections
+        self._kept = options.kept_connections
         self._authorities = authorities
         self._poller = poller
         self._busy = busy
@@ -264,7 +256,7 @@ class Direct:
     def _open(self, site: Site, now: float) -> Connection | None:
         if not site.is_known(now):
             return None
-        if len(self.connections) >= self._most:
+        if len(self.connections) >= self._kept:
             self._tidy(site)
         try:
             connection = Connection(site, self, self._tls() if site.is_tls else None)

@@ -19,8 +19,9 @@ from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.curl import Curl
 from bucketpull.fetch.direct import RECV_BYTES, Direct
 from bucketpull.fetch.easy_handle import COUNTED_BUFFER_BYTES
+from bucketpull.fetch.options import FetchOptions
 from bucketpull.fetch.resolver import Found, Resolver
-from bucketpull.fetch.running_request import Begun, Done, FetchOptions, RunningRequest, Sink
+from bucketpull.fetch.running_request import Begun, Done, RunningRequest, Sink
 
 _IN: Final = select.EPOLLIN
 _MOST_EVENTS: Final = 256

@@ -1,42 +1,19 @@
-"""What both kinds of transfers, by libcurl and by direct connections, have in common: how long each may take, and when it is given up.
+"""What both kinds of transfers, by libcurl and by direct connections, have in common: when one is given up.
 
 What is asked, the headers among it, is a `Request` that its source made (`sources/http.py`).
 """
 
 from collections.abc import Callable
-from typing import Final
-
-import msgspec
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
-
-# A connection that is idle for longer is not needed at the present level, and may keep other processes out of a server that takes so many.
-IDLE_SECONDS: Final = 2.0
+from bucketpull.fetch.options import FetchOptions
 
 Done = Callable[[Response], None]
 Sink = Callable[[bytes], object]
 Begun = Callable[[Response], object]
 Count = Callable[[int], None]
 NO_REQUEST = Request("", (), 0)
-
-
-class FetchOptions(msgspec.Struct, frozen=True):
-    """Timeouts in seconds, speeds in bytes a second.
-
-    A transfer is ended when there is no connection after `connect_seconds`, no answer `first_byte_seconds` after its start,
-    or when less than `stall_bytes_per_second` came on average in a window of `stall_seconds`. There is no limit on the
-    whole: large objects on slow links take what they take. `direct` allows usual requests to go past libcurl.
-    """
-
-    connect_seconds: float = 15.0
-    first_byte_seconds: float = 60.0
-    stall_seconds: float = 30.0
-    stall_bytes_per_second: int = 256
-    connections: int = 1024
-    ca_file: str | None = None
-    insecure: bool = False
-    direct: bool = True
 
 
 class RunningRequest:

@@ -18,7 +18,7 @@ from bucketpull.domain.parameters import Bounds, DownloaderParameters
 from bucketpull.domain.selection import Selection
 from bucketpull.downloader.process import Process
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.fetch.running_request import FetchOptions
+from bucketpull.fetch.options import FetchOptions
 from bucketpull.ports import Writer
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.volumes.writer import open_writer
@@ -43,7 +43,7 @@ def process_main(
     generator = random.Random(os.getpid() ^ number)  # its own: forked processes would all jitter alike
     most = most_transfers()
     if most is not None:
-        fetch = msgspec.structs.replace(fetch, connections=most)
+        fetch = msgspec.structs.replace(fetch, kept_connections=most)
     Process(
         sock,
         FetchLoop(fetch),

@@ -14,13 +14,14 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.packing import Packing, parse_packing
 from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.domain.values import Price, Rate, shown_value
-from bucketpull.fetch.running_request import FetchOptions
+from bucketpull.fetch.options import FetchOptions
 from bucketpull.sources.registry import options_by_name, settings_of
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.trusted_path import user_folder
 
 _DAY_SECONDS = 86_400.0
 _LONGEST_NAME_BYTES = 200  # a folder's name may have 255
+_FETCH = FetchOptions()
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=_DAY_SECONDS, description="seconds, above 0, such as 30")]
 Processes = Annotated[int, msgspec.Meta(ge=1, le=256, description="a number from 1 to 256")]
@@ -85,9 +86,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     no_job_key: bool = False
     ca_file: str | None = None
     insecure: bool = False
-    connect_seconds: Seconds = 15.0
-    first_byte_seconds: Seconds = 60.0
-    stall_seconds: Seconds = 30.0
+    connect_seconds: Seconds = _FETCH.connect_seconds
+    first_byte_seconds: Seconds = _FETCH.first_byte_seconds
+    stall_seconds: Seconds = _FETCH.stall_seconds
     retry_seconds: Seconds = RETRY_SECONDS
     hang_seconds: Seconds = 60.0
     queue_type: Literal["quorum", "classic"] = "quorum"
