@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from bucketpull.domain.errors import ConfigError, Reason
+from bucketpull.domain.packing import DEFAULT_LIMIT, DEFAULT_SIZE
 from bucketpull.domain.values import shown_value
 from bucketpull.sources.registry import SOURCES, options_by_name
 from bucketpull.sources.source_settings import Option
@@ -158,11 +159,13 @@ packing = _group(
     click.option(
         "--pack",
         is_flag=False,
-        flag_value="4G",
+        flag_value=DEFAULT_SIZE,
         metavar="[SIZE]",
-        help="Store objects in tar files of about SIZE (4G if not given) in place of one file an object.",
+        help=f"Store objects in tar files of about SIZE ({DEFAULT_SIZE} if not given) in place of one file an object.",
     ),
-    click.option("--pack-limit", metavar="SIZE", help="Larger objects stay files (default: 64M)."),
+    click.option(
+        "--pack-limit", metavar="SIZE", help=f"Larger objects stay files (default: {DEFAULT_LIMIT})."
+    ),
     click.option(
         "--pack-names",
         type=click.Choice(["key", "wds"]),

@@ -8,8 +8,8 @@ import msgspec
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.values import parse_size
 
-PACK_BYTES: Final = 4 << 30
-LARGEST_PACKED: Final = 64 << 20
+DEFAULT_SIZE: Final = "4G"
+DEFAULT_LIMIT: Final = "64M"
 
 
 class PackNames(StrEnum):
@@ -22,8 +22,8 @@ class PackNames(StrEnum):
 class Packing(msgspec.Struct, frozen=True):
     """`size` is about what a pack has in the end, `limit` what an object may have to go into one, both in bytes."""
 
-    size: int = PACK_BYTES
-    limit: int = LARGEST_PACKED
+    size: int = parse_size("--pack", DEFAULT_SIZE)
+    limit: int = parse_size("--pack-limit", DEFAULT_LIMIT)
     names: PackNames = PackNames.KEY
 
 

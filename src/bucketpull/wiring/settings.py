@@ -11,7 +11,7 @@ import msgspec
 
 from bucketpull.domain.budget import Prices
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.packing import Packing, parse_packing
+from bucketpull.domain.packing import DEFAULT_LIMIT, Packing, parse_packing
 from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.domain.values import Price, Rate, shown_value
 from bucketpull.fetch.options import FetchOptions
@@ -65,7 +65,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     adopt: Literal["md5", "date"] | None = None
     foreign: Literal["keep", "replace"] = "keep"
     pack: str | None = None
-    pack_limit: str = "64M"
+    pack_limit: str = DEFAULT_LIMIT
     pack_names: Literal["key", "wds"] = "key"
     dashboard: str | None = None
     dashboard_token: str = ""
@@ -136,7 +136,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         """Return how objects are packed; None where each is a file. Raises ConfigError where they cannot be packed so."""
         if self.pack is not None:
             return parse_packing(self.pack, self.pack_limit, self.pack_names)
-        if self.pack_limit != "64M" or self.pack_names != "key":
+        if self.pack_limit != DEFAULT_LIMIT or self.pack_names != "key":
             raise ConfigError("--pack-limit and --pack-names concern packs only; give --pack too")
         return None
 

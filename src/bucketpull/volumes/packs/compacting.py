@@ -15,7 +15,7 @@ import msgspec
 
 from bucketpull.domain import keys
 from bucketpull.domain.model import key_of
-from bucketpull.domain.packing import LARGEST_PACKED, Packing, PackNames
+from bucketpull.domain.packing import Packing, PackNames
 from bucketpull.domain.record import Block
 from bucketpull.volumes.live_objects import LiveObjects, Stored, whole_body
 from bucketpull.volumes.packs import folder, tar
@@ -149,7 +149,7 @@ def _rewrite(volume: DiskVolume, reader: VolumeReader, objects: list[Stored]) ->
     if not objects:
         return
     objects.sort(key=lambda stored: stored.location.offset)
-    packing = Packing(limit=LARGEST_PACKED, names=_names_of(reader, objects[0]))
+    packing = Packing(names=_names_of(reader, objects[0]))
     appender = Appender(volume.pack_folders(), packing, sync=False)
     try:
         for work, group in enumerate(_groups(objects)):
