@@ -15,15 +15,14 @@ from bucketpull.domain.memo import Memo
 from bucketpull.domain.model import Page, Position
 from bucketpull.ports import UsageQuery
 from bucketpull.sources.addresses import path_of
-from bucketpull.sources.http import (
+from bucketpull.sources.http_answers import (
     IN_MEMORY_BYTES,
     ServerClock,
     check_arrived,
     http_date,
-    range_headers,
-    request_headers,
     seconds_of,
 )
+from bucketpull.sources.request_headers import range_headers, request_headers
 from bucketpull.sources.upyun import verdicts
 from bucketpull.sources.upyun.config import CDN, REST, UpyunConfig, authorization_of, endpoints_of, uri_prefix
 from bucketpull.sources.upyun.listing import Listing, read_listing
@@ -63,11 +62,11 @@ class UpyunSource:
         self._clock = ServerClock()
         self._directory, self._folder = b"", ""  # of the last request: objects come directory by directory
         self._routed, self._is_plain_folder = b"", True
-        usual = request_headers(config.user_agent)
+        self._usual_headers = usual = request_headers(config.user_agent)
         referer = (f"Referer: {config.referer}",) if config.referer else ()
         self._cdn_headers = (*usual, *referer, *config.headers)
         self._rest_headers = (*usual, "x-upyun-folder: false")
-        listing = ("Accept: application/json", *usual[1:], "x-upyun-folder: true")
+        listing = (*request_headers(config.user_agent, "application/json"), "x-upyun-folder: true")
         self._list_headers = (*listing, f"x-list-limit: {config.list_limit}")
         self._few_headers = (*listing, f"x-list-limit: {_FEW}")
         self._listing_bytes = _LISTING_BYTES_PER_ENTRY * config.list_limit + (1 << 20)
@@ -179,7 +178,7 @@ class UpyunSource:
     def usage_query(self, site: str, now: float) -> UsageQuery | None:
         """Ask for the size of the whole bucket."""
         uri = self._uri + "?usage"
-        headers = (*self._authorization.lines(uri, now + self._clock.offset), *self._rest_headers[:3])
+        headers = (*self._authorization.lines(uri, now + self._clock.offset), *self._usual_headers)
         return UsageQuery(Request(site + uri, headers, 65_536), _read_usage)
 
     def _directory_uri(self, directory: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What all sources have in common as HTTP (RFC 9110): the headers of a request; what an answer's status and headers say of dates, waits, versions, parts and the server's clock."""
+"""What all sources read of an HTTP answer (RFC 9110): what its status means, and what its headers say of dates, waits, versions, parts and the server's clock."""
 
 import calendar
 import math
@@ -37,21 +37,7 @@ NOT_MODIFIED: Final = 304  # nobody asked whether it was: it leads nowhere, and 
 UNALTERED: Final = frozenset({"", "identity"})
 """Content encodings of bodies that are sent as they are."""
 IN_MEMORY_BYTES: Final = 16 << 20
-USER_AGENT: Final = "bucketpull"
 _RANGE: Final = r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)"
-
-
-def request_headers(user_agent: str = USER_AGENT) -> tuple[str, ...]:
-    """Return the headers of every request for an object: its bytes are to come as they are."""
-    return "Accept: */*", "Accept-Encoding: identity", f"User-Agent: {user_agent}"
-
-
-def range_headers(start: int, version: str) -> tuple[str, ...]:
-    """Return the further headers that ask for what is behind byte `start`, of one version only; of any where that is not known ("")."""
-    asked = f"Range: bytes={start}-"
-    if version.startswith(DATED):
-        return asked, f"If-Unmodified-Since: {version.removeprefix(DATED)}"
-    return (asked, f"If-Match: {version}") if version else (asked,)
 
 
 def reason_of(status: int, table: Mapping[int, Reason] = STATUS, refused: Reason = Reason.REJECTED) -> Reason:
