@@ -9,7 +9,6 @@ from bucketpull.agent.agent import Agent
 from bucketpull.agent.clearing import AT_ONCE
 from bucketpull.domain.batching import batch_of, decode_parts, encode_batch, encode_parts
 from bucketpull.domain.errors import JournalError, MachineShort, Reason, VolumeError, VolumeFull
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
     Assignment,
     BatchReceipt,
@@ -33,6 +32,7 @@ from bucketpull.domain.messages import (
 from bucketpull.domain.model import Extent, Former, Part, Span, VolumeState, Work, WorkKind
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Block, Record
+from bucketpull.domain.user_limits import Limits
 from bucketpull.testing.memory_volume import MemoryVolume
 from bucketpull.transport import wire
 

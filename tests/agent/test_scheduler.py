@@ -2,10 +2,10 @@ import msgspec
 import pytest
 
 from bucketpull.agent.scheduler import BATCHES_MOST, HELD_MOST, Load, Scheduler, limited_by
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import Tick
 from bucketpull.domain.model import EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.parameters import AgentParameters
+from bucketpull.domain.user_limits import Limits
 from bucketpull.transport.inbox import PREFETCH
 
 

@@ -10,7 +10,6 @@ from tests.agent.virtual_loop import LoopClock, play
 from bucketpull.agent.shell import CLOSE_SECONDS, AgentShell
 from bucketpull.domain.batching import batch_of, decode_parts, encode_batch
 from bucketpull.domain.errors import ConfigError, Reason, TransportError, VolumeFull, VolumeSick
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
     Assignment,
     BatchReceipt,
@@ -27,6 +26,7 @@ from bucketpull.domain.messages import (
 from bucketpull.domain.model import Part, VolumeState, Work, WorkKind
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Record
+from bucketpull.domain.user_limits import Limits
 from bucketpull.testing.memory_volume import MemoryVolume
 from bucketpull.transport.local import DirectTransport
 

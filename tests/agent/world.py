@@ -11,7 +11,6 @@ from bucketpull.agent.actions import Call, Kill, Open, Say, Start, Tell, Verb
 from bucketpull.agent.agent import Agent
 from bucketpull.domain.batching import batch_of, decode_batch, encode_batch
 from bucketpull.domain.errors import Reason, VolumeError
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
     Assignment,
     BatchReceipt,
@@ -28,6 +27,7 @@ from bucketpull.domain.messages import (
 from bucketpull.domain.model import Extent, Part, Work, WorkKind
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Record
+from bucketpull.domain.user_limits import Limits
 from bucketpull.downloader.batch_progress import BatchProgress
 from bucketpull.testing.memory_volume import MemoryVolume
 

@@ -6,7 +6,6 @@ import pytest
 from tests.transport.conftest import pulse, receipt, taken, work
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
     BatchReceipt,
     BatchVerdict,
@@ -17,6 +16,7 @@ from bucketpull.domain.messages import (
     ScanReceipt,
 )
 from bucketpull.domain.model import Extent, Work, WorkKind
+from bucketpull.domain.user_limits import Limits
 
 
 def test_work_arrives_whole_and_in_order(ends):

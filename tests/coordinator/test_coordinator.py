@@ -10,7 +10,6 @@ from bucketpull.domain.batching import batch_of, decode_batch, encode_parts, spa
 from bucketpull.domain.budget import Budget, Spending
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import JournalError, Reason, SourceRefused
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
     BatchReceipt,
     BatchVerdict,
@@ -33,6 +32,7 @@ from bucketpull.domain.model import (
     VolumeStatus,
     WorkKind,
 )
+from bucketpull.domain.user_limits import Limits
 
 NAMES = [b"n%02d" % number for number in range(20)]
 

@@ -7,10 +7,10 @@ from tests.coordinator.test_coordinator import NAMES, pulse, stored
 
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.errors import JournalError
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import Control, Goodbye
 from bucketpull.domain.model import Position, Work
 from bucketpull.domain.parameters import CoordinatorParameters
+from bucketpull.domain.user_limits import Limits
 from bucketpull.testing.memory_journal import MemoryJournal
 from bucketpull.testing.virtual import VirtualClock
 from bucketpull.transport.local import DirectTransport

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.limits import TokenBucket
 from bucketpull.domain.pacing import Limiter
+from bucketpull.domain.user_limits import TokenBucket
 
 _spec = importlib.util.spec_from_file_location(
     "pacing_world", pathlib.Path(__file__).with_name("pacing_world.py")

@@ -8,7 +8,6 @@ import pytest
 
 from bucketpull.domain.endpoints import Pace, State
 from bucketpull.domain.errors import Reason, VolumeSick
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
     Assignment,
     Frames,
@@ -26,6 +25,7 @@ from bucketpull.domain.messages import (
 )
 from bucketpull.domain.model import Page, Position
 from bucketpull.domain.parameters import DownloaderParameters
+from bucketpull.domain.user_limits import Limits
 from bucketpull.downloader.process import Process
 from bucketpull.testing.memory import MemorySource, MemoryWriter, part_of
 from bucketpull.testing.virtual import Answer, VirtualClock, VirtualFetcher

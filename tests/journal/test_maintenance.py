@@ -5,7 +5,6 @@ from tests.journal.conftest import extents_of
 
 from bucketpull.domain.batching import cut, decode_batch, decode_positions
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.limits import Limits, Steering
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import (
     Extent,
@@ -20,6 +19,7 @@ from bucketpull.domain.model import (
 )
 from bucketpull.domain.record import Record
 from bucketpull.domain.selection import EVERYTHING
+from bucketpull.domain.user_limits import Limits, Steering
 from bucketpull.journal.volume_numbers import KnownVolume
 
 

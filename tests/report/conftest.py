@@ -2,10 +2,10 @@ import copy
 
 import pytest
 
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import Counters, EndpointStatus, Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import Estimate, Note, Rates, Snapshot
+from bucketpull.domain.user_limits import Limits
 
 TB = 10**12
 

@@ -172,7 +172,7 @@ def test_a_terminal_that_states_no_size_shows_the_summary_too(terminal, running,
 def test_the_cursor_comes_back_though_nobody_closed_the_reporter(terminal):
     code = """
 import sys
-from bucketpull.domain.limits import Limits
+from bucketpull.domain.user_limits import Limits
 from bucketpull.domain.model import Counters, Outstanding
 from bucketpull.domain.progress import Estimate, Rates, Snapshot
 from bucketpull.report.reporters import open_reporter

@@ -10,8 +10,8 @@ from tests.servers.proxy import Proxy
 from tests.transport.conftest import KEY, SECONDS, VERSION, Job, pulse, receipt, taken, until, work
 
 from bucketpull.domain.errors import ConfigError, TransportError
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Control, Goodbye, Poison, Pulse
+from bucketpull.domain.user_limits import Limits
 from bucketpull.transport import amqp, mailbox, rabbitmq
 from bucketpull.transport import inbox as inbox_module
 from bucketpull.transport.broker import unreachable

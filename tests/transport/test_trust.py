@@ -13,7 +13,6 @@ from tests.transport.test_rabbitmq import asker, nothing, purge, put, run
 
 from bucketpull.domain.batching import Batch, batch_of, decode_batch
 from bucketpull.domain.errors import ConfigError, Reason
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
     BatchReceipt,
     Control,
@@ -25,6 +24,7 @@ from bucketpull.domain.messages import (
     Welcome,
 )
 from bucketpull.domain.model import Part, Span, Work, WorkKind
+from bucketpull.domain.user_limits import Limits
 from bucketpull.transport import amqp, amqp_stream
 from bucketpull.transport.admission import Admission
 from bucketpull.transport.envelope import Direction, Rejected, Session, read_header

@@ -20,7 +20,6 @@ import pytest
 from bucketpull.domain.budget import Prices, Spending
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.eta import Forecast
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import (
     Counters,
@@ -32,6 +31,7 @@ from bucketpull.domain.model import (
     VolumeStatus,
 )
 from bucketpull.domain.progress import DirectoryState, Note, Rates, Snapshot, StageProgress
+from bucketpull.domain.user_limits import Limits
 from bucketpull.journal.journal_reader import JobRecord
 from bucketpull.web.api import Api
 from bucketpull.web.dashboard import Dashboard

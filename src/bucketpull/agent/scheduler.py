@@ -13,11 +13,11 @@ from bucketpull.domain import batching
 from bucketpull.domain.batching import MAX_OBJECTS, UNKNOWN_BYTES, Batch, batch_of
 from bucketpull.domain.endpoints import Standing, State
 from bucketpull.domain.errors import Reason, VolumeError
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import Pulse, Tick, Tune
 from bucketpull.domain.model import EndpointStatus, Part, summed_counts
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.placement import choose, split
+from bucketpull.domain.user_limits import Limits
 
 # A process should have work for a few seconds in store, so that neither a slow commit nor a slow answer leaves it idle.
 STOCK_SECONDS = 3.0

@@ -6,7 +6,7 @@ import click
 
 from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode
-from bucketpull.domain.limits import parse_bandwidth
+from bucketpull.domain.user_limits import parse_bandwidth
 from bucketpull.domain.values import Concurrency, Rate, converted
 from bucketpull.wiring.coordinator_client import order
 

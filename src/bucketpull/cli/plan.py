@@ -29,9 +29,9 @@ from bucketpull.domain.demand import (
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, SourceSilent, VolumeError
 from bucketpull.domain.exchange import Response, Wanted
-from bucketpull.domain.limits import parse_bandwidth
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.packing import Packing
+from bucketpull.domain.user_limits import parse_bandwidth
 from bucketpull.domain.values import parse_reserve
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Fetcher

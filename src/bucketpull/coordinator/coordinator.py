@@ -38,7 +38,6 @@ from bucketpull.coordinator.rate_sharing import Sharing
 from bucketpull.coordinator.reconcile import FormerCopies, booked, judge
 from bucketpull.domain import budget
 from bucketpull.domain.errors import JournalError, SourceRefused
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import (
     BatchReceipt,
     Control,
@@ -54,6 +53,7 @@ from bucketpull.domain.messages import (
 from bucketpull.domain.model import Counters, Outstanding, Position
 from bucketpull.domain.parameters import CoordinatorParameters
 from bucketpull.domain.progress import CUT_SHORT, JobState
+from bucketpull.domain.user_limits import Limits
 
 _reach = kill_points.reach
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.domain.endpoints import Purpose
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import EndpointStatus
+from bucketpull.domain.user_limits import Limits
 
 STEP_SECONDS = 2.0
 HOLD_SECONDS = 6.0  # a cap stays so long before it is tried whether the source takes more

@@ -19,9 +19,9 @@ from bucketpull.coordinator.effects import (
     UseJournal,
 )
 from bucketpull.domain.errors import JournalError
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.model import Position
 from bucketpull.domain.parameters import CoordinatorParameters
+from bucketpull.domain.user_limits import Limits
 from bucketpull.ports import Clock, Journal, Transport
 
 T = TypeVar("T")

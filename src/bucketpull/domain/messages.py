@@ -10,7 +10,6 @@ from bucketpull.domain.batching import Batch
 from bucketpull.domain.decoding import Count, Float, Int, Text
 from bucketpull.domain.endpoints import Pace, State, Symptoms
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.model import (
     Counters,
     EndpointStatus,
@@ -27,6 +26,7 @@ from bucketpull.domain.model import (
 )
 from bucketpull.domain.packing import Packing
 from bucketpull.domain.record import Claim
+from bucketpull.domain.user_limits import Limits
 
 
 class ScanReceipt(Value, tag="scan"):

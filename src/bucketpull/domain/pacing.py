@@ -16,9 +16,9 @@ import math
 from bucketpull.domain.ceiling import Ceiling, Round
 from bucketpull.domain.endpoints import OUTAGE, THROTTLES, Counted, Pace
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.limits import BURST_SECONDS, TokenBucket
 from bucketpull.domain.retry import LONGEST_ASKED_SECONDS, tries_by_chance
 from bucketpull.domain.retry_comparison import RetryComparison
+from bucketpull.domain.user_limits import BURST_SECONDS, TokenBucket
 
 FIRST_LEVEL = 32
 HIGHEST_LEVEL = 1024

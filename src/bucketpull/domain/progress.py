@@ -5,9 +5,9 @@ from enum import StrEnum
 import msgspec
 
 from bucketpull.domain.budget import NO_PRICES, Prices, Spending
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import Counters, Outstanding, Value, VolumeStatus
+from bucketpull.domain.user_limits import Limits
 
 
 class JobState(StrEnum):

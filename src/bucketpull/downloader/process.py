@@ -15,7 +15,6 @@ import msgspec
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.limits import TokenBucket
 from bucketpull.domain.messages import (
     Assignment,
     Fatal,
@@ -36,6 +35,7 @@ from bucketpull.domain.messages import (
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.parameters import DownloaderParameters
 from bucketpull.domain.retry import Random
+from bucketpull.domain.user_limits import TokenBucket
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.page_sinks import JobPages

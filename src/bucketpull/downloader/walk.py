@@ -12,10 +12,10 @@ from bucketpull.domain.batching import encode_positions
 from bucketpull.domain.endpoint_judge import EndpointJudge
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.errors import Reason, SourceRefused
-from bucketpull.domain.limits import TokenBucket
 from bucketpull.domain.messages import ScanReceipt, Survey
 from bucketpull.domain.model import Failure, Part, Position
 from bucketpull.domain.pacing import Limiter
+from bucketpull.domain.user_limits import TokenBucket
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.page_sinks import PassedPages

@@ -11,9 +11,9 @@ import msgspec
 
 from bucketpull.domain.budget import Spending
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.limits import Steering
 from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, Span, VolumeState, key_of
 from bucketpull.domain.progress import DirectoryState
+from bucketpull.domain.user_limits import Steering
 from bucketpull.journal.database import connect_to_read, exists, read_configuration
 from bucketpull.journal.directories import Balance, balances, directories_below
 from bucketpull.journal.extents import covers

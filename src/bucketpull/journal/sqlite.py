@@ -9,7 +9,6 @@ from typing import Self, final
 from bucketpull.domain.batching import decode_batch
 from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.limits import Steering
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
 from bucketpull.domain.model import (
     IN_PLACE,
@@ -26,6 +25,7 @@ from bucketpull.domain.model import (
 from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.domain.selection import EVERYTHING
+from bucketpull.domain.user_limits import Steering
 from bucketpull.journal import batch_receipts, database, scan_receipts
 from bucketpull.journal.database import Lock
 from bucketpull.journal.journal_tables import Tables

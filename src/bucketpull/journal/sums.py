@@ -4,8 +4,8 @@ import msgspec
 
 from bucketpull.domain.budget import Spending
 from bucketpull.domain.decoding import json_decoder
-from bucketpull.domain.limits import Steering
 from bucketpull.domain.model import Counters, Outstanding, WorkKind
+from bucketpull.domain.user_limits import Steering
 from bucketpull.journal.store import Store, damaged
 from bucketpull.journal.volume_numbers import Volumes
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, get_type_hints
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.limits import parse_bandwidth
+from bucketpull.domain.user_limits import parse_bandwidth
 from bucketpull.domain.values import check_text, converted, parse_reserve, shown_value
 from bucketpull.report.console import tell
 from bucketpull.sources.registry import options_by_name, settings_of

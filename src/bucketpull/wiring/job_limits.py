@@ -10,7 +10,7 @@ import msgspec
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.budget import Budget
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.limits import Limits, parse_bandwidth
+from bucketpull.domain.user_limits import Limits, parse_bandwidth
 from bucketpull.domain.values import parse_count, parse_size
 from bucketpull.wiring.settings import Settings
 

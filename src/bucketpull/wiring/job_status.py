@@ -16,9 +16,9 @@ import msgspec
 from bucketpull.domain.budget import Prices
 from bucketpull.domain.errors import BucketpullError, VolumeError
 from bucketpull.domain.eta import Forecast
-from bucketpull.domain.limits import Limits
 from bucketpull.domain.model import Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import CUT_SHORT, JobState, Rates, Snapshot
+from bucketpull.domain.user_limits import Limits
 from bucketpull.domain.values import parse_reserve
 from bucketpull.journal.database import PRICE, RESERVE
 from bucketpull.journal.journal_reader import JournalReader, RunNote

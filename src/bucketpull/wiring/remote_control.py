@@ -8,9 +8,9 @@ import msgspec
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
-from bucketpull.domain.limits import Limits, Steering
 from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import Snapshot
+from bucketpull.domain.user_limits import Limits, Steering
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report import figures
 from bucketpull.web.api import NewLimits

@@ -1,4 +1,4 @@
-"""The limits of a job: their values, bandwidth by time of day, and what commands changed of them while it runs. Pure."""
+"""What the user limits of a job (`--rate`, `--bandwidth`, `--concurrency`, a pause): the values, bandwidth by time of day, and what commands changed of them while it runs. Pure."""
 
 import math
 import re

@@ -1,11 +1,12 @@
-"""Bandwidth by time of day."""
+"""What the user limits: bandwidth by time of day, and what a coordinator that starts again takes over of limits that were changed while the job ran."""
 
 import pytest
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.limits import parse_bandwidth
+from bucketpull.domain.user_limits import Limits, Steering, parse_bandwidth
 
 _HOUR = 3600.0
+_CHANGED = Steering({"rate": "200.0"}, Limits(7, 50.0, 3e6, paused=True), "00:00,3M 12:00,off")
 
 
 def test_one_limit_holds_all_day():
@@ -35,3 +36,14 @@ def test_limits_change_with_the_time_of_day_and_the_last_holds_over_midnight():
 def test_what_is_no_timetable_is_refused_with_the_option_s_name(text):
     with pytest.raises(ConfigError, match="--bandwidth"):
         parse_bandwidth(text)
+
+
+def test_with_the_same_options_everything_stays_as_it_was_changed():
+    assert _CHANGED.under({"rate": "200.0"}, Limits(None, 200.0)) is _CHANGED
+
+
+@pytest.mark.parametrize("options", [{}, {"rate": "90.0"}, {"rate": "200.0", "bandwidth": "5M"}])
+def test_other_options_hold_and_a_pause_stays(options):
+    asked = Limits(None, 90.0, 5e6)
+    found = _CHANGED.under(options, asked)
+    assert found == Steering(options, Limits(None, 90.0, 5e6, paused=True), options.get("bandwidth"))
