@@ -26,7 +26,11 @@ from enum import IntEnum, StrEnum
 
 
 class ExitCode(IntEnum):
-    """What the process tells the shell. `bucketpull help exit-codes` prints this table."""
+    """What the process tells the shell.
+
+    What each means is said in `MEANINGS` of `cli/help.py`, for `bucketpull help exit-codes` and the documents; what a job's end says of
+    it, with what to do, in `report/words.py` under `exit.N`. `report/document.py` tells which end of a job has which.
+    """
 
     COMPLETE = 0
     BUG = 1
@@ -53,7 +57,11 @@ class Remedy(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why something did not work. Closed: metrics, SQL, CLI and documents use these words."""
+    """Why something did not work. Closed: metrics, SQL, CLI and documents use these words.
+
+    Each has its row in `retry.BOUNDS`, which says what follows, and its words in `report/reasons.py`; `domain/endpoints.py` says which
+    tell something of an endpoint. What lies behind them is told in docs/explanation/trouble.md.
+    """
 
     GONE = "gone"
     THROTTLED = "throttled"

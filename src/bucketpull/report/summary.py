@@ -1,4 +1,4 @@
-"""A job in words: the line that says where it stands, the summary at its end, and what `status` and `volumes` print."""
+"""A job as lines of text: the one that says where it stands, the summary at its end, and what `status` and `volumes` print. Their texts are in `report/words.py`."""
 
 import textwrap
 from collections.abc import Callable, Sequence

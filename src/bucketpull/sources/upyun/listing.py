@@ -2,7 +2,8 @@
 
 An answer that is no listing is never read as an empty one: without an end marker, a cursor or the right shape it is an error.
 In a listing, an odd entry costs only itself: a size or time that cannot be one is unknown, an entry of unknown type is taken for
-a file and for a folder, and one without a name is told in `Listing.odd`.
+a file and for a folder, and one without a name (`_is_name`) is told in `Listing.odd`. Which pages and folders are refused for
+where they lead is decided in `pages`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -112,7 +113,7 @@ def _json(body: bytes, stated: str) -> Listing:
         entries = answer.files
         files = [entry for entry in entries if entry.type != _FOLDER]
         names = [entry.name.encode() for entry in files]
-        if b"" in names:
+        if b"" in names:  # as `_is_name`, without a call for each
             return _odd_json(body, stated)
         return Listing(
             names,
@@ -162,11 +163,16 @@ def _odd_entry(entry: object) -> _Row | None:
     if not isinstance(entry, dict) or not isinstance(name, str):
         return None
     kind = entry.get("type")
-    if not name and kind != _FOLDER:  # a folder may: of the key `a//b.jpg`
+    if not _is_name(name, kind == _FOLDER):
         return None
     is_file, is_folder = kind != _FOLDER, kind == _FOLDER or not isinstance(kind, str)
     size, mtime = _number(entry.get("length"), _MAX_SIZE), _number(entry.get("last_modified"), _MAX_MTIME)
     return _Row(_bytes(name), is_file, is_folder, size, mtime)
+
+
+def _is_name(name: str | bytes, of_folder: bool) -> bool:
+    """Tell what may be a name: anything; of a folder also nothing, as in the key `a//b.jpg`."""
+    return of_folder or bool(name)
 
 
 def _bytes(name: str) -> bytes:
@@ -205,9 +211,9 @@ def _nameless(entry: str) -> str:
 def _line(line: bytes) -> _Row | None:
     """Read a line; None if it is no entry."""
     fields = line.rstrip(b"\r").rsplit(b"\t", 3)
-    if len(fields) != _FIELDS or fields[1] not in {b"N", b"F"} or (not fields[0] and fields[1] != b"F"):
+    is_folder = fields[1:2] == [b"F"]
+    if len(fields) != _FIELDS or fields[1] not in {b"N", b"F"} or not _is_name(fields[0], is_folder):
         return None
-    is_folder = fields[1] == b"F"
     size, mtime = fields[2].decode("latin-1"), fields[3].decode("latin-1")
     return _Row(fields[0], not is_folder, is_folder, _number(size, _MAX_SIZE), _number(mtime, _MAX_MTIME))
 

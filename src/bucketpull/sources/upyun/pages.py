@@ -1,4 +1,5 @@
-"""From a listing answer to a page: refuses what is doubtful, and decides where the listing goes on.
+"""From a listing answer to a page: decides where the listing goes on, refuses pages that lead nowhere or back, and leaves out folders
+that lie deeper than any real one. Which answers and entries are refused for what they are is decided in `listing`.
 
 A directory is listed page after page, unless it is so large that `parallel_listing` takes over. Cursors that lead back are found,
 and entries that two neighbouring pages give: those of a page that lie before the end of the page before, or whose marks are among
