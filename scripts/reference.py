@@ -328,7 +328,7 @@ A job's state folder holds its journal:
 | `control` | socket by which other commands ask and steer a running job |
 
 One coordinator writes the journal; anybody may read it while it runs.
-Its tables may change with a version, and are then converted when it is opened; they are no interface, but often the quickest answer to a question."""
+Its tables may change with a version, which then refuses an older journal: `bucketpull rebuild` makes a new one from the volumes' ledgers. They are no interface, but often the quickest answer to a question."""
 
 
 def ledger_page() -> str:
