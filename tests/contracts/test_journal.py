@@ -462,6 +462,10 @@ def test_the_page_of_a_double_that_was_not_noted_is_compared_again_in_the_next_r
     assert not journal.begin(Position(b""), NOW)
     [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)
     assert decode_positions(scan.body) == [Position(b"")]
+    names = NAMES[:8]
+    journal.commit([ScanReceipt(scan.id, "lister", pages=[page(*names)], batches=cut([part(*names)]))], NOW)
+    [work] = batches(journal)
+    assert work.candidates == [Extent("m1a", 1), Extent("m1a", first.id), Extent("m1a", second.id)]
 
 
 def test_what_nobody_understands_is_a_failure_and_counts_once(journal):

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from bucketpull.domain.batching import Batch, cut, decode_batch, decode_parts
+from bucketpull.domain.batching import Batch, cut, decode_batch, decode_parts, spans_of
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt
-from bucketpull.domain.model import Failure, Part, Span, WorkKind
+from bucketpull.domain.model import Failure, Former, Part, Span, WorkKind
 from bucketpull.domain.retry import LAST_PASS, next_try
 from bucketpull.journal.extents import Entry, covers, unpack_entries
 from bucketpull.journal.frontier import LAST, REPAIR, USUAL, Taken, candidates_blob
@@ -51,8 +51,7 @@ def book(tables: Tables, receipt: BatchReceipt, now: float) -> bool:
     tables.failures.add(receipt.failed(), tables.run.number)
     _book_extents(tables, receipt, taken)
     for double in tables.copies.add(receipt.former, receipt.machine):
-        for part in decode_parts(double.parts):  # the next run compares these pages again
-            tables.pages.doubt(part.directory, part.cursor)
+        _compare_again(tables, double)
     if receipt.deferred is not None:
         _defer(tables, receipt.deferred, receipt, taken, now)
     if receipt.returned is not None:
@@ -94,6 +93,15 @@ def _book_extents(tables: Tables, receipt: BatchReceipt, taken: Taken) -> None:
     if len(there) < len(volumes):
         # Stored on a volume that was given up meanwhile.
         tables.list_again([row for key in spans if (row := tables.pages.known(*key)) is not None])
+
+
+def _compare_again(tables: Tables, double: Former) -> None:
+    """Have the next run compare the pages of objects that lie twice, with the blocks of which nothing else counts too."""
+    volume = tables.volumes.known_number(double.volume)
+    blocks = [(volume, offset) for offset in sorted(double.offsets)] if volume is not None else []
+    for span in spans_of(part for part in decode_parts(double.parts) if part.names):
+        tables.pages.recall(span, blocks, tables.run.number)
+        tables.pages.doubt(span.directory, span.cursor)
 
 
 def _defer(tables: Tables, batch: Batch, receipt: BatchReceipt, taken: Taken, now: float) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import decode_batch, decode_parts
+from bucketpull.domain.batching import decode_batch, decode_parts, spans_of
 from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import Extent, Former, PageRecord, Position, Span, VolumeState, VolumeStatus
 
@@ -146,12 +146,19 @@ class Catalogue:
         """Note the copies that a receipt's objects have replaced."""
         for each in receipt.former:
             if each.is_double and self.former([each.by], 1):
-                self.doubt((part.directory, part.cursor) for part in decode_parts(each.parts))
+                self._compare_again(each)
                 continue
             self._volumes.setdefault(each.by, (receipt.machine, "", VolumeState.OPEN))
             if each.volume in self._volumes and self.is_there(each.volume) and self.is_there(each.by):
                 self._ids += 1
                 self._former[self._ids] = msgspec.structs.replace(each, id=self._ids)
+
+    def _compare_again(self, double: Former) -> None:
+        for span in spans_of(decode_parts(double.parts)):
+            page = self._pages[span.directory, span.cursor]
+            older = {Extent(double.volume, offset): (span.first, span.last) for offset in double.offsets}
+            page.blocks = older | page.blocks
+            self.doubt([(span.directory, span.cursor)])
 
     def former(self, volumes: Sequence[str], limit: int) -> list[Former]:
         """Return some copies that count no more."""
