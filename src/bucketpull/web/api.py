@@ -31,7 +31,7 @@ from bucketpull.domain.budget import Prices
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, Reason
 from bucketpull.domain.model import Extent, Failure, key_of, show
-from bucketpull.domain.progress import ENDED, DirectoryState, Snapshot
+from bucketpull.domain.progress import DirectoryState, Snapshot
 from bucketpull.domain.values import Concurrency, Rate, Speed
 from bucketpull.journal.journal_reader import JobRecord
 from bucketpull.report.document import snapshot_dict
@@ -182,6 +182,7 @@ class Api:
     def __init__(self, view: JobView, history: History, control: RunningJob | None = None) -> None:
         self._view = view
         self._is_running = control is not None
+        self._has_ended = False
         self._history = history
         self._routes: dict[tuple[str, str], Handler] = {
             ("GET", "/api/job"): self._job,
@@ -198,6 +199,10 @@ class Api:
             for path, change in _changes(control).items():
                 self._routes["POST", path] = partial(_changed, change)
 
+    def end(self) -> None:
+        """Refuse changes from now on: the job has ended, and its journal takes none."""
+        self._has_ended = True
+
     async def answer(self, request: ApiRequest) -> ApiResponse:
         """Answer a request, whatever it is."""
         method = "GET" if request.method == "HEAD" else request.method
@@ -205,7 +210,7 @@ class Api:
         if route is None:
             known = any(path == request.path for _, path in self._routes)
             return failed(405 if known else 404, f"{method} {request.path}: there is no such thing")
-        if method == "POST" and self._view.snapshot().state in ENDED:  # its journal takes nothing any more
+        if method == "POST" and self._has_ended:
             text = "the job has ended; run the same command again, then change it"
             return failed(409, in_words(text, request))
         try:

@@ -332,6 +332,7 @@ class Job:
             await asyncio.wait({working}, timeout=_LEAVE_SECONDS)
         finally:
             await end_tasks((booking, working, watching, timing, recording))
+            self.api.end()
             await shell.close()
         self.coordinator.conclude()
         if self.coordinator.missing:
