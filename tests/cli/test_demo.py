@@ -3,6 +3,7 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -76,6 +77,24 @@ def test_at_a_terminal_the_dashboard_stays_until_ctrl_c_and_what_is_printed_work
     assert process.wait(DEADLINE_SECONDS) == 0
     os.close(ours)
     assert len(user.files("demo/copy")) == 200
+
+
+def test_run_as_a_module_it_says_so_in_what_can_be_done_next(user):
+    arguments = ["demo", "--fast", "--objects", "200", "--dashboard", "127.0.0.1:0"]
+    said = subprocess.run(
+        [sys.executable, "-m", "bucketpull", *arguments],
+        cwd=user.folder,
+        env=user.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=True,
+    ).stderr
+
+    (command,) = re.findall(r"^  (\S+ .*status .*)$", said, re.MULTILINE)
+    assert f"{sys.executable} -m bucketpull " in command
+    subprocess.run(command, shell=True, cwd=user.folder, env=user.environment, check=True, timeout=60)
 
 
 def test_a_folder_that_cannot_be_is_refused(user):

@@ -148,6 +148,8 @@ def _introduce(settings: Settings, place: Path) -> None:
 def _program() -> str:
     """Return how this program is called from the same shell: its name alone may mean another one, or nothing."""
     name = os.path.basename(sys.argv[0])
+    if name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m bucketpull"
     found = shutil.which(name)
     return name if found and os.path.samefile(found, sys.argv[0]) else shlex.quote(sys.argv[0])
 
