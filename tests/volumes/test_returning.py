@@ -1,5 +1,6 @@
 """A volume whose worker was killed, and whose batches others have done meanwhile: what they left is removed, and nothing else."""
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from tests.volumes.test_volume import JOURNAL, block, record
 
 from bucketpull.domain.batching import encode_parts
+from bucketpull.domain.errors import VolumeSick
 from bucketpull.domain.model import Part
 from bucketpull.domain.record import Conclusion
 from bucketpull.volumes.identity import initialise
@@ -186,6 +188,23 @@ def test_a_removal_that_was_cut_short_is_finished_at_the_next_start(root):
     assert files(root) == []
     assert again.status().stored_objects == 0
     again.close()
+
+
+def test_a_disk_that_does_not_read_what_was_begun_is_sick_and_its_whole_files_are_found_when_it_does(disks):
+    disk = disks.odd()
+    initialise(disk.path)
+    volume = open_volume(disk.path)
+    volume.intend(JOURNAL, 1)
+    dated(Path(disk.path), "a/x")
+    disk.fail("getattr", errno.EIO, "intents")
+
+    with pytest.raises(VolumeSick):
+        volume.recover(JOURNAL, 1, [part(b"a", b"x")])
+
+    disk.fail()
+    (found,) = volume.recover(JOURNAL, 1, [part(b"a", b"x")])
+    assert found.names == [b"x"]
+    volume.close()
 
 
 def test_what_a_killed_worker_had_written_whole_is_found_again_in_the_same_boot(root):

@@ -94,7 +94,7 @@ class BatchNotes:
     def tell_of(self, key: bytes) -> bool:
         """Tell whether one of the batches has an object."""
         name = key.rpartition(b"/")[2]
-        notes = (self.read(work) for work in list(self.ends))  # another thread may note more
+        notes = (self.known(work) for work in list(self.ends))  # another thread may note more
         return any(
             key == key_of(*each)
             for note in notes
@@ -110,17 +110,21 @@ class BatchNotes:
         self.ends[work] = end
 
     def read(self, work: BatchId) -> BatchNote:
-        """Read a batch's note; what cannot be read of it is empty. Raises OSError where this machine is short of something."""
+        """Read a batch's note. Raises OSError where it cannot be read: its files may be there all the same, as on a disk that is away."""
         end = self.ends.get(work, 0)
+        with open(self._folder.open_file(_note_name(work, end)), "rb") as file:
+            made_at = os.fstat(file.fileno()).st_mtime_ns
+            attachment, _, body = file.read().partition(b"\n")
+        return BatchNote(end, made_at, attachment.decode("ascii", "replace"), body)
+
+    def known(self, work: BatchId) -> BatchNote:
+        """Read a batch's note, of one that the disk refuses to read its name. Raises OSError where this machine is short of something."""
         try:
-            with open(self._folder.open_file(_note_name(work, end)), "rb") as file:
-                made_at = os.fstat(file.fileno()).st_mtime_ns
-                attachment, _, body = file.read().partition(b"\n")
+            return self.read(work)
         except OSError as error:
             if culprit(error) is Culprit.MACHINE:
                 raise
-            return BatchNote(end)
-        return BatchNote(end, made_at, attachment.decode("ascii", "replace"), body)
+            return BatchNote(self.ends.get(work, 0))
 
     def remove(self, work: BatchId) -> None:
         """Remove a batch's note. A stale one costs nothing: work ids are never used again."""

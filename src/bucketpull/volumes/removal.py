@@ -110,7 +110,7 @@ class Removal:
             for frame in self._blocks_of(journal, each)
         ]
         works = [(journal, each.work) for each in conclusions]
-        begun = [self._notes.read(work) for work in works if work in self._notes.ends]
+        begun = [self._notes.known(work) for work in works if work in self._notes.ends]
         ids = {each for frame in gone for each in frame.ids()}.union(
             *(ids_of(note.parts()) for note in begun)
         )
@@ -329,7 +329,7 @@ class Removal:
     def _finish_removal(self, frame: Frame, removed: Sequence[Record]) -> None:
         trash: str | None = ""
         if frame.journal == PRUNING:
-            trash = trash_of(self._notes.read((PRUNING, frame.work)).body)
+            trash = trash_of(self._notes.known((PRUNING, frame.work)).body)
         if trash is not None:
             self._take_files(removed, trash)
         else:  # whether they were to be kept in the trash is not known

@@ -172,7 +172,7 @@ class DiskVolume:
         What a kill left of the former versions goes, also of those that were settled before it.
         """
         with os_errors.volume_errors(self.path, "batch not read"):
-            notes = {work: self._notes.read(work) for work in self._notes.ends}
+            notes = {work: self._notes.known(work) for work in self._notes.ends}
         for (journal, work), told in told_of(self._ledger, notes).items():
             newest = [record.take([index]) for record, index in filter(None, told.since.values())]
             with self._writing:
