@@ -105,7 +105,7 @@ def journal(folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
     """A page's batches are booked, given out, and booked as stored; each commit as durable as in a job."""
     books = SqliteJournal.open(folder, "bench", {"source": "upyun://bench"}, now=NOW)
     books.begin(Position(b""), NOW)
-    drafts = cut([part(PAGE)])
+    batches = cut([part(PAGE)])
     record = record_of(Position(b"photos"), part(PAGE))
     numbers = iter(range(1_000_000))
 
@@ -113,7 +113,7 @@ def journal(folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
         position = Position(b"photos/%d" % next(numbers))
         (scan,) = books.claim(WorkKind.SCAN, 1, "here", NOW)
         record.directory = position.directory
-        books.commit([ScanReceipt(scan.id, "here", [record], [position], drafts)], NOW)
+        books.commit([ScanReceipt(scan.id, "here", [record], [position], batches)], NOW)
         works = books.claim(WorkKind.BATCH, 100, "here", NOW)
         books.commit([_stored(work.id) for work in works], NOW)
 

@@ -81,7 +81,7 @@ class Books:
             if row is not None and row.machine == receipt.machine and receipt.remainder is None:
                 row.machine = ""
             return False
-        left = [draft for draft in (receipt.remainder, receipt.deferred, receipt.returned) if draft]
+        left = [batch for batch in (receipt.remainder, receipt.deferred, receipt.returned) if batch]
         keys = set(keys_of(decode_batch(row.body)))
         rest = [key for each in left for key in keys_of(each)]
         assert len(rest) == len(set(rest)), "an object is in two fields"

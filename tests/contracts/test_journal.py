@@ -299,9 +299,9 @@ def run_again(journal, *names, digest=b"other", **fields):
     assert not journal.begin(Position(b""), NOW)
     [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)
     assert decode_positions(scan.body) == [Position(b"", digest=b"digest")]
-    drafts = [] if fields.get("unchanged") else cut([part(*names)], 4)
+    fresh = [] if fields.get("unchanged") else cut([part(*names)], 4)
     journal.commit(
-        [ScanReceipt(scan.id, "lister", pages=[page(*names, digest=digest, **fields)], batches=drafts)], NOW
+        [ScanReceipt(scan.id, "lister", pages=[page(*names, digest=digest, **fields)], batches=fresh)], NOW
     )
     return first, second
 

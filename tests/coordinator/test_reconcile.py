@@ -18,8 +18,8 @@ def journal():
     opened.begin(Position(b""), 1.0)
     [scan] = opened.claim(WorkKind.SCAN, 1, "m0", 1.0)
     page = PageRecord(b"", "", NAMES[0], NAMES[-1], b"digest", 2000, 20_000, unchanged=False)
-    drafts = cut([Part(b"", "", NAMES, [10] * 2000, [1] * 2000)])
-    opened.commit([ScanReceipt(scan.id, "m0", pages=[page], batches=drafts)], 1.0)
+    batches = cut([Part(b"", "", NAMES, [10] * 2000, [1] * 2000)])
+    opened.commit([ScanReceipt(scan.id, "m0", pages=[page], batches=batches)], 1.0)
     opened.see_volumes(
         [
             VolumeStatus(

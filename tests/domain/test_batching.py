@@ -43,9 +43,9 @@ pages = st.lists(
 
 @given(pages, st.integers(1, 50), st.integers(1, 2 * LARGE_BYTES))
 def test_every_object_is_in_exactly_one_batch(parts: list[Part], max_objects: int, max_bytes: int) -> None:
-    drafts = cut(parts, max_objects, max_bytes)
+    batches = cut(parts, max_objects, max_bytes)
 
-    bodies = [draft.parts for draft in drafts]
+    bodies = [batch.parts for batch in batches]
     assert sorted(row for body in bodies for row in rows(body)) == sorted(rows(parts))
 
 
@@ -53,48 +53,48 @@ def test_every_object_is_in_exactly_one_batch(parts: list[Part], max_objects: in
 def test_no_batch_exceeds_its_bounds_except_a_single_object(
     parts: list[Part], max_objects: int, max_bytes: int
 ) -> None:
-    for draft in cut(parts, max_objects, max_bytes):
-        objects = rows(draft.parts)
-        assert draft.objects == len(objects) <= max_objects
-        assert draft.bytes == sum(size for *_, size, _ in objects)
-        assert draft.bytes <= max_bytes or draft.objects == 1
-        assert draft.objects > 0
+    for batch in cut(parts, max_objects, max_bytes):
+        objects = rows(batch.parts)
+        assert batch.objects == len(objects) <= max_objects
+        assert batch.bytes == sum(size for *_, size, _ in objects)
+        assert batch.bytes <= max_bytes or batch.objects == 1
+        assert batch.objects > 0
 
 
 @given(pages)
 def test_spans_name_each_page_once_with_its_smallest_and_largest_object(parts: list[Part]) -> None:
-    for draft in cut(parts, 7):
+    for batch in cut(parts, 7):
         by_page: dict[tuple[bytes, str], list[bytes]] = {}
-        for directory, cursor, name, _, _ in rows(draft.parts):
+        for directory, cursor, name, _, _ in rows(batch.parts):
             by_page.setdefault((directory, cursor), []).append(name)
         expected = {page: (min(names), max(names)) for page, names in by_page.items()}
-        assert {(span.directory, span.cursor): (span.first, span.last) for span in draft.spans} == expected
-        assert len(draft.spans) == len(expected)
+        assert {(span.directory, span.cursor): (span.first, span.last) for span in batch.spans} == expected
+        assert len(batch.spans) == len(expected)
 
 
 def test_a_large_page_is_split_evenly() -> None:
-    drafts = cut([page(b"d", [1] * 1001)])
+    batches = cut([page(b"d", [1] * 1001)])
 
-    assert [draft.objects for draft in drafts] == [501, 500]
+    assert [batch.objects for batch in batches] == [501, 500]
 
 
 def test_small_pages_share_a_batch() -> None:
-    drafts = cut([page(b"%d" % index, [1] * 3) for index in range(300)])
+    batches = cut([page(b"%d" % index, [1] * 3) for index in range(300)])
 
-    assert [draft.objects for draft in drafts] == [900]
-    assert len(drafts[0].spans) == 300
+    assert [batch.objects for batch in batches] == [900]
+    assert len(batches[0].spans) == 300
 
 
 def test_a_small_object_does_not_wait_for_a_large_one() -> None:
-    drafts = cut([page(b"d", [100, LARGE_BYTES + 1, 100])])
+    batches = cut([page(b"d", [100, LARGE_BYTES + 1, 100])])
 
-    assert [(draft.objects, draft.bytes) for draft in drafts] == [(2, 200), (1, LARGE_BYTES + 1)]
+    assert [(batch.objects, batch.bytes) for batch in batches] == [(2, 200), (1, LARGE_BYTES + 1)]
 
 
 def test_large_objects_have_few_neighbours() -> None:
-    drafts = cut([page(b"d", [LARGE_BYTES + 1] * 40)], max_bytes=100 * MAX_BYTES)
+    batches = cut([page(b"d", [LARGE_BYTES + 1] * 40)], max_bytes=100 * MAX_BYTES)
 
-    assert all(draft.objects <= LARGE_OBJECTS for draft in drafts)
+    assert all(batch.objects <= LARGE_OBJECTS for batch in batches)
 
 
 def test_nothing_makes_no_batch() -> None:
@@ -138,8 +138,8 @@ def test_an_object_keeps_its_version_and_its_url_whatever_is_cut(parts: list[Par
     for part in parts:
         part.versions = [f"v{name!r}" for name in part.names]
         part.urls = [f"http://{part.cursor}/{name!r}" for name in part.names]
-    drafts = cut(parts, most, 10_000)
-    found = [row for each in drafts for part in each.parts for row in part.rows()]
+    batches = cut(parts, most, 10_000)
+    found = [row for each in batches for part in each.parts for row in part.rows()]
     assert sorted(found) == sorted(row for part in parts for row in part.rows())
 
 

@@ -54,8 +54,8 @@ def test_a_batch_of_a_thousand_objects_costs_well_below_a_millisecond(folder):
     journal.begin(Position(b"d"), 0)
     (work,) = journal.claim(WorkKind.SCAN, 1, "here", 0)
     pages = [page(b"d", str(number), number * 10_000, 10_000) for number in range(10)]
-    drafts = cut([part for part, _ in pages])
-    receipt = ScanReceipt(work.id, "here", [record for _, record in pages], [], drafts)
+    batches = cut([part for part, _ in pages])
+    receipt = ScanReceipt(work.id, "here", [record for _, record in pages], [], batches)
     listing, _ = seconds_of(journal.commit, [receipt], 0)
     costs = []
 

@@ -94,8 +94,8 @@ class BudgetWatch:
         """Take receipts: objects that come back, and are given again, do not count as given."""
         for receipt in receipts:
             if isinstance(receipt, BatchReceipt):
-                drafts = (receipt.deferred, receipt.returned, receipt.sent_on)
-                self._given -= sum(draft.objects for draft in drafts if isinstance(draft, Batch))
+                batches = (receipt.deferred, receipt.returned, receipt.sent_on)
+                self._given -= sum(batch.objects for batch in batches if isinstance(batch, Batch))
                 self._promises.book(receipt, now)
 
     @property

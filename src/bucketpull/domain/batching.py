@@ -150,9 +150,9 @@ def cut(parts: Iterable[Part], max_objects: int = MAX_OBJECTS, max_bytes: int = 
     Objects above 64 MiB go into batches of their own kind, of at most 16 objects.
     """
     usual, large = _sorted_out(parts)
-    drafts = [batch_of(pieces) for pieces in _pack(usual, max_objects, max_bytes)]
-    drafts.extend(batch_of(pieces) for pieces in _pack(large, min(LARGE_OBJECTS, max_objects), max_bytes))
-    return drafts
+    batches = [batch_of(pieces) for pieces in _pack(usual, max_objects, max_bytes)]
+    batches.extend(batch_of(pieces) for pieces in _pack(large, min(LARGE_OBJECTS, max_objects), max_bytes))
+    return batches
 
 
 def split(parts: Iterable[Part], objects: int) -> tuple[list[Part], list[Part]]:

@@ -81,14 +81,14 @@ class Maintenance(JournalReader):
 
     def refetch(self, parts: Sequence[Part]) -> int:
         """Make work of objects that count as stored and are not (`verify --repair`), and take them out of the books; return how many."""
-        drafts = cut(parts)
+        batches = cut(parts)
         with self._transaction() as tables:
             for part in parts:
                 if part.names:
                     _take_back(tables, part)
-            for draft in drafts:
-                tables.frontier.add_batch(draft, candidates=REPAIR)
-        return sum(draft.objects for draft in drafts)
+            for batch in batches:
+                tables.frontier.add_batch(batch, candidates=REPAIR)
+        return sum(batch.objects for batch in batches)
 
     def void_run(self) -> None:
         """Have an unfinished run end where the next begins, which lists the source again: part of what it counts is about to be removed."""
