@@ -162,7 +162,8 @@ class Folders:
         self._remove_file(name + INDEX_SUFFIX)
         self._remove_file(name)
         with _changing_sums:
-            self._write_sums(self._sums(but=pack))
+            if pack in self.sealed():
+                self._write_sums(self._sums(but=pack))
 
     def sealed(self) -> set[str]:
         """Return the packs that are sealed, which are those in `SHA256SUMS`."""
