@@ -4,11 +4,10 @@ import msgspec
 import pytest
 
 from bucketpull.agent.actions import Call, Kill, Open, Say, Start, Tell, Verb
-from bucketpull.agent.active_batch import ActiveBatch
 from bucketpull.agent.agent import Agent
 from bucketpull.agent.clearing import AT_ONCE
 from bucketpull.domain.batching import batch_of, decode_parts, encode_batch, encode_parts
-from bucketpull.domain.errors import JournalError, MachineShort, Reason, VolumeError, VolumeFull
+from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull
 from bucketpull.domain.messages import (
     Assignment,
     BatchReceipt,
@@ -179,11 +178,6 @@ def test_a_machine_is_quiet_when_its_notes_are_gone_and_not_before():
     assert harness.pulse().clears == 0
 
 
-def test_a_batch_that_was_damaged_where_it_was_kept_ends_the_job_in_words():
-    with pytest.raises(JournalError, match=r"a batch was damaged in its journal: .*; move the journal away"):
-        ActiveBatch(Work(7, WorkKind.BATCH, b"\xc1 no parts"), "m1", 0.0)
-
-
 def damaged(batch):
     return msgspec.structs.replace(batch, body=b"\xc1 no parts")
 
@@ -197,13 +191,6 @@ def test_objects_are_placed_and_booked_by_what_is_said_of_them_without_reading_t
     harness.wait(1.0)
     (receipt,) = harness.receipts()
     assert (receipt.stored, receipt.bytes) == (8, 80)
-
-
-def test_objects_that_were_damaged_where_they_were_kept_end_the_job_in_words_once_a_process_died_of_them():
-    harness = Harness()
-    harness.give(Work(7, WorkKind.BATCH, encode_batch(damaged(batch_of([part(*NAMES)])))))
-    with pytest.raises(JournalError, match=r"a batch was damaged in its journal: .*; move the journal away"):
-        harness.hear(Died(1))
 
 
 def test_stragglers_are_the_next_part_of_their_batch():

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
 from pathlib import Path
@@ -625,6 +626,25 @@ def test_a_journal_whose_disk_is_nearly_full_stops_in_order_and_goes_on(make_job
     assert "Traceback" not in said
     ballast.unlink()
     assert job.sync()["stored"] == 4000
+    job.check_every_byte()
+
+
+@pytest.mark.parametrize("spot", [0.01, 0.5, -1])
+def test_batches_that_the_journal_s_disk_damaged_are_listed_again_and_the_job_is_complete(make_job, spot):
+    job = make_job("tree:dirs=6,files=1500,size=1KiB")
+    job.sync("--limit", "1000", expect=6)
+    with contextlib.closing(sqlite3.connect(job.state / "journal.sqlite", isolation_level=None)) as journal:
+        bodies = journal.execute("select id, body from work join body using (id) where kind = 1").fetchall()
+        for work, body in bodies[::2]:
+            damaged = bytearray(body)
+            damaged[int(spot * len(body)) if spot > 0 else spot] ^= 4
+            journal.execute("update body set body = ? where id = ?", (bytes(damaged), work))
+
+    summary = job.sync()
+
+    assert bodies
+    assert summary["complete"] is True
+    assert (summary["listed"], summary["failed"]) == (9_000, 0)
     job.check_every_byte()
 
 

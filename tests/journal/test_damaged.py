@@ -2,13 +2,14 @@
 
 import contextlib
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.damage import damages
 from tests.journal.conftest import Play
 
-from bucketpull.domain.errors import ConfigError, JournalError, Reason
-from bucketpull.domain.model import WorkKind
+from bucketpull.domain.errors import ConfigError, JournalDamaged, JournalError, Reason
+from bucketpull.domain.model import Position, WorkKind
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import FILE
@@ -57,6 +58,98 @@ def test_work_that_a_clock_far_ahead_put_off_is_done_today(tmp_path):
 
     assert play.scan() == 1
     play.journal.close()
+
+
+@pytest.mark.parametrize("spot", [0, 3, 8, 40, 400, 4_000, -2])
+@pytest.mark.parametrize("when", ["to be claimed", "sent"])
+def test_a_batch_that_was_damaged_costs_a_listing_of_its_pages(tmp_path, spot, when):
+    play = Play(tmp_path / "state")
+    for number in range(3):
+        play.put(b"d%d" % number, *(b"img-%03d.jpg" % each for each in range(900)))
+    play.outcomes[b"img-003.jpg"] = Reason.FORBIDDEN
+    play.begin()
+    play.scan(), play.scan()
+    works = play.claim(WorkKind.BATCH)
+    receipts = [play.drained(work) for work in works]
+    if when == "to be claimed":
+        play.journal.commit(receipts[:1], play.now)
+        play.journal.release([work.id for work in works])
+    _flip(play.journal, works[1].id, spot)
+    if when == "sent":
+        assert play.journal.commit(receipts, play.now) == [works[1].id]
+    play.finish()
+
+    counters = play.journal.counters()
+    assert play.balanced()
+    assert not play.journal.outstanding().is_some
+    assert (counters.listed, counters.failed, counters.directories) == (2_700, 3, 4)
+    assert counters.listed_bytes == counters.bytes + counters.skipped_bytes + 3 * 10
+    assert counters.retries == {"poison": 900}
+    assert len(play.listed) <= 6
+    play.run()
+    assert play.fetched == []
+    play.journal.close()
+
+
+def test_batches_of_several_pages_and_one_that_is_left_of_another_are_damaged_together(tmp_path):
+    play = Play(tmp_path / "state")
+    for number in range(30):
+        play.put(b"d%d" % number, *(b"img-%03d.jpg" % each for each in range(100)))
+    play.put(b"d7", *(b"more-%03d.jpg" % each for each in range(1_200)))
+    play.begin()
+    play.scan(), play.scan()
+    play.outcomes = {b"img-%03d.jpg" % each: "deferred" for each in range(0, 100, 3)}
+    play.drain()
+    play.outcomes = {}
+    for work in play.journal._tables.store.connection.execute("select id from work").fetchall():
+        _flip(play.journal, work[0], 50)
+    play.now += 10_000
+    assert play.drain() == 0
+    play.finish()
+
+    counters = play.journal.counters()
+    assert play.balanced()
+    assert (counters.listed, counters.stored + counters.skipped) == (4_200, 4_200)
+    assert not play.journal.outstanding().is_some
+    play.journal.close()
+
+
+def test_a_run_is_abandoned_though_a_batch_of_it_was_damaged_and_the_next_one_finds_its_objects(tmp_path):
+    play = Play(tmp_path / "state")
+    play.put(b"", *(b"img-%03d.jpg" % each for each in range(90)))
+    play.journal.begin(Position(b""), play.now, "all")
+    play.scan()
+    _flip(play.journal, play.claim(WorkKind.BATCH)[0].id, 300)
+
+    play.journal.begin(Position(b""), play.now, "some")
+    play.finish()
+
+    assert len(play.fetched) == play.journal.counters().listed == 90
+    assert play.balanced()
+    play.journal.close()
+
+
+def test_a_scan_that_was_damaged_is_not_given_out_for_nobody_knows_what_it_would_find(tmp_path):
+    play = Play(tmp_path / "state")
+    play.put(b"dir", b"1.jpg")
+    play.begin()
+    play.scan()
+    (work,) = play.journal._tables.store.connection.execute("select id from work").fetchone()
+    _flip(play.journal, work, 4)
+
+    with pytest.raises(
+        JournalDamaged, match=f"scan {work} was damaged; its volumes know .* `bucketpull rebuild`"
+    ):
+        play.scan()
+    play.journal.close()
+
+
+def _flip(journal, work, spot):
+    connection = journal._tables.store.connection
+    (body,) = connection.execute("select body from body where id = ?", (work,)).fetchone()
+    changed = bytearray(body)
+    changed[spot] ^= 1
+    connection.execute("update body set body = ? where id = ?", (bytes(changed), work))
 
 
 @given(st.data())

@@ -23,8 +23,8 @@ SMALL = {
     "write-books",
 }
 
-# All outstanding work, once at the start of a job; all pages, once at the end of one whose ledgers lack objects.
-ONCE = {"impossible-work", "sums-of-work", "hasten-work", "objects-in-overlaps"}
+# All outstanding work, once at the start of a job; all pages, once at the end of one whose ledgers lack objects, or whose journal was damaged.
+ONCE = {"impossible-work", "sums-of-work", "hasten-work", "objects-in-overlaps", "unsettled-pages"}
 
 # Indexes that hold nothing but the rows that are asked for, and subqueries with a limit.
 HARMLESS = ("CONSTANT ROW", "INDEX work_sent", "INDEX failure_listing", "SCAN near", "SCAN bounded")

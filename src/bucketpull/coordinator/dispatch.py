@@ -55,17 +55,17 @@ class Dispatch:
         self._budget.inherit(held)
 
     def give_out(self, outstanding: Outstanding) -> Routine[bool]:
-        """Send each machine as much as it wants to hold; return whether any was sent something."""
+        """Send each machine as much as it wants to hold; return whether the books may be others now."""
         self._lists = outstanding.objects < self._parameters.high_water // (1 if self._lists else 2)
-        sent = False
+        asked = False
         for machine, member in self._relief.in_order(self._fleet):
             if not self._budget.has_given_all and self._lists and outstanding.scans > outstanding.scans_sent:
-                sent |= yield from self._give(WorkKind.SCAN, machine, member.allowance(WorkKind.SCAN))
+                asked |= yield from self._give(WorkKind.SCAN, machine, member.allowance(WorkKind.SCAN))
             if outstanding.batches > outstanding.batches_sent:
-                sent |= yield from self._give(WorkKind.BATCH, machine, member.allowance(WorkKind.BATCH))
+                asked |= yield from self._give(WorkKind.BATCH, machine, member.allowance(WorkKind.BATCH))
         for machine in self._relief.due(self._fleet, self._now().monotonic):
             yield SendControl(Control(release=True), machine)
-        return sent
+        return asked
 
     def give_again(self, batches: list[int], machine: str) -> Routine[None]:
         """Send a machine batches again that it began, and that no other machine has."""
@@ -85,7 +85,7 @@ class Dispatch:
             lambda journal: journal.claim(kind, limit, machine, unix, late, room, takers, in_order=in_order)
         )
         yield from self._send(kind, works, machine)
-        return bool(works)
+        return True  # what was damaged there is other work now
 
     def _send(self, kind: WorkKind, works: Sequence[Work], machine: str) -> Routine[None]:
         if not works:

@@ -13,7 +13,6 @@ from typing import TypeVar
 import msgspec
 
 from bucketpull.domain.decoding import Count, Int, msgpack_decoder
-from bucketpull.domain.errors import JournalError
 from bucketpull.domain.model import Id, Objects, Part, Position, Span, Value
 
 MAX_OBJECTS = 1000
@@ -52,8 +51,8 @@ class Batch(Value, dict=True, gc=True):
 
     @cached_property
     def parts(self) -> list[Part]:
-        """The objects. Raises JournalError where they were damaged in the journal."""
-        return _undamaged(decode_parts, self.body)
+        """The objects."""
+        return decode_parts(self.body)
 
     @property
     def expected_bytes(self) -> int:
@@ -62,21 +61,7 @@ class Batch(Value, dict=True, gc=True):
 
 
 encode_batch: Callable[[Batch], bytes] = _encode
-_decode_batch: Callable[[bytes], Batch] = msgpack_decoder(Batch)
-
-
-def decode_batch(body: bytes) -> Batch:
-    """Return the batch that a piece of work is. Raises JournalError where it was damaged in the journal."""
-    return _undamaged(_decode_batch, body)
-
-
-def _undamaged(decode: Callable[[bytes], T], data: bytes) -> T:
-    try:
-        return decode(data)
-    except msgspec.DecodeError as error:
-        raise JournalError(
-            f"a batch was damaged in its journal: {error}; move the journal away and make a new one with `bucketpull rebuild`"
-        ) from error
+decode_batch: Callable[[bytes], Batch] = msgpack_decoder(Batch)
 
 
 def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:

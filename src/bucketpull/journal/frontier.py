@@ -11,6 +11,8 @@ A row says beside its body what decides when it is given out, and to whom:
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from zlib import crc32
 
 import msgspec
 
@@ -19,7 +21,6 @@ from bucketpull.domain.batching import (
     batch_of,
     bundle,
     decode_batch,
-    decode_positions,
     encode_batch,
     encode_positions,
     known_bytes,
@@ -31,7 +32,7 @@ from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import Part, Position, SentWork, Work, WorkKind
 from bucketpull.domain.order import Order
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
-from bucketpull.journal.store import Store
+from bucketpull.journal.store import ImpossibleRow, Store
 from bucketpull.journal.sums import Books
 from bucketpull.journal.volume_numbers import Volumes
 
@@ -59,16 +60,21 @@ class Taken(msgspec.Struct):
     size: int
     candidates: bytes | None
     body: bytes
+    checksum: int
 
 
 class Frontier:
-    """Rows of work. Every method runs in the caller's transaction and keeps the books in step."""
+    """Rows of work. Every method runs in the caller's transaction and keeps the books in step.
+
+    `damaged` are batches, with their parts, whose bytes are not those that were written: they are neither given out nor taken.
+    """
 
     def __init__(self, store: Store, books: Books, volumes: Volumes, order: Order) -> None:
         self._store = store
         self._books = books
         self._volumes = volumes
         self._order = order
+        self.damaged: dict[int, int] = {}
 
     # --- adding
 
@@ -102,8 +108,8 @@ class Frontier:
     ) -> int:
         work = self._store.run("add-work", row).lastrowid
         assert work is not None
-        self._store.run("add-body", (work, body))
-        kind, tier, _, _, _, objects, size, *_ = row
+        kind, tier, _, _, _, objects, size, candidates, _ = row
+        self._store.run("add-body", (work, body, _checksum(candidates, body)))
         self._books.add_work(kind, tier, objects, size)
         return work
 
@@ -140,15 +146,28 @@ class Frontier:
     ) -> list[Work]:
         if limit <= 0:
             return []
+        kind = where[0]
         rows = self._store.run(query, (*where, limit)).fetchall()
-        return [self._work(row, where[0], homes) for row in rows]
+        return [
+            self._work(row[:5], kind, homes) for row in rows if self._is_sound(kind, row[0], row[2], *row[3:])
+        ]
+
+    def _is_sound(
+        self, kind: WorkKind, work: int, part: int, candidates: bytes | None, body: bytes, checksum: int
+    ) -> bool:
+        """Whether a row's bytes are those that were written; note a batch of which they are not. Raises ImpossibleRow for such a scan: nobody knows what it would have found."""
+        with suppress(TypeError):  # no bytes
+            if _checksum(candidates, body) == checksum:
+                return True
+        if kind is WorkKind.SCAN:
+            raise ImpossibleRow(f"scan {work} was damaged")
+        self.damaged[work] = part
+        return False
 
     def _work(
         self, row: tuple[int, int, int, bytes | None, bytes], kind: WorkKind, homes: Sequence[int]
     ) -> Work:
         work, passes, part, blob, body = row
-        if kind is WorkKind.SCAN:
-            decode_positions(body)  # who is given it could not say so
         if not blob:
             return Work(work, kind, body, passes, part=part)
         entries = [entry for entry in unpack_entries(blob) if self._volumes.is_there(entry[0])]
@@ -233,23 +252,49 @@ class Frontier:
     # --- ending
 
     def take(self, work: int, part: int = 0) -> Taken | None:
-        """Return and remove a row, or None if the receipt of this part came before."""
-        row = self._store.run("taken-work", (work, part)).fetchone()
-        if row is None:
+        """Return and remove a row, or None if the receipt of this part came before, or the row was damaged."""
+        taken = self._row(work, part)
+        if taken is None or not self._is_sound(
+            taken.kind, work, part, taken.candidates, taken.body, taken.checksum
+        ):
             return None
-        taken = Taken(work, WorkKind(row[0]), *row[1:])
-        self._store.run("remove-work", (work,))
-        self._store.run("remove-body", (work,))
+        self._remove(taken)
+        return taken
+
+    def _row(self, work: int, part: int) -> Taken | None:
+        row = self._store.run("taken-work", (work, part)).fetchone()
+        return Taken(work, WorkKind(row[0]), *row[1:]) if row is not None else None
+
+    def _remove(self, taken: Taken) -> None:
+        self._store.run("remove-work", (taken.id,))
+        self._store.run("remove-body", (taken.id,))
         self._books.add_work(taken.kind, taken.tier, taken.objects, taken.size, -1)
         if taken.state:
             self._books.send(taken.kind, -1)
-        return taken
+
+    def remove_damaged(self) -> int:
+        """Remove the batches that were damaged; return of how many objects."""
+        rows = [self._row(work, part) for work, part in self.damaged.items()]
+        self.damaged.clear()
+        found = [row for row in rows if row is not None]
+        for row in found:
+            self._remove(row)
+        return sum(row.objects for row in found)
+
+    def batches(self) -> Iterator[Batch]:
+        """Return all batches that were not damaged."""
+        after = 0
+        while rows := self._store.run("walk-batches", (after, _STEP)).fetchall():
+            for after, *row in rows:
+                if self._is_sound(WorkKind.BATCH, after, *row):
+                    yield decode_batch(row[2])
 
     def go_on(self, taken: Taken, rest: Batch, part: int, machine: str) -> None:
         """Put a row back that was taken, with what is left of its batch, which the machine has in hand as this part."""
         row = (taken.id, taken.tier, taken.home, machine, taken.passes, part, rest.objects, rest.bytes)
         self._store.run("go-on-work", (*row, taken.candidates))
-        self._store.run("add-body", (taken.id, encode_batch(rest)))
+        body = encode_batch(rest)
+        self._store.run("add-body", (taken.id, body, _checksum(taken.candidates, body)))
         self._books.add_work(taken.kind, taken.tier, rest.objects, rest.bytes)
         self._books.send(taken.kind, 1)
 
@@ -259,8 +304,8 @@ class Frontier:
         while rows := self._store.run("abandoned-work", (after, _STEP)).fetchall():
             for after, part in rows:
                 taken = self.take(after, part)
-                assert taken is not None
-                yield taken
+                if taken is not None:
+                    yield taken
 
     # --- candidates and homes
 
@@ -289,6 +334,10 @@ class Frontier:
             for entry in unpack_entries(taken.candidates)
             if not (sent_on and entry[0] in read)
         ]
+
+
+def _checksum(candidates: bytes | None, body: bytes) -> int:
+    return crc32(body, crc32(candidates or b""))
 
 
 def candidates_blob(candidates: Iterable[Entry]) -> bytes | None:

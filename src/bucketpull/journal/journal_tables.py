@@ -1,11 +1,13 @@
 """Everything that is behind one open journal, read from its file as one."""
 
+from collections import Counter
 from collections.abc import Collection
 from typing import Self
 
 import msgspec
 
-from bucketpull.domain.model import Position
+from bucketpull.domain.errors import Reason
+from bucketpull.domain.model import Position, add_counts
 from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.journal.failures import Failures
@@ -66,6 +68,35 @@ class Tables(msgspec.Struct):
         listed = [row for row in rows if row.run == self.run.number > 0]
         again = [Position(row.directory, row.cursor, row.until) for row in listed]
         self.frontier.add_scans(again, tier=AGAIN)
+
+    def replace_damaged(self) -> None:
+        """Remove batches whose bytes were damaged, and list the pages again of which objects are neither booked nor outstanding without them.
+
+        Those objects count as listed no more until then. Where no page is found for them the books do not balance, and the job ends incomplete.
+        """
+        if not self.frontier.damaged:
+            return
+        left = Counter[tuple[bytes, str]]()
+        for batch in self.frontier.batches():
+            for span in batch.spans:
+                left[span.directory, span.cursor] += span.objects
+        counters = self.books.counters
+        add_counts(counters.retries, {Reason.POISON.value: self.frontier.remove_damaged()})
+        lost = []
+        for directory, cursor, unbooked in self.pages.unsettled(self.run.number):
+            missing = unbooked - left[directory, cursor]
+            row = self.pages.known(directory, cursor)
+            if missing > 0 and row is not None:
+                size = row.size * missing // row.objects  # a batch tells no bytes by page
+                row.objects, row.size = row.objects - missing, row.size - size
+                counters.listed, counters.listed_bytes = (
+                    counters.listed - missing,
+                    counters.listed_bytes - size,
+                )
+                lost.append(row)
+        for row in lost:
+            self.pages.change(row)
+        self.list_again(lost)
 
     def reloaded(self) -> Self:
         """Read the sums again, which are not those in memory: another process wrote them, or a transaction was undone."""

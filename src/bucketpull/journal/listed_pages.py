@@ -126,6 +126,10 @@ class Pages:
         values = (row.first, row.last, row.digest, row.objects, row.size, row.extents)
         self._store.run("change-extents", (*values, row.directory, row.cursor, row.run))
 
+    def unsettled(self, run: int) -> Iterator[tuple[bytes, str, int]]:
+        """Return the pages of a run of which objects are not booked: directory, cursor, and how many."""
+        return iter(self._store.run("unsettled-pages", (run,)))
+
     def was_seen(self, directory: bytes, run: int) -> bool:
         """Whether a directory was listed in a run, to its end."""
         return bool(self._store.run("was-seen", (directory, run)).fetchone()[0])

@@ -235,6 +235,7 @@ class Maintenance(JournalReader):
         try:
             with tables.store.transaction():
                 yield tables
+                tables.replace_damaged()
                 tables.write()
         except BaseException:
             self._tables = tables.reloaded()

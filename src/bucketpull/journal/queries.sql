@@ -77,7 +77,7 @@ values (?, 1, 1, ?, 0, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: add-body
 -- commit, once a new scan or batch
-insert into body (id, body) values (?, ?);
+insert into body (id, body, checksum) values (?, ?, ?);
 
 -- name: impossible-work
 -- open to write, once: 0.7 s a million rows
@@ -95,7 +95,7 @@ update work set due = ? where due > ?;
 
 -- name: ready-work
 -- claim, once a home and tier: a few times a second
-select id, passes, part, candidates, body from work join body using (id)
+select id, passes, part, candidates, body, checksum from work join body using (id)
 where kind = ? and tier = ? and home = ? and state = 0 and due = 0 order by rank, id limit ?;
 
 -- name: foremost-scan
@@ -105,11 +105,11 @@ select (select rank from work where kind = 0 and tier = 0 and home = 0 and state
 
 -- name: ready-by-id
 -- a machine that comes back, once a batch that it had begun
-select id, passes, part, candidates, body from work join body using (id) where kind = ? and id = ? and state = 0 limit ?;
+select id, passes, part, candidates, body, checksum from work join body using (id) where kind = ? and id = ? and state = 0 limit ?;
 
 -- name: deferred-work
 -- claim, once a home: a few times a second
-select id, passes, part, candidates, body from work join body using (id)
+select id, passes, part, candidates, body, checksum from work join body using (id)
 where kind = ? and home = ? and due <= ? and state = 0 and due > 0 order by due, id limit ?;
 
 -- name: next-due
@@ -147,8 +147,12 @@ select machine, state from work where id = ?;
 
 -- name: taken-work
 -- commit, once a receipt
-select kind, state, tier, home, passes, part, objects, bytes, candidates, body from work join body using (id)
+select kind, state, tier, home, passes, part, objects, bytes, candidates, body, checksum from work join body using (id)
 where id = ? and part = ?;
+
+-- name: walk-batches
+-- once where a batch was damaged, 200 at a time
+select id, part, candidates, body, checksum from work join body using (id) where id > ? and kind = 1 order by id limit ?;
 
 -- name: remove-work
 -- commit, once a receipt
@@ -287,6 +291,12 @@ returning directory, name, size, mtime, cursor, reason, attempts, status, detail
 -- name: count-failures-of-page
 -- commit, once a page that is listed twice in one run while there are failures
 select count(*) from failure where directory = ? and cursor = ? and run = ? and name <> x'';
+
+-- name: unsettled-pages
+-- once where a batch was damaged: 0.5 s a million pages
+select directory, cursor, objects - stored - skipped - vanished - (
+    select count(*) from failure as f where f.directory = page.directory and f.cursor = page.cursor and f.run = page.run and name <> x''
+) as left from page where run = ? and left > 0;
 
 -- name: listing-failed
 -- end and tidying, once a run

@@ -63,7 +63,8 @@ create index work_sent on work (machine, id) where state = 1;
 -- Bodies have a table of their own: a claim or a release then touches 60 bytes and not 40 KB.
 create table body (
     id integer primary key,
-    body blob not null
+    body blob not null,
+    checksum integer not null               -- CRC-32 of candidates and body: SQLite has none, and sees no flipped bit
 ) strict;
 
 -- Listed pages. The row of an earlier run stays until the run has ended, for the candidates of pages with other borders; without

@@ -127,7 +127,7 @@ class SqliteJournal(Maintenance):
         homes = tables.volumes.at(self._present(machine, now))
         with tables.store.reading():
             works = tables.frontier.claim(kind, limit, homes, now, limit if late is None else late)
-        if works:
+        if works or tables.frontier.damaged:
             with self._transaction():
                 if in_order:
                     works = tables.frontier.foremost(works)
@@ -282,4 +282,5 @@ def _abandon(tables: Tables, now: float) -> None:
         if taken.kind is WorkKind.BATCH:
             for span in decode_batch(taken.body).spans:
                 tables.pages.doubt(span.directory, span.cursor)
+    tables.replace_damaged()
     tables.store.rows("abandon-run", now, tables.run.number)

@@ -1,6 +1,5 @@
 """Which messages of workers the coordinator accepts: those in which a worker reports about itself and work that it was given."""
 
-import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +9,6 @@ import msgspec
 from msgspec.structs import replace
 
 from bucketpull.domain.batching import Batch, batch_of, decode_batch, decode_parts
-from bucketpull.domain.errors import JournalError
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Goodbye, Handback, Poison, Pulse, ScanReceipt
 from bucketpull.domain.model import Part, Work, WorkKind
 from bucketpull.transport.amqp import Delivery
@@ -135,8 +133,7 @@ class Admission:
         given = self._given.setdefault(work.id, Assigned(set(), {}))
         given.machines.add(machine)
         if work.kind is WorkKind.BATCH and work.part not in given.objects:
-            with contextlib.suppress(JournalError):  # whoever does the work finds out
-                given.objects[work.part] = decode_batch(work.body).objects
+            given.objects[work.part] = decode_batch(work.body).objects
 
     def inherit(self, work: int, machine: str) -> None:
         """Note that a machine was given work by an earlier session."""
