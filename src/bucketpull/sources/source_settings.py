@@ -186,18 +186,18 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
 def check_headers(lines: Sequence[str], **values: str) -> None:
     """Make sure that requests can be sent with whole header lines, and with values of other headers, by their names for the user.
 
-    Raises ConfigError where one cannot be sent.
+    Raises ConfigError where one cannot be sent; a line is not shown, it may be a token.
     """
     for name, value in values.items():
         if not (value.isascii() and value.isprintable()):
             raise ConfigError(
                 f"source: {name} {shown_value(value)} goes into a header; write ASCII characters only"
             )
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         if not (line.isascii() and line.isprintable()):
             raise ConfigError("source: a header has other than printable ASCII characters; write it encoded")
         if ":" not in line:
-            raise ConfigError(f"source: header {line!r} has no colon; write 'Name: value'")
+            raise ConfigError(f"source: header {number} has no colon; write 'Name: value'")
 
 
 KEY_OPTIONS = (

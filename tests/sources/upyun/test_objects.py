@@ -425,7 +425,7 @@ def test_usage_is_a_number_of_bytes():
         ),
         ({"style": "!s"}, "--cdn-url"),
         ({"list_limit": 0}, "list_limit"),
-        ({"headers": ("nocolon",)}, "colon"),
+        ({"headers": ("a: b", "s3cret")}, "source: header 2 has no colon; write 'Name: value'$"),
         ({"headers": ("a: b\r\nc: d",)}, "printable ASCII"),
     ],
 )
