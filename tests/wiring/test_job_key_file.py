@@ -1,5 +1,7 @@
 """The key by which a worker speaks to its coordinator."""
 
+import os
+
 import pytest
 
 from bucketpull.domain.errors import ConfigError
@@ -43,3 +45,13 @@ def test_a_key_is_made_where_there_is_none(tmp_path, capsys):
     assert coordinator_key(settings) == key
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
     assert f"job key {key.id} is made" in capsys.readouterr().err
+
+
+def test_what_a_killed_process_with_our_id_left_of_a_key_is_in_nobody_s_way(tmp_path):
+    (tmp_path / f".{FILE}.{os.getpid()}").write_text("k" * 20)
+    settings = Settings(job="photos", state=str(tmp_path))
+
+    key = told_key(settings, coordinator_key(settings))
+
+    assert coordinator_key(settings) == key
+    assert [each.name for each in tmp_path.iterdir()] == [FILE]

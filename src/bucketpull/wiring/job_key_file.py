@@ -96,6 +96,7 @@ def _made(path: Path) -> str:
     text = new_key()
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        part.unlink(missing_ok=True)  # of a process that was killed, which had our id
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w") as file:
             file.write(text + "\n")
