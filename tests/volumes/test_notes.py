@@ -28,17 +28,40 @@ def _taking_turns():
     threading.settrace(usual)
 
 
-@pytest.mark.usefixtures("_taking_turns")
-def test_a_note_that_several_threads_remove_is_gone(tmp_path):
+@pytest.fixture
+def home(tmp_path):
     (tmp_path / "home").mkdir(mode=0o755)
     root = os.open(tmp_path, os.O_RDONLY)
-    with closing(OwnDirectory.open(root, "home", str(tmp_path), writing=True)) as home:
-        notes = BatchNotes(home)
-        for work in WORKS:
-            notes.add(work, 0, "", b"")
-        with ThreadPoolExecutor(4) as threads:
-            done = [threads.submit(lambda: [notes.remove(work) for work in WORKS]) for _ in range(4)]
-        for each in done:
-            each.result()
-        assert BatchNotes(home).ends == notes.ends == {}
+    with closing(OwnDirectory.open(root, "home", str(tmp_path), writing=True)) as found:
+        yield found
     os.close(root)
+
+
+@pytest.mark.parametrize("older", [b"attached\nbody", b"", b"\xff"])
+def test_of_several_notes_of_a_batch_the_oldest_says_from_where_the_newest_what_and_all_are_removed(
+    home, tmp_path, older
+):
+    notes = BatchNotes(home)
+    notes.add(("journal", 7), 90, "attached", b"older")
+    [left] = (tmp_path / "home/intents").iterdir()
+    notes.add(("journal", 7), 1_000, "attached", b"newer")
+    left.write_bytes(older)
+
+    notes = BatchNotes(home)
+
+    assert notes.ends == {("journal", 7): 90}
+    assert notes.read(("journal", 7)).body == b"newer"
+    notes.remove(("journal", 7))
+    assert list((tmp_path / "home/intents").iterdir()) == []
+
+
+@pytest.mark.usefixtures("_taking_turns")
+def test_a_note_that_several_threads_remove_is_gone(home):
+    notes = BatchNotes(home)
+    for work in WORKS:
+        notes.add(work, 0, "", b"")
+    with ThreadPoolExecutor(4) as threads:
+        done = [threads.submit(lambda: [notes.remove(work) for work in WORKS]) for _ in range(4)]
+    for each in done:
+        each.result()
+    assert BatchNotes(home).ends == notes.ends == {}

@@ -72,15 +72,21 @@ class BatchNotes:
 
     File systems keep such changes in order, so after a power cut too the note is there wherever a file of the batch is (its
     content perhaps not). Its name holds the ledger's end, from where the batch's blocks are looked for: see `ends`.
+
+    A batch that came back has several where the disk did not remove the first. Its blocks are looked for from the oldest on, and
+    the newest says what is being written.
     """
 
     def __init__(self, home: OwnDirectory) -> None:
         self._folder = home.below(_NOTES)
         self.ends: dict[BatchId, int] = {}
-        for name in self._folder.names():
-            note = re.fullmatch(_NOTE, name)
-            if note is not None:  # NFS keeps what was removed while it was open, under a name of its own
-                self.ends[unquote(note[1]), int(note[2])] = int(note[3])
+        self._names: dict[BatchId, list[str]] = {}
+        # NFS keeps what was removed while it was open, under a name of its own
+        notes = [note for name in self._folder.names() if (note := re.fullmatch(_NOTE, name)) is not None]
+        for note in sorted(notes, key=lambda note: int(note[3])):
+            work = unquote(note[1]), int(note[2])
+            self.ends.setdefault(work, int(note[3]))
+            self._names.setdefault(work, []).append(note[0])
 
     def of(self, journal: str) -> list[int]:
         """Return the batches of a journal."""
@@ -104,15 +110,18 @@ class BatchNotes:
 
     def add(self, work: BatchId, end: int, attachment: str, body: bytes) -> None:
         """Note a batch. On a full disk its name alone is enough. Raises OSError where the disk does not take that."""
-        made = self._folder.open_file(_note_name(work, end), os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        name = f"{quote(work[0], safe='')}.{work[1]}.{end}"
+        made = self._folder.open_file(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         with closing_fd(made), suppress(OSError):
             os.write(made, attachment.encode() + b"\n" + body)
+        self._names[work] = [name]
         self.ends[work] = end
 
     def read(self, work: BatchId) -> BatchNote:
         """Read a batch's note. Raises OSError where it cannot be read: its files may be there all the same, as on a disk that is away."""
         end = self.ends.get(work, 0)
-        with open(self._folder.open_file(_note_name(work, end)), "rb") as file:
+        name = self._names.get(work, [""])[-1]  # another thread may have removed it
+        with open(self._folder.open_file(name), "rb") as file:
             made_at = os.fstat(file.fileno()).st_mtime_ns
             attachment, _, body = file.read().partition(b"\n")
         return BatchNote(end, made_at, attachment.decode("ascii", "replace"), body)
@@ -127,15 +136,11 @@ class BatchNotes:
             return BatchNote(self.ends.get(work, 0))
 
     def remove(self, work: BatchId) -> None:
-        """Remove a batch's note. A stale one costs nothing: work ids are never used again."""
-        end = self.ends.pop(work, None)  # another thread may remove it too
-        if end is not None:
+        """Remove a batch's notes. A stale one costs nothing: work ids are never used again."""
+        self.ends.pop(work, None)  # another thread may remove it too
+        for name in self._names.pop(work, ()):
             with suppress(OSError):
-                beneath.remove(self._folder.fd, _note_name(work, end))
-
-
-def _note_name(work: BatchId, end: int) -> str:
-    return f"{quote(work[0], safe='')}.{work[1]}.{end}"
+                beneath.remove(self._folder.fd, name)
 
 
 def whole_files(tree: Tree, identity: Identity, part: Part, made_at: int) -> Record | None:
