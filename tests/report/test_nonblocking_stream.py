@@ -51,6 +51,41 @@ def test_what_is_written_comes_out_in_order(pipe):
     assert stream.dropped == 0
 
 
+def test_threads_that_write_their_first_line_at_once_share_one_writer(pipe, monkeypatch):
+    stream, usual = pipe.stream(), threading.Thread
+    made, others = [], [usual(target=lambda: stream.write("other\n"))]
+
+    def overtaken(**options):
+        made.append(usual(**options))
+        if others:
+            other = others.pop()
+            other.start()
+            other.join(0.2)  # it cannot end while this one is at it
+        return made[-1]
+
+    monkeypatch.setattr(threading, "Thread", overtaken)
+    stream.write("one\n")
+    said = ""
+    while len(said) < len("one\nother\n"):
+        said += pipe.read()
+
+    assert len(made) == 1
+
+
+def test_where_no_thread_can_be_had_a_line_is_written_at_once(pipe, monkeypatch):
+    def refused(_):
+        raise RuntimeError("can't start new thread")
+
+    stream = pipe.stream()
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    stream.write("one\n")
+    assert pipe.read() == "one\n"
+    monkeypatch.undo()
+    stream.write("two\n")
+    stream.write_out()
+    assert pipe.read() == "two\n"
+
+
 def test_a_reader_that_does_not_read_costs_the_oldest_lines_and_is_told_how_many(pipe):
     stream = pipe.stream(most_waiting_bytes=10_000)
     lines = [f"{number:>99}\n" for number in range(1000)]

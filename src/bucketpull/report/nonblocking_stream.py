@@ -13,6 +13,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TextIO
 
 MOST_WAITING_BYTES: Final = 1 << 20
@@ -51,10 +52,12 @@ class PieceQueue:
         return self._untold + self.waiting
 
     def start(self) -> None:
-        """Begin to write in a thread."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="nonblocking output", daemon=True)
-            self._thread.start()
+        """Begin to write in a thread. Where none can be had now, pieces are still written then and there."""
+        with self._changed, suppress(RuntimeError):  # several threads write their first line at once
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="nonblocking output", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def take(self, piece: bytes) -> None:
         """Take a piece."""
