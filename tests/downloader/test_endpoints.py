@@ -19,6 +19,7 @@ DEATHS = {
     "reset": Answer(status=0, failure=Reason.RESET, seconds=0.001),
     "certificate": Answer(status=0, failure=Reason.TLS, seconds=0.01),
     "error": Answer(503),
+    "late error": Answer(503, seconds=5.0),
     "forbidden": Answer(403),
     "absent": Answer(404),
     "elsewhere": Answer(302),

@@ -151,6 +151,11 @@ class Endpoint(Generic[T]):
         return None if self.is_up else self._last
 
     @property
+    def _is_at_fault(self) -> bool:
+        """Whether the machine found it down or refusing: more failures say nothing new. Those of a slow one tell whether it is down."""
+        return not self.is_up and self.state is not State.SLOW
+
+    @property
     def refuses(self) -> bool:
         """Whether it was judged to answer everything with refusals."""
         return self.state is State.REFUSING and self._last is not None and self._last[0] in REFUSALS
@@ -203,11 +208,11 @@ class Endpoint(Generic[T]):
         if reason not in SYMPTOMS or (self.is_origin and reason is Reason.MISSING):
             self.good(None)
             return False
-        if not self.is_up:
+        if self._is_at_fault:
             self._last = reason, detail
             return True
         if now < self._trusted_until:
-            return False
+            return not self.is_up
         if not self._failing:
             self._ailing_since = now
             self.is_attentive = True
@@ -218,7 +223,7 @@ class Endpoint(Generic[T]):
         self._is_suspect = self._weight() >= needed(reason)
         if self._is_suspect and asked_seconds:
             self._asked_until = max(self._asked_until, now + asked_seconds)
-        return self._is_suspect
+        return self._is_suspect or not self.is_up
 
     def is_doubtful(self, reason: Reason) -> bool:
         """Tell whether the failures are of so few objects that they say nothing of others: then a probe decides."""
@@ -251,7 +256,8 @@ class Endpoint(Generic[T]):
     def set_state(self, state: State, is_up: bool, now: float) -> None:
         """Take over the machine's judgement; what it finds down is left alone for as long as it asked."""
         if is_up and not self.is_up:
-            self._forget_failures()
+            if self._is_at_fault:
+                self._forget_failures()
             self._held_until = -math.inf
             for ways in {self.targets, self.ways}:
                 ways.forgive()
