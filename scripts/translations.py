@@ -150,14 +150,13 @@ def _calls(folder: Path) -> Iterator[tuple[str, ast.Call]]:
     for node in _nodes(folder):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             yield node.func.id, node
-        elif (
-            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_click(node.func.value)
-        ):
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _speaks(node.func.value):
             yield node.func.attr, node
 
 
-def _is_click(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id == "click"
+def _speaks(node: ast.expr) -> bool:
+    """Whether something is `click`, or settings, which tell unless they are to be quiet."""
+    return ast.unparse(node) in {"click", "settings", "self._settings"}
 
 
 def _nodes(folder: Path) -> Iterator[ast.AST]:

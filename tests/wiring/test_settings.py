@@ -130,3 +130,13 @@ def test_journals_lie_where_the_user_keeps_states(monkeypatch, environment, fold
         monkeypatch.setenv(name, value)
 
     assert str(jobs_folder()) == folder
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_how_it_goes_is_told_unless_only_errors_are_wanted(capsys, quiet):
+    settings = Settings(quiet=quiet)
+
+    settings.tell("told")
+    settings.inform("a result")
+
+    assert capsys.readouterr() == (("", "") if quiet else ("a result\n", "told\n"))

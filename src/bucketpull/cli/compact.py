@@ -8,7 +8,7 @@ import click
 from bucketpull.cli import options
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ExitCode
-from bucketpull.report.console import inform, say, tell
+from bucketpull.report.console import say
 from bucketpull.report.figures import size
 from bucketpull.report.printable import json_line
 from bucketpull.volumes import os_errors
@@ -51,21 +51,20 @@ def _compact(settings: Settings, path: str, *, dry_run: bool) -> None:
         if wasted and not dry_run:
             with os_errors.volume_errors(path, "packs not rewritten"):
                 freed = sum(map(Compaction(volume, reader, live, wasted).rewrite, wasted))
-            if not settings.quiet:
-                tell(f"volume {path}: {size(freed)} are free now")
+            settings.tell(f"volume {path}: {size(freed)} are free now")
 
 
 def _show(settings: Settings, path: str, packs: list[Waste], wasted: list[Waste]) -> None:
     if settings.json:
         for waste in wasted:
             say(json_line({"volume": path, **waste._asdict()}))
-    elif not settings.quiet:
+    else:
         for waste in wasted:
             share = waste.dead / waste.size
-            inform(
+            settings.inform(
                 f"{path}/packs/{waste.pack}.tar: {share:.0%} of {size(waste.size)} is dead, {counted(waste.objects, 'objects')}"
             )
         if not wasted:
-            tell(
+            settings.tell(
                 f"volume {path}: of none of its {counted(len(packs), 'finished packs')} is more than a fifth dead"
             )

@@ -73,8 +73,8 @@ def heal(settings: Settings, ledgers: Sequence[DamagedLedger]) -> Healed:
         is_done_here = _is_done_here(settings, journal, paths)
     for each in ledgers if pages else ():
         count_known(each.path, each.volume)
-    if pages and not settings.quiet:
-        tell(
+    if pages:
+        settings.tell(
             f"{counted(pages, 'pages are')} listed again, because entries of ledgers about their objects are damaged"
         )
     code = run_sync(_as_whole(settings, paths)) if pages and is_done_here else ExitCode.COMPLETE

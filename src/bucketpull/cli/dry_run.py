@@ -10,7 +10,7 @@ from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import Part, key_of
 from bucketpull.journal.database import exists
 from bucketpull.journal.journal_reader import JournalReader
-from bucketpull.report.console import inform, say, tell
+from bucketpull.report.console import say
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line
 from bucketpull.volumes.identity import identify
@@ -110,16 +110,18 @@ def _show(settings: Settings, forecast: _Forecast, excluded: int, failed: int) -
             "failed_pages": failed,
         }
         say(json_line(counts))
-    elif not settings.quiet:
-        inform(f"would store {counted(forecast.objects, 'objects')}, {size(forecast.bytes)}")
-        inform(f"  skipped   {count(forecast.skipped)}, {size(forecast.skipped_bytes)}: in place already")
-        inform(f"  excluded  {count(excluded)}")
-        inform(f"  listed    {count(listed)}")
-    if settings.limit is not None and not settings.quiet:
-        tell(f"limit = {settings.limit}: has no effect on a dry run, which lists everything")
-    if settings.summary is not None and not settings.quiet:
-        tell(f"--summary {settings.summary}: a dry run writes no file; use --json in its place")
-    if settings.adopt and not settings.quiet:
-        tell(
+    else:
+        settings.inform(f"would store {counted(forecast.objects, 'objects')}, {size(forecast.bytes)}")
+        settings.inform(
+            f"  skipped   {count(forecast.skipped)}, {size(forecast.skipped_bytes)}: in place already"
+        )
+        settings.inform(f"  excluded  {count(excluded)}")
+        settings.inform(f"  listed    {count(listed)}")
+    if settings.limit is not None:
+        settings.tell(f"limit = {settings.limit}: has no effect on a dry run, which lists everything")
+    if settings.summary is not None:
+        settings.tell(f"--summary {settings.summary}: a dry run writes no file; use --json in its place")
+    if settings.adopt:
+        settings.tell(
             "--adopt: files of others are not looked at in a dry run; those that are objects would be skipped too"
         )

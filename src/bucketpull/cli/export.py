@@ -97,8 +97,8 @@ def export(
         written, left_out = _write(form, _form(form, base), file, groups(_stored(found, missing), _GROUP))
     for text in missing:
         tell(f"volume {text}; its objects are missing here")
-    if not settings.quiet and file != "-":
-        tell(f"{counted(written, 'objects')} in {file}")
+    if file != "-":
+        settings.tell(f"{counted(written, 'objects')} in {file}")
     return ExitCode.INCOMPLETE if missing or left_out else ExitCode.COMPLETE
 
 

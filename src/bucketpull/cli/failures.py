@@ -67,9 +67,9 @@ def _ask_for_failures(
     client = broker_client(settings)
     found = client.get("/api/failed", list[Failure], limit=most, reason=reason, match=pattern)
     shown = _print(iter(found), json=settings.json)
-    if not settings.quiet and shown in {0, MOST_FAILED}:
+    if shown in {0, MOST_FAILED}:
         none = "no such failure" if reason or pattern else "nothing has failed"
-        tell(f"the first {shown:,}; choose others with --reason or --match" if shown else none)
+        settings.tell(f"the first {shown:,}; choose others with --reason or --match" if shown else none)
     return ExitCode.COMPLETE
 
 

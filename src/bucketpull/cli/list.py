@@ -202,6 +202,5 @@ def _told(inventory: _Inventory, walk: ListingWalk, settings: Settings) -> ExitC
         tell(
             f"{counted(state.left_out, 'keys have')} no place in this form and are left out, such as {shown}"
         )
-    if not settings.quiet:
-        tell(f"{counted(state.objects, 'objects')} listed")
+    settings.tell(f"{counted(state.objects, 'objects')} listed")
     return ExitCode.INCOMPLETE if failed or state.left_out else ExitCode.COMPLETE

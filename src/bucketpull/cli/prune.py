@@ -254,8 +254,7 @@ class _Pruning:
     def _empty_trash(self, volume: DiskVolume) -> None:
         for name in volume.trash.expired():
             volume.trash.empty(name)
-            if not self._settings.quiet:
-                tell(f"volume {volume.path}: .bucketpull/trash/{name} is removed")
+            self._settings.tell(f"volume {volume.path}: .bucketpull/trash/{name} is removed")
 
     def _show(self, volume: DiskVolume, group: Sequence[Gone]) -> None:
         for each in group:
@@ -271,18 +270,20 @@ class _Pruning:
                 f"{count(gone)} of {counted(comparison.held, 'objects are')} gone at the source, more than --max-delete "
                 f"{self._most.text} allows: nothing is removed; look at them, then raise it"
             )
-        elif not self._settings.quiet:
+        else:
             held, room = comparison.held, size(self._freed)
             if self._delete:
-                tell(f"{count(self._objects)} of {counted(held, 'objects')}, {room}: removed")
+                self._settings.tell(f"{count(self._objects)} of {counted(held, 'objects')}, {room}: removed")
             else:
-                tell(f"{count(gone)} of {counted(held, 'objects')}, {room}: would be removed; give --delete")
+                self._settings.tell(
+                    f"{count(gone)} of {counted(held, 'objects')}, {room}: would be removed; give --delete"
+                )
             if comparison.copies:
-                tell(
+                self._settings.tell(
                     f"{count(comparison.copies)} of them are older copies of objects that another volume has as listed"
                 )
             if self._packed:
-                tell(
+                self._settings.tell(
                     f"{count(self._packed)} of them lie in packs: `bucketpull compact` frees the room of packs of which more than "
                     "a fifth is dead"
                 )

@@ -19,7 +19,7 @@ from bucketpull.journal.database import LOCK, MARKER, Lock, check_ours
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.store import FILE
 from bucketpull.journal.volume_numbers import KnownVolume
-from bucketpull.report.console import inform, say_on, tell
+from bucketpull.report.console import say_on, tell
 from bucketpull.report.printable import json_line
 from bucketpull.trusted_path import make_private_folder
 from bucketpull.volumes.identity import Owner
@@ -76,11 +76,11 @@ def _rebuild(settings: Settings) -> ExitCode:
         tell(f"volume {text}; what it recorded will be fetched again")
     if settings.json:
         say_on(json_line({"journal": str(folder), "objects": objects, "damaged": len(damaged)}))
-    elif not settings.quiet:
-        inform(
+    else:
+        settings.inform(
             f"journal {folder}: knows {counted(objects, 'ledger entries')} on {counted(len(readers), 'volumes')} now"
         )
-        inform("run `bucketpull sync` to list the bucket and fetch what is missing")
+        settings.inform("run `bucketpull sync` to list the bucket and fetch what is missing")
     return ExitCode.INCOMPLETE if damaged else ExitCode.COMPLETE
 
 

@@ -7,7 +7,7 @@ import click
 from bucketpull.cli import options
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ExitCode, Reason
-from bucketpull.report.console import inform, say_on
+from bucketpull.report.console import say_on
 from bucketpull.report.printable import json_line
 from bucketpull.wiring.coordinator_client import client_if_running
 from bucketpull.wiring.journals import journal_to_write
@@ -32,7 +32,9 @@ def retry(reason: str | None, match: str | None, **flags: Any) -> int:
             number = journal.retry(Reason(reason) if reason else None, match)
     if settings.json:
         say_on(json_line({"retried": number}))
-    elif not settings.quiet:
+    else:
         text = f"{counted(number, 'failures are')} work again"
-        inform(f"{text}; run the job's command again to do it" if number and client is None else text)
+        settings.inform(
+            f"{text}; run the job's command again to do it" if number and client is None else text
+        )
     return ExitCode.COMPLETE

@@ -128,11 +128,11 @@ def _trouble(path: str, trouble: str) -> str:
     return trouble if trouble.startswith("volume ") else f"volume {path}: {trouble}"
 
 
-def _tell_of_change(quiet: bool, path: str, trouble: str) -> None:
+def _tell_of_change(settings: Settings, path: str, trouble: str) -> None:
     if trouble:
         tell(_trouble(path, trouble))
-    elif not quiet:
-        tell(f"volume {path}: is back")
+    else:
+        settings.tell(f"volume {path}: is back")
 
 
 async def _serve(
@@ -145,7 +145,7 @@ async def _serve(
     from bucketpull.reading.object_server import ObjectServer
     from bucketpull.reading.server_metrics import start_metrics
 
-    server = ObjectServer(volumes, chosen, partial(_tell_of_change, settings.quiet))
+    server = ObjectServer(volumes, chosen, partial(_tell_of_change, settings))
     host, port = place
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -160,8 +160,7 @@ async def _serve(
         raise ConfigError(
             f"{host}:{port}: not listened on: {error.strerror}; give another address or port"
         ) from error
-    if not settings.quiet:
-        tell(f"serving {counted(len(volumes.paths), 'volumes')} at http://{host}:{port}/")
+    settings.tell(f"serving {counted(len(volumes.paths), 'volumes')} at http://{host}:{port}/")
     await stop.wait()
     await server.close()
     if runner is not None:

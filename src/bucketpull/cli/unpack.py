@@ -67,10 +67,9 @@ def _unpack(settings: Settings, source: str, dest: str) -> ExitCode:
             finally:
                 files.close()
             warning = volume.status().warning
-    if not settings.quiet:
-        tell(f"{counted(unpacking.objects, 'objects')}, {size(unpacking.bytes)}, stored below {dest}")
-        if warning:
-            tell(f"volume {dest}: {warning}")
+    settings.tell(f"{counted(unpacking.objects, 'objects')}, {size(unpacking.bytes)}, stored below {dest}")
+    if warning:
+        settings.tell(f"volume {dest}: {warning}")
     return ExitCode.INCOMPLETE if unpacking.failed else ExitCode.COMPLETE
 
 

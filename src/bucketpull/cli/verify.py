@@ -148,8 +148,6 @@ def _print_end(
     *,
     hashed: bool,
 ) -> None:
-    if settings.quiet:
-        return
     say, found = words(), sorted(faults.items())
     wrong = ", ".join(f"{say(f'fault.{fault}')} {count(number)}" for fault, number in found)
     sums = f", {count(looked.hashed_objects)} compared with their MD5" if hashed else ""
@@ -158,17 +156,15 @@ def _print_end(
         unknown = count(looked.unhashed_objects)
         right = f"nothing wrong was found; {unknown} have no MD5 in the ledger, only their size was compared"
     held = f"{counted(looked.objects, 'objects')}, {size(looked.bytes)}{sums}"
-    tell(f"volume {volume}: {held}: {wrong or right}")
+    settings.tell(f"volume {volume}: {held}: {wrong or right}")
 
 
 def _print_waste(settings: Settings, reader: VolumeReader, verification: Verification) -> None:
     """Say how much of the packs is dead, where that is much."""
-    if settings.quiet:
-        return
     much = [waste for waste in verification.waste if waste.is_much]
     if much:
         dead = size(sum(waste.dead for waste in much))
-        tell(
+        settings.tell(
             f"volume {reader.path}: {dead} of {counted(len(much), 'packs')} is dead; `bucketpull compact {reader.path}` frees it"
         )
 
@@ -236,8 +232,8 @@ def _repair(settings: Settings, *, hashed: bool) -> ExitCode:
     left: Counter[Fault] = Counter()
     with all_opened_to_read(settings.volumes) as readers:
         codes = [healed.code, *(_repair_one(settings, reader, left, hashed=hashed) for reader in readers)]
-    if left[Fault.EXTRA] and not settings.quiet:
-        tell("extra files cannot be repaired; look at them, and remove what is not wanted")
+    if left[Fault.EXTRA]:
+        settings.tell("extra files cannot be repaired; look at them, and remove what is not wanted")
     return max([code for code in codes if code], default=ExitCode.INCOMPLETE if left else ExitCode.COMPLETE)
 
 
@@ -289,10 +285,9 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
             books, left_over = after.counters(), after.outstanding().objects
         gone = books.vanished - before.vanished
         fetched = wanted - gone - left_over - max(0, books.failed - before.failed)
-        if not settings.quiet:
-            tell(
-                f"volume {reader.path}: {count(fetched)} of {counted(wanted, 'objects were')} fetched again; the sums above are those of the whole job"
-            )
+        settings.tell(
+            f"volume {reader.path}: {count(fetched)} of {counted(wanted, 'objects were')} fetched again; the sums above are those of the whole job"
+        )
     if gone:
         tell(
             f"volume {reader.path}: {counted(gone, 'objects are')} not at the source any more, and stay missing"
@@ -322,8 +317,8 @@ def _rewrite(settings: Settings, reader: VolumeReader, damaged: Collection[str])
             except (VolumeError, OSError) as error:
                 is_right = False
                 tell(f"volume {reader.path}: pack {waste.pack} was not written anew: {error}")
-    if wanted and not settings.quiet:
-        tell(f"volume {reader.path}: {counted(len(wanted), 'damaged packs were')} written anew")
+    if wanted:
+        settings.tell(f"volume {reader.path}: {counted(len(wanted), 'damaged packs were')} written anew")
     return is_right
 
 

@@ -14,7 +14,7 @@ from bucketpull.domain.model import VolumeState
 from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
-from bucketpull.report.console import inform, say, tell, words
+from bucketpull.report.console import say, tell, words
 from bucketpull.report.document import volume_dict
 from bucketpull.report.printable import json_line
 from bucketpull.report.summary import volume_lines
@@ -126,8 +126,7 @@ def _change(
     else:
         with journal_to_write(settings) as journal:
             text = change(journal)
-    if not settings.quiet:
-        inform(text)
+    settings.inform(text)
     return ExitCode.COMPLETE
 
 

@@ -166,10 +166,9 @@ class _Worker:
 
     async def join(self) -> Welcome:
         """Wait for the coordinator, and return what it answers."""
-        say_reason = (lambda _: None) if self._settings.quiet else tell
         inbox = self.inbox()
         await inbox.start()
-        joining = asyncio.create_task(inbox.join(self._hello, say_reason))
+        joining = asyncio.create_task(inbox.join(self._hello, self._settings.tell))
 
         async def give_up() -> None:
             joining.cancel()
@@ -180,7 +179,7 @@ class _Worker:
             waiting = f"waiting for the coordinator of job {self._job}"
             self._notices.alive("" if done else waiting)
             if not done:
-                say_reason(waiting)
+                self._settings.tell(waiting)
             while not done:
                 done, _ = await asyncio.wait({joining}, timeout=_ALIVE_SECONDS)
                 self._notices.alive()
@@ -257,8 +256,7 @@ class _Worker:
                     say_of(level, line)
 
     def _say(self, level: str, line: str) -> None:
-        if not self._settings.quiet:
-            tell(line, level=level, timed=True)
+        self._settings.tell(line, level=level, timed=True)
 
 
 def _welcome(settings: Settings, config: SourceSettings, journal: SqliteJournal) -> Welcome:

@@ -12,7 +12,6 @@ import msgspec
 
 from bucketpull import __version__
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, JournalError, TransportError
-from bucketpull.report.console import inform
 from bucketpull.web import control_socket
 from bucketpull.wiring.journals import existing_folder
 from bucketpull.wiring.settings import Settings
@@ -172,8 +171,7 @@ def client_of(settings: Settings, *, by_broker: bool) -> Client:
 def order(settings: Settings, target: str, body: object = None, *, by_broker: bool) -> None:
     """Have a job that must be running do something, and print what it says. Raises ConfigError where it does not run."""
     text = client_of(settings, by_broker=by_broker).post(target, body)["text"]
-    if not settings.quiet:
-        inform(str(text))
+    settings.inform(str(text))
 
 
 def _silent(folder: Path, error: object) -> JournalError:

@@ -49,8 +49,9 @@ def dashboard_at(address: str, name: str, settings: Settings) -> "DashboardOpene
     async def open_dashboard(answer: "Handler", job: "JobView") -> "Dashboard":
         dashboard = Dashboard(answer, job.snapshot, host, port, listeners=listeners, **access._asdict())
         shown = await dashboard.start()
-        if not settings.quiet:
-            tell(f"dashboard: {shown if access.token is None else shown.partition('#')[0]}", private=True)
+        settings.tell(
+            f"dashboard: {shown if access.token is None else shown.partition('#')[0]}", private=True
+        )
         if access.tls is None and not is_loopback(host):
             tell(
                 f"{name} {address}: the page and its token go over the network as they are; give --dashboard-cert, "

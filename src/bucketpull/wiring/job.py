@@ -28,7 +28,6 @@ from bucketpull.fetch.loop import FetchLoop
 from bucketpull.journal.database import OPTION, PRICE, RESERVE, check_ours
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.ports import Inbox, Transport
-from bucketpull.report.console import tell
 from bucketpull.report.document import exit_code_of, summary_dict
 from bucketpull.report.events import STOPPING
 from bucketpull.report.nonblocking_stream import flush_all
@@ -170,8 +169,8 @@ def opened(settings: Settings) -> Iterator[Opening]:
     patience = Patience(settings.source, longest=math.inf)
     with closing(FetchLoop(fetch)) as loop:
         findings = probe(SourceClient(selected(source.open(), selection), loop, patience), settings.source)
-    if findings.first_page is not None and findings.first_page.serial and not settings.quiet:
-        tell(
+    if findings.first_page is not None and findings.first_page.serial:
+        settings.tell(
             "the source does not list in the order of the keys' bytes: it is listed page by page, which takes longer"
         )
     main = partial(process_main, source=source, fetch=fetch, selection=selection, packing=settings.packing())

@@ -34,8 +34,8 @@ def told_key(settings: Settings, known: JobKey | None) -> JobKey:
     """Return the key that is known, or else make the job's, and say where it lies. Raises ConfigError where none can be written."""
     found = known or coordinator_key(settings)  # one that was put there meanwhile is not replaced
     key, where = found or JobKey(_made(path_of_key(settings)).encode()), _where(settings)
-    if not settings.quiet and not settings.no_job_key:
-        tell(
+    if not settings.no_job_key:
+        settings.tell(
             f"job key {key.id} is made: {where}; each worker needs it, by --job-key-file"
             if found is None
             else f"job key {key.id} is used: {where}; each worker needs it, by --job-key-file"

@@ -15,6 +15,7 @@ from bucketpull.domain.packing import DEFAULT_LIMIT, Packing, parse_packing
 from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.domain.values import Price, Rate, shown_value
 from bucketpull.fetch.options import FetchOptions
+from bucketpull.report.console import inform, tell
 from bucketpull.sources.registry import options_by_name, settings_of
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.trusted_path import user_folder
@@ -92,6 +93,16 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     retry_seconds: Seconds = RETRY_SECONDS
     hang_seconds: Seconds = 60.0
     queue_type: Literal["quorum", "classic"] = "quorum"
+
+    def tell(self, text: str, *, level: str = "info", private: bool = False, timed: bool = False) -> None:
+        """Tell people how it goes, as `console.tell` does, unless they asked to read of errors only."""
+        if not self.quiet:
+            tell(text, level=level, private=private, timed=timed)
+
+    def inform(self, text: str) -> None:
+        """Give people a result, as `console.inform` does, likewise."""
+        if not self.quiet:
+            inform(text)
 
     def source_settings(self) -> SourceSettings:
         """Return the source's configuration, not yet checked. Raises ConfigError where a source or an option is not understood."""
