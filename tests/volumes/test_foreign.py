@@ -13,6 +13,7 @@ import pytest
 from bucketpull.domain.batching import batch_of, encode_parts
 from bucketpull.domain.model import Part
 from bucketpull.domain.record import Block, Record
+from bucketpull.volumes import beneath
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import initialise
 from bucketpull.volumes.volume import open_volume
@@ -243,16 +244,51 @@ def test_what_a_kill_left_is_ours(tmp_path):
     assert on(with_leftovers) == ["a", "b"]
 
 
-@pytest.mark.parametrize("before", ["absent", "empty"])
-def test_a_folder_in_which_nothing_was_is_not_looked_through_again(volume, before):
-    if before == "empty":
+@pytest.mark.parametrize("before", ["absent", "empty", "of folders"])
+def test_a_folder_in_which_no_file_was_is_not_looked_through_again(volume, before):
+    if before != "absent":
         os.mkdir(os.path.join(volume.path, "d"))
+    if before == "of folders":
+        os.mkdir(os.path.join(volume.path, "d/e"))
     volume.clear(batch_of([part(b"a")]))
     put(volume, "d/a", b"ours by now", mtime=5)
 
     volume.clear(batch_of([part(b"a")]))
 
-    assert on(volume) == ["a"]
+    assert set(on(volume)) - {"e"} == {"a"}
+
+
+def test_beside_folders_alone_nothing_is_looked_for_twice_not_even_in_the_root(volume, monkeypatch):
+    looked, look = [], Tree.stat
+    monkeypatch.setattr(Tree, "stat", lambda self, path: looked.append(path) or look(self, path))
+    os.mkdir(os.path.join(volume.path, "lost+found"))
+    for names in [b"a", b"b"], [b"c", b"d"]:
+        volume.clear(batch_of([Part(b"", "", names, [3, 3], [MTIME, MTIME])]))
+
+    assert looked.count(b"a") == 1
+    assert not {b"b", b"c", b"d"} & set(looked)
+
+
+def test_beside_a_file_or_a_link_to_a_folder_all_is_looked_for(volume):
+    os.symlink(volume.path, os.path.join(volume.path, "link"))
+    volume.clear(batch_of([Part(b"", "", [b"a"], [3], [MTIME])]))
+    put(volume, "a", b"another program's", mtime=5)
+
+    volume.clear(batch_of([Part(b"", "", [b"a"], [3], [MTIME])]))
+
+    assert "a.kept" in os.listdir(volume.path)
+
+
+def test_beside_a_great_many_folders_all_is_looked_for(volume, monkeypatch):
+    monkeypatch.setattr(beneath, "_ENTRIES_AT_ONCE", 2)
+    os.makedirs(os.path.join(volume.path, "d/e"))
+    os.makedirs(os.path.join(volume.path, "d/f"))
+    volume.clear(batch_of([part(b"a")]))
+    put(volume, "d/a", b"another program's", mtime=5)
+
+    volume.clear(batch_of([part(b"a")]))
+
+    assert "a.kept" in on(volume)
 
 
 def test_of_a_deep_tree_each_folder_is_looked_at_once_not_once_for_each_below(volume, monkeypatch):

@@ -121,10 +121,11 @@ def look(directory: int, name: bytes | str) -> os.stat_result | None:
         return None
 
 
-def is_empty(directory: int) -> bool:
-    """Tell whether there is nothing in an open directory."""
+def holds_no_file(directory: int) -> bool:
+    """Tell whether there are only directories in an open one; False where they are many, which would take long to find out."""
     with closing_fd(os.open(".", _LISTED, dir_fd=directory)) as fd, os.scandir(fd) as entries:
-        return next(entries, None) is None
+        few = list(islice(entries, _ENTRIES_AT_ONCE))
+        return len(few) < _ENTRIES_AT_ONCE and all(entry.is_dir(follow_symlinks=False) for entry in few)
 
 
 def is_volume(directory: int) -> bool:

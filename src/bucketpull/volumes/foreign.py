@@ -1,8 +1,9 @@
 """Files that lie where objects belong and are not ours: they are taken over if they are the objects, else kept, never lost.
 
 What is ours at an object's path is an older version that is as the ledger says, or what a kill left behind, which has the object's
-date; where the file system keeps no dates, its length. An older version that somebody changed is kept like any other file. A folder that was not there or empty when it was first asked for holds nothing but what was stored since: so on a new disk
-nothing is looked at twice, and a folder of millions costs one call.
+date; where the file system keeps no dates, its length. An older version that somebody changed is kept like any other file. A folder that
+was not there when it was first asked for, or held only folders, as a volume's root does, holds no file but what was stored since: so on
+a new disk nothing is looked at twice, and a folder of millions costs one call.
 """
 
 import errno
@@ -69,7 +70,7 @@ class ForeignFiles:
         self._notes = notes
         self._ours_since = notes.oldest()
         self._opened_at = time.time_ns()
-        self._was_empty = Memo[bytes, bool](_MOST_FOLDERS)
+        self._had_no_file = Memo[bytes, bool](_MOST_FOLDERS)
         self._seen_folders = Memo[bytes, bool](_MOST_FOLDERS)
         self._index: KeyIndex | None = None
         self._block: tuple[int, list[Record]] = (-1, [])
@@ -109,7 +110,7 @@ class ForeignFiles:
             pages = {
                 (span.directory, span.cursor)
                 for span in batch.spans
-                if older or not self._is_for_empty_folder(span)
+                if older or not self._is_for_new_folder(span)
             }
             if pages:
                 versions = self._latest(ids_of(batch.parts), older) if older else {}
@@ -136,13 +137,13 @@ class ForeignFiles:
             self._tree.close()
             self._index = None
 
-    def _is_for_empty_folder(self, span: Span) -> bool:
-        """Tell quickly that all objects of a span belong in one folder in which nothing was before: each by itself takes 1.5 µs."""
+    def _is_for_new_folder(self, span: Span) -> bool:
+        """Tell quickly that all objects of a span belong in one folder in which no file was before: each by itself takes 1.5 µs."""
         folder = span.directory
         if len(folder) > _LONGEST_FOLDER or span.is_nested:
             return False
         path = self._identity.path_of(folder, span.first)
-        return path.rpartition(b"/")[0] == folder and self._look(path) is None and self._was_empty[folder]
+        return path.rpartition(b"/")[0] == folder and self._look(path) is None and self._had_no_file[folder]
 
     def _clear(self, part: Part, older: _Older) -> None:
         for name, size, mtime in zip(part.names, part.sizes, part.mtimes, strict=True):
@@ -203,14 +204,14 @@ class ForeignFiles:
                 return
 
     def _look(self, path: bytes) -> os.stat_result | None:
-        """Return what lies at a path; None at once in a folder in which nothing was before."""
+        """Return what lies at a path; None at once in a folder in which no file was before."""
         folder = path.rpartition(b"/")[0]
-        was_empty = self._was_empty.get(folder)
-        if was_empty:
+        had_no_file = self._had_no_file.get(folder)
+        if had_no_file:
             return None
         found = self._stat(path)
-        if found is None and was_empty is None:
-            self._was_empty[folder] = self._holds_nothing(folder)
+        if found is None and had_no_file is None:
+            self._had_no_file[folder] = self._holds_no_file(folder)
         return found
 
     def _stat(self, path: bytes) -> os.stat_result | None:
@@ -219,9 +220,9 @@ class ForeignFiles:
             return self._tree.stat(path)
         return None
 
-    def _holds_nothing(self, folder: bytes) -> bool:
+    def _holds_no_file(self, folder: bytes) -> bool:
         with _passing_over_the_disk():
-            return self._tree.holds_nothing(folder)
+            return self._tree.holds_no_file(folder)
         return False
 
     def _is_left(self, found: os.stat_result, size: int, mtime: int) -> bool:

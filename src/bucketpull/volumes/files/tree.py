@@ -100,12 +100,12 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def holds_nothing(self, folder: bytes) -> bool:
-        """Tell whether a folder is missing or empty; False if that cannot be found out."""
+    def holds_no_file(self, folder: bytes) -> bool:
+        """Tell whether a folder is missing or holds at most a few folders; False if that cannot be found out."""
         try:
             if folder and self.stat(folder) is None:
                 return True
-            return beneath.is_empty(self.place(folder, create=False).fd)
+            return beneath.holds_no_file(self.place(folder, create=False).fd)
         except OSError:
             return False
 
