@@ -1,8 +1,8 @@
 """Pull a whole object-storage bucket onto your own disks."""
 
 import os
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # `typing` is not imported before the start's collections of garbage are put off
 if TYPE_CHECKING:
     from bucketpull.reading.bucket import Bucket
 

@@ -287,11 +287,10 @@ class Served:
             self.panel.advance(2)
             history.add(self.panel.snapshot())
         self._history = history
-        self.api = Api(self.panel, history, self.panel)
+        self.has_ended = False
+        api = Api(self.panel, history, self.panel, lambda: self.has_ended)
         options = {"volumes_below": ["/mnt"]} | options
-        self.dashboard = Dashboard(
-            self.api.answer, self.panel.snapshot, port=0, last_look_seconds=0.0, **options
-        )
+        self.dashboard = Dashboard(api.answer, self.panel.snapshot, port=0, last_look_seconds=0.0, **options)
         address = await self.dashboard.start()
         self._ticker = asyncio.create_task(self._tick())
         return address

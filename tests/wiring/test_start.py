@@ -17,11 +17,14 @@ _FOR_OTHERS = {
     "bucketpull.report.notices",
     "bucketpull.report.output_files",
     "bucketpull.sources.list_files",
+    "bucketpull.sources.upyun.parallel_listing",
     "bucketpull.volumes.key_index",
     "bucketpull.volumes.packs.sealing",
     "bucketpull.volumes.packs.tar",
     "bucketpull.volumes.pruning",
     "bucketpull.volumes.reader",
+    "bucketpull.web.api",
+    "bucketpull.wiring.dashboard_access",
     "click.shell_completion",
     "csv",
     "email",
@@ -41,6 +44,12 @@ _FOR_OTHERS = {
 def test_a_job_imports_nothing_that_only_other_commands_use():
     # What the interpreter itself, or a hook of its installation, has imported is not the job's.
     code = f"import sys; before = {{*sys.modules}}; import {', '.join(_JOB)}; print(*sorted({_FOR_OTHERS!r} & sys.modules.keys() - before))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
+
+
+def test_collections_of_garbage_are_put_off_before_anything_large_is_imported():
+    code = "import sys; before = {*sys.modules}; import bucketpull.__main__; print(*sorted({'dataclasses', 'inspect', 'typing'} & sys.modules.keys() - before))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
 

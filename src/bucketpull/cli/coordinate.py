@@ -54,7 +54,7 @@ def coordinate(worker_token: str | None, worker_key: str | None, **flags: Any) -
         return _print_key(settings, worker_key)
 
     from bucketpull.wiring.cluster import run_coordinate
-    from bucketpull.wiring.dashboard_access import dashboard_opener
+    from bucketpull.wiring.job import dashboard_opener
     from bucketpull.wiring.notifier import notified
 
     # Its page adds no volumes: it has no disks.

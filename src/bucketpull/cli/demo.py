@@ -20,8 +20,9 @@ from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.values import check_text
 from bucketpull.report.console import tell
 from bucketpull.wiring.configuration import resolve
-from bucketpull.wiring.dashboard_access import address_of, dashboard_opener
+from bucketpull.wiring.dashboard_access import address_of
 from bucketpull.wiring.file_checks import check_folder
+from bucketpull.wiring.job import dashboard_opener
 from bucketpull.wiring.local_job import run_sync
 from bucketpull.wiring.settings import Settings
 from upyun_simulator import Simulator

@@ -38,7 +38,7 @@ def sync(places: tuple[str, ...], dry_run: bool, **flags: Any) -> int:
     bucketpull sync upyun://photos /mnt/d1 --cdn-url https://img.example.com --adopt
     bucketpull sync upyun://photos /mnt/d1 --state /mnt/d1/journal
     """
-    from bucketpull.wiring.dashboard_access import dashboard_opener
+    from bucketpull.wiring.job import dashboard_opener
     from bucketpull.wiring.local_job import run_sync
     from bucketpull.wiring.notifier import notified
 

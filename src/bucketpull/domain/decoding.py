@@ -23,12 +23,12 @@ Text = Annotated[str, msgspec.Meta(max_length=65_536)]
 
 def json_decoder(kind: type[T]) -> Callable[[bytes | str], T]:
     """Return what decodes JSON as a type, and raises `msgspec.DecodeError` for all that is none."""
-    return _total(msgspec.json.Decoder(kind).decode)
+    return _total(lambda: msgspec.json.Decoder(kind).decode)
 
 
 def msgpack_decoder(kind: Any) -> Callable[[bytes], Any]:  # noqa: ANN401 - a type, or a union of some
     """Return what decodes MessagePack as a type, and raises `msgspec.DecodeError` for all that is none."""
-    return _total(msgspec.msgpack.Decoder(kind).decode)
+    return _total(lambda: msgspec.msgpack.Decoder(kind).decode)
 
 
 def inflate(data: bytes, most_bytes: int) -> bytes:
@@ -43,8 +43,13 @@ def inflate(data: bytes, most_bytes: int) -> bytes:
     return found
 
 
-def _total(decode: Callable[[Any], T]) -> Callable[[Any], T]:
+def _total(make: Callable[[], Callable[[Any], T]]) -> Callable[[Any], T]:
+    decode: Callable[[Any], T] | None = None  # made at the first use: 0.1 ms each, and a start needs few
+
     def total(data: Any) -> T:  # noqa: ANN401 - bytes, or text where the decoder takes it
+        nonlocal decode
+        if decode is None:
+            decode = make()
         try:
             return decode(data)
         except msgspec.DecodeError:

@@ -52,6 +52,10 @@ STILL_SECONDS = 10.0
 READ_BYTES = 1 << 18
 CLOGGED_BYTES = 8 << 20
 
+_decoder: msgspec.msgpack.Decoder[ToProcess] = msgspec.msgpack.Decoder(
+    ToProcess
+)  # once, before processes are forked
+
 
 class Process:
     """The main object of one downloader; `run` returns when the agent says stop, or is gone.
@@ -241,7 +245,6 @@ class Channel:
         self._frames = Frames()
         self._waiting = bytearray()
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder: msgspec.msgpack.Decoder[ToProcess] = msgspec.msgpack.Decoder(ToProcess)
         self.ended = False
 
     def fileno(self) -> int:
@@ -259,7 +262,7 @@ class Channel:
             pass
         except ConnectionError:
             self.ended = True
-        return [self._decoder.decode(message) for message in messages]
+        return [_decoder.decode(message) for message in messages]
 
     def send(self, message: FromProcess) -> None:
         """Queue a message; it leaves with `flush`."""

@@ -7,8 +7,9 @@ and without its secrets to other machines; `open` makes the source of it.
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
+from inspect import get_annotations
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import msgspec
 
@@ -276,7 +277,7 @@ class BucketSettings(SourceSettings, frozen=True, kw_only=True):
 
 @cache
 def _types(settings: type[SourceSettings]) -> Mapping[str, Any]:
-    return get_type_hints(settings, include_extras=True)
+    return dict(each for base in reversed(settings.__mro__) for each in get_annotations(base).items())
 
 
 def _values(option: Option, value: Any) -> Any:  # noqa: ANN401 - as a user writes it

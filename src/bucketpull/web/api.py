@@ -177,12 +177,21 @@ _decode_volume = json_decoder(OfVolume)
 
 
 class Api:
-    """Answers requests about one job. `control` is None if no coordinator runs: then nothing can be changed."""
+    """Answers requests about one job. `control` is None if no coordinator runs: then nothing can be changed.
 
-    def __init__(self, view: JobView, history: History, control: RunningJob | None = None) -> None:
+    Nor can it when the job `has_ended`: then its journal takes no changes.
+    """
+
+    def __init__(
+        self,
+        view: JobView,
+        history: History,
+        control: RunningJob | None = None,
+        has_ended: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._view = view
         self._is_running = control is not None
-        self._has_ended = False
+        self._has_ended = has_ended
         self._history = history
         self._routes: dict[tuple[str, str], Handler] = {
             ("GET", "/api/job"): self._job,
@@ -199,10 +208,6 @@ class Api:
             for path, change in _changes(control).items():
                 self._routes["POST", path] = partial(_changed, change)
 
-    def end(self) -> None:
-        """Refuse changes from now on: the job has ended, and its journal takes none."""
-        self._has_ended = True
-
     async def answer(self, request: ApiRequest) -> ApiResponse:
         """Answer a request, whatever it is."""
         method = "GET" if request.method == "HEAD" else request.method
@@ -210,7 +215,7 @@ class Api:
         if route is None:
             known = any(path == request.path for _, path in self._routes)
             return failed(405 if known else 404, f"{method} {request.path}: there is no such thing")
-        if method == "POST" and self._has_ended:
+        if method == "POST" and self._has_ended():
             text = "the job has ended; run the same command again, then change it"
             return failed(409, in_words(text, request))
         try:

@@ -91,7 +91,7 @@ async def _coordinate(
         f"no machine has joined: on each that has disks run `bucketpull work --job {settings.job_name()} VOLUME...`, "
         "with --broker and --job-key-file as here"
     )
-    lists = agent_parameters(settings, journal.id, lister, opening.source.open().endpoints)
+    lists = agent_parameters(settings, journal.id, lister, opening.endpoints)
     try:
         async with job.with_dashboard(open_dashboard):
             await job.run(near.inbox, lists, [])

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, get_type_hints
+from typing import Any, Final, NamedTuple
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.user_limits import parse_bandwidth
@@ -161,7 +161,7 @@ def _meant(name: str, names: list[str]) -> str:
 
 
 def _settings(given: Mapping[str, _Given]) -> Settings:
-    known, types = options_by_name(), get_type_hints(Settings, include_extras=True)
+    known, types = options_by_name(), Settings.__annotations__
     own: dict[str, Any] = {}
     options: dict[str, Any] = {}
     for name, (value, label) in given.items():

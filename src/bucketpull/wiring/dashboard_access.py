@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from bucketpull.wiring.job import DashboardOpener
 
 
-def dashboard_opener(settings: Settings) -> "DashboardOpener | None":
-    """Return what opens the dashboard if it is asked for; see `dashboard_at`."""
-    if settings.dashboard is None:
-        return None
-    return dashboard_at(settings.dashboard, "--dashboard", settings)
-
-
 def dashboard_at(address: str, name: str, settings: Settings) -> "DashboardOpener":
     """Return what opens a dashboard; it has its address from now on. `name` is the option's, for the error.
 

@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import closing
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +21,7 @@ from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.counting import counted
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.domain.model import Position
 from bucketpull.domain.parameters import AgentParameters, CoordinatorParameters
 from bucketpull.domain.progress import JobState
 from bucketpull.fetch.certificates import authorities
@@ -37,7 +38,6 @@ from bucketpull.transport.mailbox import end_tasks
 from bucketpull.transport.processes import ForkedPool, ForkServer
 from bucketpull.volumes.volume import DiskVolume
 from bucketpull.web import control_socket
-from bucketpull.web.api import Api, Handler, JobView
 from bucketpull.web.history import load_history, record_history
 from bucketpull.web.server import Server
 from bucketpull.wiring.downloader_process import process_main
@@ -54,6 +54,7 @@ from bucketpull.wiring.system import SystemClock, check_limit
 from bucketpull.wiring.volume_opening import check_pack_folders, open_again, owner_of
 
 if TYPE_CHECKING:
+    from bucketpull.web.api import Api, ApiRequest, ApiResponse, Handler, JobView
     from bucketpull.web.dashboard import Dashboard
 
 _LEAVE_SECONDS: Final = 40.0  # an agent that was told to stop closes its volumes; longer than it allows them
@@ -66,13 +67,24 @@ _ABANDONED: Final = (
 )
 
 
-DashboardOpener = Callable[[Handler, JobView], Awaitable["Dashboard"]]
+DashboardOpener = Callable[["Handler", "JobView"], Awaitable["Dashboard"]]
+
+
+def dashboard_opener(settings: Settings) -> DashboardOpener | None:
+    """Return what opens the dashboard if it is asked for; see `dashboard_at`."""
+    if settings.dashboard is None:
+        return None
+    from bucketpull.wiring.dashboard_access import dashboard_at  # most jobs have none
+
+    return dashboard_at(settings.dashboard, "--dashboard", settings)
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """What a job begins with: its source, the source's first answers, the fork server, and the journal."""
+    """What a job begins with: its source, where that is asked and begins, its first answers, the fork server, and the journal."""
 
     source: SourceSettings
+    endpoints: Sequence[EndpointSpec]
+    root: Position
     findings: Findings
     fork_server: ForkServer
     journal: SqliteJournal
@@ -167,8 +179,9 @@ def opened(settings: Settings) -> Iterator[Opening]:
     """
     source, fetch, selection = settings.source_config(), settings.fetch_options(), selection_of(settings)
     patience = Patience(settings.source, longest=math.inf)
+    asked = selected(source.open(), selection)
     with closing(FetchLoop(fetch)) as loop:
-        findings = probe(SourceClient(selected(source.open(), selection), loop, patience), settings.source)
+        findings = probe(SourceClient(asked, loop, patience), settings.source)
     if findings.first_page is not None and findings.first_page.serial:
         settings.tell(
             "the source does not list in the order of the keys' bytes: it is listed page by page, which takes longer"
@@ -178,7 +191,7 @@ def opened(settings: Settings) -> Iterator[Opening]:
         closing(ForkServer(main)) as fork_server,
         closing(_open_journal(settings, SystemClock().now())) as journal,
     ):
-        yield Opening(source, findings, fork_server, journal)
+        yield Opening(source, asked.endpoints, asked.root(), findings, fork_server, journal)
 
 
 def _open_journal(settings: Settings, now: float) -> SqliteJournal:
@@ -226,7 +239,7 @@ class Job:
                 open_reporter(json=settings.json, quiet=settings.quiet),
                 *(notifier.reporters if notifier else []),
             ],
-            opening.source.open().endpoints,
+            opening.endpoints,
             settings.prices(),
             absent_volumes(opening.journal),
         )
@@ -237,7 +250,17 @@ class Job:
         self.control = JobControl(settings, opening.journal, self.shell, self.monitor, machine)
         self.control.begin()
         self._history = load_history(settings.state_folder())
-        self.api = Api(self.control, self._history, self.control)
+        self._has_ended = self._is_told = False
+
+    @cached_property
+    def api(self) -> "Api":
+        """Its remote control, made for the first who asks something."""
+        from bucketpull.web.api import Api
+
+        return Api(self.control, self._history, self.control, lambda: self._has_ended)
+
+    async def _answer(self, request: "ApiRequest") -> "ApiResponse":
+        return await self.api.answer(request)
 
     @contextlib.asynccontextmanager
     async def with_dashboard(self, open_dashboard: DashboardOpener | None) -> AsyncIterator[None]:
@@ -265,7 +288,7 @@ class Job:
         self._opening.journal.end(snapshot.state, snapshot.at, kept.decode())
         self._write_summary(msgspec.json.encode(summary))
         self.monitor.close(snapshot)
-        _listen(lambda _: None)  # it has ended as was told, while a page may still ask how
+        self._is_told = True  # while a page may still ask how it ended
         self.coordinator.raise_refusal()
         return exit_code_of(snapshot)
 
@@ -286,7 +309,7 @@ class Job:
     async def _steered(self) -> AsyncIterator[None]:
         """Serve other commands of this machine; if that fails, the job runs without."""
         folder = self._settings.state_folder()
-        server = Server(self.api.answer, control_socket.user_of)
+        server = Server(self._answer, control_socket.user_of)
         try:
             server.start(control_socket.listen(folder))
         except OSError as error:
@@ -309,19 +332,18 @@ class Job:
             if self._notifier is not None:
                 self._notifier.end(ExitCode.INTERRUPTED)
 
-        on_signals(interrupt, leave)
+        on_signals(interrupt, leave, lambda: self._is_told)
 
     async def _run_together(self, worker: AgentShell) -> None:
         shell = self.shell
         self._stop_on_signals()
-        root = self._opening.source.open().root()
         watching = asyncio.create_task(self.monitor.run(), name="monitor")
         recording = asyncio.create_task(
             record_history(self._history, self.control.snapshot, self._settings.state_folder()), name="charts"
         )
         timing = asyncio.create_task(self.control.bandwidth.run(shell), name="timetable")
         working = asyncio.create_task(worker.run(), name="worker")
-        booking = asyncio.create_task(shell.run(root), name="coordinator")
+        booking = asyncio.create_task(shell.run(self._opening.root), name="coordinator")
         try:
             await asyncio.wait({working, booking, watching}, return_when=asyncio.FIRST_COMPLETED)
             for task in (working, watching):
@@ -331,7 +353,7 @@ class Job:
             await asyncio.wait({working}, timeout=_LEAVE_SECONDS)
         finally:
             await end_tasks((booking, working, watching, timing, recording))
-            self.api.end()
+            self._has_ended = True
             await shell.close()
         self.coordinator.conclude()
         if self.coordinator.missing:
@@ -355,9 +377,11 @@ def short_books(objects: int, lost: int) -> str:
 
 
 def on_signals(
-    stop: Callable[[], Coroutine[Any, Any, None]], leave: Callable[[], object] = lambda: None
+    stop: Callable[[], Coroutine[Any, Any, None]],
+    leave: Callable[[], object] = lambda: None,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Stop in order at the first signal; at the second call `leave` and exit; at the third exit at once.
+    """Stop in order at the first signal; at the second call `leave` and exit; at the third exit at once; none counts once all `is_over`.
 
     Everything is resumable at any time. `leave` may take `LEAVE_AT_ONCE_SECONDS`. A terminal that is closed may send SIGHUP more than
     once: that is no second wish. Where it is ignored, as under nohup, it stays so.
@@ -370,6 +394,8 @@ def on_signals(
 
     def hear(number: signal.Signals) -> None:
         nonlocal heard
+        if is_over():
+            return
         heard += 1
         if heard == 1:
             stopping.append(asyncio.create_task(stop(), name="stop"))
@@ -384,10 +410,6 @@ def on_signals(
             finally:
                 go()
 
-    _listen(hear)
-
-
-def _listen(hear: Callable[[signal.Signals], object]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:

@@ -168,8 +168,9 @@ def place(volume: VolumeStatus) -> tuple[str, str]:
 
 def absent_volumes(reader: JournalReader) -> list[VolumeStatus]:
     """Return all volumes of a job, each as it is shown while no worker has it."""
-    held = held_last(reader)
-    return [as_absent(volume, held, _UNUSED) for volume in reader.volumes()]
+    volumes = reader.volumes()
+    held = held_last(reader) if volumes else {}
+    return [as_absent(volume, held, _UNUSED) for volume in volumes]
 
 
 def held_last(reader: JournalReader) -> dict[str, Held]:

@@ -88,8 +88,9 @@ async def _sync(
     )
     for event, text in warnings:
         job.monitor.note("warning", event, text)
-    endpoints = opening.source.open().endpoints
-    parameters = agent_parameters(settings, opening.journal.id, machine, endpoints, is_last_resort=True)
+    parameters = agent_parameters(
+        settings, opening.journal.id, machine, opening.endpoints, is_last_resort=True
+    )
     async with job.with_dashboard(open_dashboard):
         await job.run(transport.inbox, parameters, volumes)
         code = job.conclude()

@@ -1,7 +1,7 @@
 """A running job as the API sees and steers it. Reads and changes of the journal go through the coordinator's thread for it."""
 
 import asyncio
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -13,12 +13,14 @@ from bucketpull.domain.progress import Snapshot
 from bucketpull.domain.user_limits import Limits, Steering
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report import figures
-from bucketpull.web.api import NewLimits
 from bucketpull.wiring.job_limits import Bandwidth, limit_options, limits_now
 from bucketpull.wiring.journals import JournalView
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import check_copy_of, check_paths, open_one, owner_by
+
+if TYPE_CHECKING:
+    from bucketpull.web.api import NewLimits
 
 _ANSWER_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.1
@@ -98,7 +100,7 @@ class JobControl(JournalView):
         await self._shell.stop()
         return "the job stops; the same command goes on with it"
 
-    async def set_limits(self, limits: NewLimits, client: str) -> str:
+    async def set_limits(self, limits: "NewLimits", client: str) -> str:
         """See `RunningJob`."""
         given = msgspec.structs.asdict(limits).items()
         changes = {name: value for name, value in given if value is not msgspec.UNSET}

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -28,7 +29,7 @@ Seconds = Annotated[float, msgspec.Meta(gt=0, le=_DAY_SECONDS, description="seco
 Processes = Annotated[int, msgspec.Meta(ge=1, le=256, description="a number from 1 to 256")]
 
 
-class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, dict=True):
     """Everything that can be said on the command line or in a file, under the same names.
 
     `reserve`, `bandwidth` are as written ("5G", "10%", "08:00,10M 20:00,off"); None means the default. `options` are those of the
@@ -106,6 +107,10 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
 
     def source_settings(self) -> SourceSettings:
         """Return the source's configuration, not yet checked. Raises ConfigError where a source or an option is not understood."""
+        return self._source_settings
+
+    @cached_property
+    def _source_settings(self) -> SourceSettings:
         return settings_of(self.source, self.options)
 
     def source_config(self) -> SourceSettings:
