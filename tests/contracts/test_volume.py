@@ -157,6 +157,15 @@ def test_files_of_a_noted_batch_are_found_whole_after_a_kill_but_not_after_a_res
     assert bench.volume.recover(JOURNAL, 1, wanted) == []
 
 
+def test_a_former_copy_goes_that_several_blocks_tell_of_and_none_that_was_named_has_it_any_more(bench):
+    blocks = [stored(bench, work, part(b"a", b"x", b"y")) for work in (1, 2, 3)]
+    named = [blocks[0], blocks[2]]
+    moved = Former(bench.volume.id, named, "other", encode_parts([part(b"a", b"y")]))
+    bench.volume.remove(JOURNAL, [moved])
+    assert bench.files() == {X}
+    assert [names(bench.volume.read(offset)) for offset in named] == [{X}, {X}]
+
+
 def test_former_copies_go_and_their_block_does_not_have_them_any_more(bench):
     offset = stored(bench, 1, part(b"a", b"x", b"y"))
     moved = Former(bench.volume.id, [offset], "other", encode_parts([part(b"a", b"y")]))

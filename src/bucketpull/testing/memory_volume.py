@@ -146,7 +146,7 @@ class MemoryVolume:
             gone = ids_of(decode_parts(copy.parts))
             for offset in copy.offsets:
                 self._thin(offset, gone)
-            for key in gone - set(self._described(0)):
+            for key in gone - set(self._described(max(copy.offsets, default=-1) + 1)):
                 self._delete(key)
 
     def read(self, offset: int) -> list[Record]:

@@ -69,16 +69,19 @@ class PartialBlocks:
         )
         return [record.take(indexes) for record, indexes in kept if indexes]
 
-    def replaced(self, copies: Sequence[Former]) -> tuple[list[Gone], list[Gone]]:
+    def replaced(self, copies: Sequence[Former]) -> tuple[list[Gone], list[Gone], set[int]]:
         """Find former copies that are there, as their files or the ledger tell; apart from them those whose removal the ledger tells already.
 
-        Of these a kill kept the files from going.
+        Of these a kill kept the files from going. The last are all blocks that tell of some of them.
         """
         found: dict[Id, Gone] = {}
+        blocks: set[int] = set()
         for copy in copies:
             wanted = ids_of(decode_parts(copy.parts))
             for offset in sorted(copy.offsets):
-                found.update((each.id, each) for each in self._told(offset, wanted))
+                told = self._told(offset, wanted)
+                found.update((each.id, each) for each in told)
+                blocks.update(each.block for each in told)
         new: list[Gone] = []
         noted: list[Gone] = []
         others: list[Gone] = []  # in packs, or files that somebody changed, dated anew or removed
@@ -87,7 +90,8 @@ class PartialBlocks:
                 others.append(each)
             else:
                 (noted if self._is_noted(each) else new).append(each)
-        return [*new, *self._not_described_later(others)], noted
+        gone = [*new, *self._not_described_later(others)]
+        return gone, noted, blocks | {each.block for each in gone}
 
     def note(self, offsets: Collection[int]) -> None:
         """Note blocks that are about to be thinned, durably."""

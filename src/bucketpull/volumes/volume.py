@@ -245,10 +245,10 @@ class DiskVolume:
         """See `ports.Volume`. The ledger says so before the files go."""
         self._check_health()
         with self._writing:
-            gone, noted = self._partial_blocks.replaced(copies)
+            gone, noted, blocks = self._partial_blocks.replaced(copies)
             self._removal.take_again(noted)
             if gone:
-                self._partial_blocks.note({each.block for each in gone})
+                self._partial_blocks.note(blocks)
                 self._removal.take_away(journal, 0, gone)
 
     def prune(self, gone: Sequence[Gone], trash: str = "") -> None:
