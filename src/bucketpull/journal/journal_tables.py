@@ -1,7 +1,7 @@
 """Everything that is behind one open journal, read from its file as one."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Self
 
 import msgspec
@@ -66,8 +66,14 @@ class Tables(msgspec.Struct):
         for row in rows:
             self.pages.doubt(row.directory, row.cursor)
         listed = [row for row in rows if row.run == self.run.number > 0]
-        again = [Position(row.directory, row.cursor, row.until) for row in listed]
-        self.frontier.add_scans(again, tier=AGAIN)
+        self.add_again([Position(row.directory, row.cursor, row.until) for row in listed])
+
+    def add_again(self, positions: Sequence[Position]) -> None:
+        """List pages again that this run has listed before: what it has stored of them is known from then."""
+        if positions:
+            self.frontier.add_scans(positions, tier=AGAIN)
+            self.run.past = True
+            self.write_run()
 
     def replace_damaged(self) -> None:
         """Remove batches whose bytes were damaged, and list the pages again of which objects are neither booked nor outstanding without them.

@@ -67,6 +67,20 @@ class Pages:
         """Forget a page."""
         self._store.run("remove-page", (row.directory, row.cursor, row.run))
 
+    def set_aside(self, row: PageRow) -> None:
+        """Take a page out of its run, and keep what is known to lie among its names as of an earlier run."""
+        self.remove(row)
+        older = self.known(row.directory, row.cursor)
+        if older is not None:
+            older.first, older.last = min(row.first, older.first), max(row.last, older.last)
+            older.extents = pack_entries(merged(unpack_entries(older.extents), unpack_entries(row.extents)))
+            older.objects, older.digest = older.objects + row.objects, b""
+            self.change(older)
+        elif row.extents:
+            where = row.directory, row.cursor, row.first, row.last
+            page = PageRecord(*where, b"", row.objects, row.size, unchanged=False)
+            self.add(page, row.run - 1, extents=row.extents)
+
     def book(self, span: Span, share: Share, volumes: Iterable[tuple[int, int]], run: int) -> None:
         """Book a batch's share in a page, and where its objects lie."""
         known = self._known_or_new(span, run)
@@ -138,11 +152,12 @@ class Pages:
         """Return how many objects of a run are on pages that begin among the names of another page of their directory."""
         return int(self._store.run("objects-in-overlaps", (run,)).fetchone()[0])
 
-    def ends_over(self, row: PageRow, run: int) -> tuple[bytes | None, bytes | None]:
-        """Return up to which name the pages of a run that begin before a page reach into it, and from which those that end behind it do; None where none does."""
+    def over_page(self, row: PageRow, run: int) -> list[PageRow]:
+        """Return the pages of a run that stand among the names of a page, the nearest hundred."""
         where = {"directory": row.directory, "run": run, "first": row.first, "last": row.last}
-        head, tail = self._store.run("ends-over", where).fetchone()
-        return head, tail
+        rows = self._store.run("pages-over", where).fetchall()
+        check_types(rows, _TYPES)
+        return [PageRow(*found) for found in rows]
 
     def _overlapping(self, query: str, directory: bytes, first: bytes, last: bytes) -> list[Entry]:
         where = {"directory": directory, "first": first, "last": last}

@@ -14,7 +14,7 @@ from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import MESSAGE_CURSOR, Extent, Id, PageRecord, Part, VolumeState
 from bucketpull.domain.record import Record
 from bucketpull.journal import batch_receipts, scan_receipts
-from bucketpull.journal.extents import Entry, merged, pack_entries, unpack_entries
+from bucketpull.journal.extents import Entry, covers, merged, pack_entries, unpack_entries
 from bucketpull.journal.failures import Recorded
 from bucketpull.journal.frontier import REPAIR
 from bucketpull.journal.journal_reader import JournalReader, chosen
@@ -253,22 +253,39 @@ def _forget_pages(tables: Tables, rows: Sequence[PageRow]) -> int:
     """Remove pages that the finished run did not see, unless it could not list their directory; return how many were looked at.
 
     Where no page of it stands in their place, be it between two pages, it stays known where theirs lie: if they are made again, they go
-    back there. What lies among the names of a page is told by the batch that was compared with it.
+    back there. What lies among the names of a page is told by the batch that was compared with it. A page in its place that lacks some of
+    its blocks may not have been: then that one is compared in the next run, and this one stays, without its counts, until after that.
     """
     for row in rows:
         if row.run < tables.run.number and _may_forget(tables, row.directory):
-            left = _left_alone(row, *tables.pages.ends_over(row, tables.run.number)) if row.extents else None
-            if left is None:
-                tables.pages.remove(row)
-            elif left != row:
-                tables.pages.change(left)
+            _forget_page(tables, row)
     return len(rows)
 
 
-def _left_alone(row: PageRow, head: bytes | None, tail: bytes | None) -> PageRow | None:
-    """Return a page without the names that the pages over its first and its last one cover, up to `head` and from `tail` on; None if that is all."""
-    first, last = row.first if head is None else head, row.last if tail is None else tail
-    if (head is not None and head >= last) or (tail is not None and tail <= first):
+def _forget_page(tables: Tables, row: PageRow) -> None:
+    over = tables.pages.over_page(row, tables.run.number) if row.extents else []
+    unaware = [page for page in over if row.objects and page.cursor != row.cursor and _lacks(page, row)]
+    for page in unaware:
+        tables.pages.doubt(page.directory, page.cursor)
+    left = _left_alone(row, [] if unaware else over)
+    if left is None:
+        tables.pages.remove(row)
+    elif left != row:
+        tables.pages.change(left)
+
+
+def _lacks(page: PageRow, row: PageRow) -> bool:
+    """Whether another page has blocks that may hold objects of a page, and of which that page does not know."""
+    known = {entry[:2] for entry in unpack_entries(page.extents)}
+    blocks = unpack_entries(row.extents)
+    return any(covers(entry, page.first, page.last) and entry[:2] not in known for entry in blocks)
+
+
+def _left_alone(row: PageRow, over: Sequence[PageRow]) -> PageRow | None:
+    """Return what is to stay known of a page: no counts, and only the names between the pages over its first one and those over its last; None if that is nothing."""
+    first = max([row.first, *(page.last for page in over if page.first <= row.first)])
+    last = min([row.last, *(page.first for page in over if page.last >= row.last)])
+    if not row.extents or (over and first >= last):
         return None
     return msgspec.structs.replace(row, first=first, last=last, digest=b"", objects=0, size=0)
 

@@ -244,17 +244,19 @@ where (directory, cursor, run) > (?, ?, ?) order by directory, cursor, run limit
 update page set first = ?, last = ?, digest = ?, objects = ?, bytes = ?, extents = ?
 where directory = ? and cursor = ? and run = ?;
 
--- name: ends-over
--- tidying, once a page that the run did not see: how far the run's pages over its first and its last name reach into it; of those
--- that begin before it only the nearest hundred are looked at, which takes some 50 µs
-select max(iif(first <= :first, last, null)), min(iif(last >= :last, first, null)) from (
-    select run, first, last from page where directory = :directory and cursor = '' and first <= :last
+-- name: pages-over
+-- tidying, once a page that the run did not see: the run's pages that overlap it; of those that begin before it, and of those that
+-- begin in it, only the nearest hundred are looked at, which takes some 50 µs
+select directory, cursor, run, until, first, last, digest, objects, bytes, excluded, stored, skipped, vanished, extents from (
+    select * from page where directory = :directory and cursor = '' and first <= :last
     union all
-    select run, first, last from page indexed by page_range
-    where directory = :directory and cursor <> '' and first between :first and :last
+    select * from (
+        select * from page indexed by page_range
+        where directory = :directory and cursor <> '' and first between :first and :last order by first limit 100
+    ) as near
     union all
-    select run, first, last from (
-        select run, first, last from page indexed by page_range
+    select * from (
+        select * from page indexed by page_range
         where directory = :directory and cursor <> '' and first < :first order by first desc limit 100
     ) as near
 ) as bounded where run = :run and last >= :first;

@@ -29,7 +29,10 @@ def add_root(tables: Tables, root: Position) -> None:
 
 def try_again(tables: Tables, position: Position) -> None:
     """Add a position that could not be listed."""
-    tables.frontier.add_scans([position], tier=AGAIN if _listed(tables, position) else USUAL)
+    if _listed(tables, position):
+        tables.add_again([position])
+    else:
+        tables.frontier.add_scans([position])
 
 
 def book(tables: Tables, receipt: ScanReceipt, now: float) -> bool:
@@ -38,7 +41,7 @@ def book(tables: Tables, receipt: ScanReceipt, now: float) -> bool:
     if taken is None:
         return False
     positions = {_key(position): position for position in decode_positions(taken.body)}
-    looks_back = tables.run.past or tables.books.tiers[AGAIN] > 0 or taken.tier == AGAIN
+    looks_back = tables.run.past
     known = {_key(page): tables.pages.known(page.directory, page.cursor) for page in receipt.pages}
     new = _without_unsettled(tables, taken, positions, receipt, known)
     candidates = tables.pages.candidates(spans_in(new.batches)) if looks_back else {}
@@ -75,17 +78,15 @@ def _book_page(
         # What was known of the page when its position was given out has been lost since.
         tables.frontier.add_scans([_afresh(position)], tier=AGAIN)
         return
-    extents = b""
     if known is not None and known.run == tables.run.number:
         _unbook(tables, known, failed)
-        extents = known.extents
         if not page.unchanged:
-            tables.pages.remove(known)
+            tables.pages.set_aside(known)
     tables.books.counters.add_page(page)
     if page.unchanged and known is not None:
         _book_unchanged(tables, page, known, position.until, failed, said)
     else:
-        tables.pages.add(page, tables.run.number, position.until, extents)
+        tables.pages.add(page, tables.run.number, position.until)
 
 
 def _book_unchanged(
@@ -180,7 +181,7 @@ def _drop(tables: Tables, position: Position) -> None:
         return
     failed = tables.failures.remove_of_page(position.directory, position.cursor)
     _unbook(tables, known, failed)
-    tables.pages.remove(known)
+    tables.pages.set_aside(known)
 
 
 def _listed(tables: Tables, page: PageRecord | Position) -> PageRow | None:

@@ -68,11 +68,12 @@ create table body (
 ) strict;
 
 -- Listed pages. The row of an earlier run stays until the run has ended, for the candidates of pages with other borders; without
--- digest and counts until a page of a later run stands in its place: objects that are made again go back to where they lie.
+-- digest and counts until a page of a later run stands in its place, which was compared with it: objects that are made again go
+-- back to where they lie, and of those that lie twice one copy goes.
 create table page (
     directory blob not null,
     cursor text not null,
-    run integer not null,                   -- in which it was last listed; 0 was found in a ledger
+    run integer not null,                   -- in which it was last listed; 0 where none listed it, as what was found in a ledger
     until text not null,                    -- of its position
     first blob not null,
     last blob not null,
