@@ -80,7 +80,9 @@ def test_directories_balance_one_by_one(user, service):
 
     assert {name: row["listed"] for name, row in rows.items()} == {"": 0, "2023": 30, "2024": 70}
     assert all(row["listed"] == row["stored"] and row["outstanding"] == 0 for row in rows.values())
-    assert "2024" in user.says("status", "--directories")
+    told = user.says("status", "--directories").splitlines()
+    assert told[-1].split() == ["2024", "70", "70", "0", "0", "0", "0", "0"]
+    assert {len(line) for line in told} == {80}
 
 
 def test_a_running_job_tells_its_speed_and_ends_undisturbed(user, bucket):

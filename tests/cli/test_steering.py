@@ -145,3 +145,18 @@ def test_a_job_that_does_not_run_is_named(user, service, command):
     told = user.run(*command.split(), expect=2).stderr
 
     assert "its job does not run; start it" in told
+
+
+def test_what_was_done_is_json_where_that_is_asked_for(user, bucket):
+    user.knows(bucket("flat:20000,size=300"))
+    disk = user.folder / "disk1"
+    with running(user, "--rate", "200"):
+        assert user.json("pause") == [{"text": "the job is paused; `bucketpull resume` lets it go on"}]
+        assert user.json("resume") == [{"text": "the job goes on"}]
+        (limited,) = user.json("limit", "--rate", "300")
+        assert "rate 300/s" in limited["text"]
+        (drained,) = user.json("volumes", "drain", "disk1")
+        assert str(disk) in drained["text"]
+
+    (added,) = user.json("volumes", "add", "disk1")
+    assert str(disk) in added["text"]

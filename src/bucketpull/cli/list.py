@@ -200,7 +200,7 @@ def _told(inventory: _Inventory, walk: ListingWalk, settings: Settings) -> ExitC
     if state.left_out:
         shown = ", ".join(show(key) for key in inventory.shown)
         tell(
-            f"{counted(state.left_out, 'keys have')} no place in this form and are left out, such as {shown}"
+            f"{counted(state.left_out, 'keys have')} no place in this form and no line in it, such as {shown}"
         )
     settings.tell(f"{counted(state.objects, 'objects')} listed")
     return ExitCode.INCOMPLETE if failed or state.left_out else ExitCode.COMPLETE

@@ -1,6 +1,6 @@
 """`bucketpull status`: where a job stands."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -46,8 +46,9 @@ def status(directories: bool, **flags: Any) -> int:
     return _read_status(settings, directories=directories)
 
 
-_DIRECTORY_COLUMNS = 25
+_DIRECTORY_COLUMNS = 22
 _NUMBERS = ("listed", "stored", "skipped", "excluded", "failed", "vanished", "left")
+_WIDTHS = tuple(max(8, len(name) + 1) for name in _NUMBERS)  # 80 with the directory, up to seven digits
 
 
 def _read_status(settings: Settings, *, directories: bool) -> ExitCode:
@@ -93,9 +94,7 @@ def _run(found: JobStatus) -> dict[str, object] | None:
 
 def _print_directories(reader: JournalReader, *, as_json: bool) -> None:
     if not as_json:
-        names = [words()(f"balance.{name}") for name in _NUMBERS]
-        head = label(words()("balance.directory"), _DIRECTORY_COLUMNS)
-        say(head + "".join(" " * max(1, 9 - columns(name)) + name for name in names))
+        say(_row(words()("balance.directory"), [words()(f"balance.{name}") for name in _NUMBERS]))
     for balance in reader.balances():
         if as_json:
             more = {"outstanding": balance.outstanding, "directory": show(balance.directory)}
@@ -106,7 +105,6 @@ def _print_directories(reader: JournalReader, *, as_json: bool) -> None:
 
 def _balance_line(balance: Balance) -> str:
     name = fitted(printable(show(balance.directory)) or "/", _DIRECTORY_COLUMNS - 1)
-    name += " " * (_DIRECTORY_COLUMNS - columns(name))
     numbers = (
         balance.listed,
         balance.stored,
@@ -117,4 +115,9 @@ def _balance_line(balance: Balance) -> str:
         balance.outstanding,
     )
     unlisted = f"  {counted(balance.unlisted, 'pages')} not listed" if balance.unlisted else ""
-    return name + "".join(f"{number:>9}" for number in numbers) + unlisted
+    return _row(name, map(str, numbers)) + unlisted
+
+
+def _row(name: str, cells: Iterable[str]) -> str:
+    numbers = [" " * max(1, width - columns(cell)) + cell for cell, width in zip(cells, _WIDTHS, strict=True)]
+    return label(name, _DIRECTORY_COLUMNS) + "".join(numbers)

@@ -18,7 +18,7 @@ from bucketpull.report.console import say, tell, words
 from bucketpull.report.document import volume_dict
 from bucketpull.report.printable import json_line
 from bucketpull.report.summary import volume_lines
-from bucketpull.wiring.coordinator_client import broker_client, client_if_running
+from bucketpull.wiring.coordinator_client import broker_client, client_if_running, tell_answer
 from bucketpull.wiring.job_status import job_status
 from bucketpull.wiring.journals import job_folder, journal_to_read, journal_to_write
 from bucketpull.wiring.settings import Settings
@@ -126,7 +126,7 @@ def _change(
     else:
         with journal_to_write(settings) as journal:
             text = change(journal)
-    settings.inform(text)
+    tell_answer(settings, text)
     return ExitCode.COMPLETE
 
 

@@ -12,6 +12,8 @@ import msgspec
 
 from bucketpull import __version__
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, JournalError, TransportError
+from bucketpull.report.console import say_on
+from bucketpull.report.printable import json_line
 from bucketpull.web import control_socket
 from bucketpull.wiring.journals import existing_folder
 from bucketpull.wiring.settings import Settings
@@ -170,8 +172,15 @@ def client_of(settings: Settings, *, by_broker: bool) -> Client:
 
 def order(settings: Settings, target: str, body: object = None, *, by_broker: bool) -> None:
     """Have a job that must be running do something, and print what it says. Raises ConfigError where it does not run."""
-    text = client_of(settings, by_broker=by_broker).post(target, body)["text"]
-    settings.inform(str(text))
+    tell_answer(settings, str(client_of(settings, by_broker=by_broker).post(target, body)["text"]))
+
+
+def tell_answer(settings: Settings, text: str) -> None:
+    """Say what was done, in the words of whoever did it: for a program, for people, or not at all."""
+    if settings.json:
+        say_on(json_line({"text": text}))
+    else:
+        settings.inform(text)
 
 
 def _silent(folder: Path, error: object) -> JournalError:
