@@ -1,9 +1,13 @@
 """What is shown of a job while its coordinator hears nobody, and after it has heard of much at once; what is told while nothing comes."""
 
+import asyncio
+from contextlib import suppress
+
 import pytest
 
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.effects import Moment
+from bucketpull.domain.budget import Budget
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import Counters, Outstanding
 from bucketpull.domain.parameters import CoordinatorParameters
@@ -105,6 +109,53 @@ def test_what_machines_did_while_there_was_no_coordinator_is_no_speed_of_its_ses
     assert late[-1].estimate.high < 1.2 * late[-1].estimate.seconds
     stages = late[-1].stages
     assert stages["fetched"].objects == stages["settled"].objects == stages["booked"].objects
+
+
+def test_what_is_booked_was_settled_and_written_though_no_pulse_has_said_so_yet(coordinator):
+    monitor = Monitor(coordinator, Watch(), "photos", "upyun://photos", None, [])
+    coordinator.began = 0.0, coordinator.counters, coordinator.outstanding
+    coordinator.fleet.see(at_work(500), 100.0)
+    coordinator.counters = Counters(listed=5000, stored=700, bytes=700)
+
+    stages = monitor.snapshot().stages
+
+    assert stages["written"].objects == stages["settled"].objects == stages["booked"].objects == 700
+
+
+class Told:
+    """A reporter that keeps what is told."""
+
+    def __init__(self):
+        self.events = []
+
+    def note(self, level, event, text):
+        self.events.append(event)
+
+    def show(self, snapshot):
+        pass
+
+
+def test_a_job_says_that_it_waits_for_another_day_and_that_it_goes_on():
+    coordinator = Coordinator(
+        CoordinatorParameters(budget=Budget(requests_a_day=100)), Moment(0.0, 0.0, "2026-05-01")
+    )
+    told = Told()
+    monitor = Monitor(coordinator, SystemClock(), "photos", "upyun://photos", None, [told])
+
+    def look():
+        with suppress(TimeoutError):
+            asyncio.run(
+                asyncio.wait_for(monitor.run(), 0.01)
+            )  # one look; the next one is half a second later
+
+    look()
+    coordinator.budget.spent.add(1000, 100, "2026-05-01")
+    look()
+    look()
+    coordinator.at = Moment(0.0, 0.0, "2026-05-02")
+    look()
+
+    assert told.events == ["budget.spent", "budget.renewed"]
 
 
 def test_a_clock_that_is_set_changes_no_duration_of_the_session(coordinator):

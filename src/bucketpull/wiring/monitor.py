@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from bucketpull.coordinator.coordinator import Coordinator
-from bucketpull.domain.budget import NO_PRICES, Prices
+from bucketpull.domain.budget import NO_PRICES, BudgetState, Prices
 from bucketpull.domain.counting import counted
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.eta import Forecast
@@ -77,7 +77,7 @@ class Monitor:
         self._machine_events = MachineEvents(coordinator.fleet.silence_seconds)
         self._room_events, self._volume_events = RoomEvents(), VolumeEvents()
         self._process_events, self._wait_events = ProcessEvents(), WaitEvents()
-        self._begun = False
+        self._begun = self._waits_for_tomorrow = False
         self.invitation = ""
         self.unheard: Callable[[], float] = lambda: 0.0
         self.refusals_end: Callable[[], str] = lambda: ""
@@ -94,6 +94,7 @@ class Monitor:
             ):
                 self.note(level, event, text, f"endpoint {name}")
             self._watch_machines()
+            self._watch_budget()
             ended = self.refusals_end()
             if ended:
                 self.note("info", "message.quiet", ended, "messages")
@@ -206,6 +207,8 @@ class Monitor:
             "settled": settled,
             "booked": books.stored - before.stored,
         }
+        for stage, next_one in (("settled", "booked"), ("written", "settled")):
+            counters[stage] = max(counters[stage], counters[next_one])  # a receipt comes before the pulse
         if brings:
             self._before = counters
         since = {name: number - self._before.get(name, 0) for name, number in counters.items()}
@@ -245,6 +248,18 @@ class Monitor:
         self._tell(self._process_events.look(self.latest.machines))
         self._tell(self._room_events.look(state, volumes, now))
         self._tell(self._wait_events.look(self.latest.waits_for, now))
+
+    def _watch_budget(self) -> None:
+        """Report when the job goes on that waits for another day."""
+        waits = self._coordinator.budget.verdict is BudgetState.WAIT_FOR_TOMORROW
+        if waits and not self._waits_for_tomorrow:
+            text = (
+                "the budget of this day is used up: the job goes on after midnight, by this machine's clock"
+            )
+            self.note("info", "budget.spent", text, "budget")
+        elif self._waits_for_tomorrow and not waits:
+            self.note("info", "budget.renewed", "another day has begun: the job goes on", "budget")
+        self._waits_for_tomorrow = waits
 
     def _watch_source(self) -> None:
         """Report why nothing is received, if nothing is: otherwise a wrong host name or a network that is down would show only as no progress."""
