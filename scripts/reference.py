@@ -349,6 +349,7 @@ All of bucketpull's own on a volume is below `.bucketpull` there.
 | `intents` | batches that are being written, so that after a crash they come back here |
 | `tmp`, `partial` | files that are being written; large objects that can go on, and (`.version`) of which version they are |
 | `kept.txt` | files of others that lay where objects belong: old name, tab, new name |
+| `undated` | there once a file could not be given its date: files here may have that of their writing, and are known by their length |
 | `trash` | what `prune --keep-for` took away, in folders that say until when |
 | `lock` | held by the worker that uses the volume |
 

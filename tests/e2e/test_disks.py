@@ -714,3 +714,17 @@ def test_a_large_object_is_read_no_faster_than_its_disk_writes(make_job, disks):
     assert job.simulator.counters()["requests"]["cdn.get"] == {"200": 1}
     assert summary["retries"] == {}
     job.check_every_byte()
+
+
+def test_what_was_stored_while_a_disk_kept_no_dates_is_known_when_it_keeps_them_again(make_job, disks):
+    job = make_job("few=flat:300,size=2KiB;film=flat:1,size=9MiB")
+    disk = disks.odd()
+    disk.fail("utimens", errno.EPERM)
+    on(job, disk.path)
+    job.kill_when(lambda: len(files_on(disk.path)) > 40, "--rate", "100")
+    disk.fail()
+
+    job.sync()
+
+    assert check_each_once(job) == {disk.path: 301}
+    assert job.command("verify", str(disk.path)) == ""

@@ -6,11 +6,13 @@ from hashlib import md5
 from typing import Final
 
 from bucketpull.domain.record import Record
-from bucketpull.volumes import syscalls
+from bucketpull.volumes import beneath, syscalls
 from bucketpull.volumes.beneath import OwnDirectory, closing_fd
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LOCK
 
+UNDATED: Final = "undated"
+"""Of our own folder: there once a file could not be given its date, so that those of the volume may have the date of their writing."""
 _MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
 _PIECE_BYTES: Final = 1 << 20
 
@@ -31,8 +33,22 @@ def is_as_stored(
         return False
 
 
+def set_date(home: OwnDirectory, fd: int, mtime: int) -> None:
+    """Give a file its date (Unix seconds); where the disk keeps none, note that before the file gets its name.
+
+    A disk may keep dates at one time and not at another: a server of files decides it, and whoever mounts it.
+
+    Raises OSError where the disk fails.
+    """
+    # A date that no disk keeps says nothing of this one: 0 is tried too.
+    if not syscalls.set_date(fd, mtime) and not syscalls.set_date(fd, 0):
+        os.close(home.open_file(UNDATED, os.O_WRONLY | os.O_CREAT))
+
+
 def keeps_dates(home: OwnDirectory) -> bool:
-    """Tell whether the file system of our own folder keeps dates."""
+    """Tell whether the file system of our own folder keeps dates, and has kept that of each file."""
+    if beneath.look(home.fd, UNDATED) is not None:
+        return False
     with closing_fd(home.open_file(LOCK)) as fd:
         return syscalls.keeps_dates(fd)
 

@@ -17,7 +17,8 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of, show
 from bucketpull.domain.record import Written
-from bucketpull.volumes import beneath, os_errors, syscalls
+from bucketpull.volumes import beneath, os_errors
+from bucketpull.volumes.as_stored import set_date
 from bucketpull.volumes.beneath import write_all
 from bucketpull.volumes.files.tree import OpenDirectory, Tree
 from bucketpull.volumes.foreign import set_aside
@@ -170,7 +171,7 @@ class FileWriter:
                 try:
                     os.utime(fd, (mtime, mtime))
                 except (OSError, OverflowError):
-                    syscalls.set_date(fd, mtime)  # which tells a disk that fails from one that keeps no dates
+                    set_date(self.home, fd, mtime)
         finally:
             os.close(fd)
         if _reach is not None:

@@ -19,6 +19,7 @@ from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import PartVersion, Written
 from bucketpull.volumes import beneath, syscalls
+from bucketpull.volumes.as_stored import set_date
 from bucketpull.volumes.beneath import OwnDirectory, write_all
 
 PARTIAL: Final = "partial"
@@ -124,7 +125,7 @@ class StreamFile:
                 os.fsync(self._fd)
             changed = self._mtime if self._mtime >= 0 else mtime
             if changed >= 0:  # else it is not known
-                syscalls.set_date(self._fd, changed)
+                set_date(self._files.home, self._fd, changed)
         except OSError as error:
             return self._files.failed("file not written", error, token)
         if _reach is not None:
