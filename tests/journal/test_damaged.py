@@ -1,6 +1,7 @@
 """A journal that a disk or somebody damaged is used, or refused with what to do: never another error, neither to read nor to write."""
 
 import contextlib
+import sqlite3
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -150,6 +151,17 @@ def _flip(journal, work, spot):
     changed = bytearray(body)
     changed[spot] ^= 1
     connection.execute("update body set body = ? where id = ?", (bytes(changed), work))
+
+
+@pytest.mark.parametrize("table", ["job", "volume", "failure"])
+def test_a_table_that_is_gone_is_damage_with_its_remedy(tmp_path, table):
+    data = original(tmp_path / "original")
+    (tmp_path / FILE).write_bytes(data)
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as connection, connection:
+        connection.execute(f"drop table {table}")
+
+    with pytest.raises(JournalDamaged, match=f"no such table: {table}; its volumes know what they hold"):
+        read_all(tmp_path)
 
 
 @given(st.data())

@@ -1,12 +1,19 @@
 """What is said of a volume while no worker has it."""
 
 import os
+import sqlite3
+from contextlib import closing
 
+import pytest
+from tests.journal.conftest import Play
 from tests.volumes.filling import Filler
 
+from bucketpull.domain.errors import JournalDamaged
 from bucketpull.domain.model import VolumeState
+from bucketpull.journal.journal_reader import JournalReader
+from bucketpull.journal.store import FILE
 from bucketpull.journal.volume_numbers import KnownVolume
-from bucketpull.wiring.job_status import Held, measure
+from bucketpull.wiring.job_status import Held, job_status, measure
 
 
 def test_free_is_what_is_above_the_reserve_of_the_job_or_else_of_the_worker_that_had_the_volume(tmp_path):
@@ -21,3 +28,32 @@ def test_free_is_what_is_above_the_reserve_of_the_job_or_else_of_the_worker_that
     assert measure(volume, all_of_it, "").free_bytes == 0
     assert measure(volume, {}, "100%").free_bytes == 0
     assert measure(volume, {}, "").kept_bytes == 1 << 30, "the usual one"
+
+
+@pytest.fixture
+def damage(tmp_path):
+    """Change the row of a journal's only run; return where the job stands."""
+    play = Play(tmp_path / "state")
+    play.put(b"", b"1.jpg")
+    play.run()
+    play.journal.close()
+
+    def change(column, value):
+        with closing(sqlite3.connect(tmp_path / "state" / FILE)) as connection, connection:
+            connection.execute(f"update run set {column} = ?", (value,))
+        with closing(JournalReader.open_to_read(tmp_path / "state")) as reader:
+            return job_status(reader, tmp_path / "state")
+
+    return change
+
+
+@pytest.mark.parametrize("text", ["{{", "[]", '{"seconds": "long"}', '{"rates": 7}', '{"volumes": {}}'])
+def test_what_a_session_left_at_its_end_and_was_damaged_is_not_known(damage, text):
+    snapshot = damage("summary", text).snapshot
+
+    assert (snapshot.seconds, snapshot.rates.objects_mean, snapshot.counters.stored) == (0.0, 0.0, 1)
+
+
+def test_a_run_in_no_state_that_there_is_is_refused_as_damage(damage):
+    with pytest.raises(JournalDamaged, match="run 1 is 'odd'; its volumes know what they hold"):
+        damage("state", "odd")

@@ -12,14 +12,17 @@ import msgspec
 from bucketpull.domain.budget import Spending
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, Span, VolumeState, key_of
-from bucketpull.domain.progress import DirectoryState
+from bucketpull.domain.progress import DirectoryState, JobState
 from bucketpull.domain.user_limits import Steering
 from bucketpull.journal.database import connect_to_read, exists, read_configuration
 from bucketpull.journal.directories import Balance, balances, directories_below
 from bucketpull.journal.extents import covers
 from bucketpull.journal.journal_tables import Tables
+from bucketpull.journal.store import ImpossibleRow
 from bucketpull.journal.sums import what_is_left
 from bucketpull.journal.volume_numbers import KnownVolume
+
+_RUN_STATES = frozenset({"running", *JobState})
 
 
 class RunNote(msgspec.Struct):
@@ -116,9 +119,13 @@ class JournalReader:
         return dict(self._refreshed().books.last_blocks)
 
     def runs(self, limit: int = 10) -> list[RunNote]:
-        """Return the last runs, newest first."""
+        """Return the last runs, newest first. Raises JournalDamaged where one is in no state that there is."""
         with self._tables.store.reading():
-            return [RunNote(*row) for row in self._tables.store.rows("runs", limit)]
+            found = [RunNote(*row) for row in self._tables.store.rows("runs", limit)]
+            for run in found:
+                if run.state not in _RUN_STATES:
+                    raise ImpossibleRow(f"run {run.id} is {run.state!r}")
+        return found
 
     def where(self, directory: bytes, name: bytes) -> list[Extent]:
         """Return the ledger blocks in which an object may lie, newest first."""

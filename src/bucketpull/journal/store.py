@@ -18,6 +18,7 @@ FILE = "journal.sqlite"
 FLOOR_BYTES = 64 * 1024 * 1024
 _DAMAGED = {
     sqlite3.SQLITE_CORRUPT: "",
+    sqlite3.SQLITE_ERROR: "",  # a table or a column is not there
     sqlite3.SQLITE_NOTADB: "it does not begin like an SQLite file",
 }
 """What such an error says, where SQLite's own words say less."""

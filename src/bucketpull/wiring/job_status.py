@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Self
 
 import msgspec
 
@@ -57,7 +57,18 @@ class Held(msgspec.Struct):
 
 
 class _Summary(msgspec.Struct):
+    """What a session left at its end; nothing where it left none, or that was damaged."""
+
+    seconds: float = 0.0
+    rates: Rates = msgspec.field(default_factory=Rates)
     volumes: list[Held] = []
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        try:
+            return msgspec.json.decode(text or "{}", type=cls)
+        except msgspec.MsgspecError:
+            return cls()
 
 
 def job_status(reader: JournalReader, folder: Path) -> JobStatus:
@@ -112,7 +123,7 @@ def _snapshot(reader: JournalReader, last: RunNote | None) -> Snapshot:
     ended = last.ended if last and last.ended else now
     configuration = reader.configuration()
     source, prefix = configuration.get("source", ""), configuration.get("prefix", "")
-    summary = msgspec.json.decode(last.summary) if last and last.summary else {}
+    summary = _Summary.of(last.summary if last else "")
     listing_done = outstanding.scans == 0 and last is not None
     held, reserve = held_last(reader), configuration.get(RESERVE, "")
     return Snapshot(
@@ -121,11 +132,12 @@ def _snapshot(reader: JournalReader, last: RunNote | None) -> Snapshot:
         state=_state(last, outstanding),
         at=ended,
         started=started,
-        seconds=float(summary.get("seconds", 0.0)),
+        seconds=summary.seconds,
         listing_done=listing_done,
         counters=counters,
         outstanding=outstanding,
-        rates=_rates(summary),
+        # The mean speeds of that session, and not from the counters: those are of all sessions.
+        rates=Rates(objects_mean=summary.rates.objects_mean, bytes_mean=summary.rates.bytes_mean),
         estimate=Forecast(None).estimate(counters, outstanding, listing_done),
         machines=[],
         volumes=sorted((measure(volume, held, reserve) for volume in reader.volumes()), key=place),
@@ -152,12 +164,6 @@ def _state(last: RunNote | None, outstanding: Outstanding) -> JobState:
     return state if not outstanding.is_some or state in CUT_SHORT else JobState.INTERRUPTED
 
 
-def _rates(summary: Mapping[str, Any]) -> Rates:
-    """Return the mean speeds of the last session: the books are those of all sessions."""
-    rates = summary.get("rates", {})
-    return Rates(objects_mean=rates.get("objects_mean", 0.0), bytes_mean=rates.get("bytes_mean", 0.0))
-
-
 # --- volumes that no worker has
 
 
@@ -175,11 +181,8 @@ def absent_volumes(reader: JournalReader) -> list[VolumeStatus]:
 
 def held_last(reader: JournalReader) -> dict[str, Held]:
     """Return what the volumes held, by id, as the last session that ended in order told."""
-    summary = next((run.summary for run in reader.runs() if run.summary), "{}")
-    try:
-        return {held.id: held for held in msgspec.json.decode(summary, type=_Summary).volumes}
-    except msgspec.MsgspecError:  # damaged: then nothing is known
-        return {}
+    summary = _Summary.of(next((run.summary for run in reader.runs() if run.summary), ""))
+    return {held.id: held for held in summary.volumes}
 
 
 def as_absent(volume: KnownVolume, held: Mapping[str, Held], detail: str) -> VolumeStatus:
