@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bucketpull.domain.errors import BucketpullError, VolumeForeign
+from bucketpull.domain.errors import BucketpullError, VolumeForeign, VolumeSick
 from bucketpull.domain.packing import Packing
 from bucketpull.domain.record import Block, Conclusion, Record
 from bucketpull.volumes.files.file import FileWriter
@@ -340,6 +340,19 @@ def test_a_link_in_the_place_of_our_directory_is_refused_by_name(shared, outside
     for use in (initialise, open_volume, open_reader, identify):
         with pytest.raises(VolumeForeign, match=f"{HOME} is a symbolic link; remove it"):
             use(str(shared))
+    assert picture(outside) == before
+
+
+@pytest.mark.parametrize("name", ["tmp", "partial", "intents", "ledger", "lock", "volume.json"])
+def test_a_link_in_the_place_of_a_part_of_ours_is_named_and_no_disk_is_blamed(shared, outside, name):
+    before = picture(outside)
+    initialise(str(shared))
+    (shared / HOME / name).unlink(missing_ok=True)
+    (shared / HOME / name).symlink_to(outside)
+
+    with pytest.raises(VolumeSick, match=f"{name}: .*; something else lies in its place, such as a link"):
+        open_volume(str(shared))
+
     assert picture(outside) == before
 
 

@@ -47,6 +47,7 @@ DATELESS: Final = frozenset(
 
 _NO_RIGHT: Final = "give this user the right to write there (chown, chmod, chattr -i)"
 _ABSENT: Final = "mount the disk, or name a directory that exists"
+_IN_ITS_PLACE: Final = "something else lies in its place, such as a link: look at it, and remove it"
 _ADVICE: Final = {
     errno.EACCES: _NO_RIGHT,
     errno.EPERM: _NO_RIGHT,
@@ -77,8 +78,11 @@ def words(error: OSError, otherwise: str = "") -> str:
 
 def volume_error(path: str, doing: str, error: OSError) -> VolumeError:
     """Say of an error met with our own files whether the volume is full or sick, or this machine short of something."""
-    is_absent = isinstance(error, FileNotFoundError | NotADirectoryError)
-    detail = f"{doing}: {words(error, _ABSENT if is_absent else _LOOK_AT_IT)}"
+    name, is_absent = error.filename, isinstance(error, FileNotFoundError | NotADirectoryError)
+    advice = _ABSENT if is_absent else _LOOK_AT_IT
+    if error.errno in {errno.ELOOP, errno.ENOTDIR} and isinstance(name, str) and "/" not in name:
+        doing, advice = f"{doing}: {name}", _IN_ITS_PLACE  # within an open folder of ours
+    detail = f"{doing}: {words(error, advice)}"
     kind = {Culprit.MACHINE: MachineShort, Culprit.FULL: VolumeFull}.get(culprit(error, own=True), VolumeSick)
     return kind(path, detail)
 
