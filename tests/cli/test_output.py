@@ -206,6 +206,22 @@ def test_a_command_that_decides_keeps_its_result_when_nobody_reads(finished):
     assert code == 3
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["lines", "json"])
+def test_what_is_gone_at_the_source_is_removed_when_nobody_reads_what_that_is(user, bucket, form):
+    """It ended with exit code 0, and nothing was removed."""
+    simulator = bucket("2023=flat:200,size=900;2024=flat:60,size=900")
+    user.knows(simulator).run(*SYNC)
+    simulator.mutate(delete=["2023/"])
+    writing = dead_pipe()
+    try:
+        code, said = run(user, "prune", "disk1", "--delete", "--max-delete", "90%", *form, stdout=writing)
+    finally:
+        os.close(writing)
+
+    assert code == 0, said
+    assert {path.split("/")[0] for path in user.files("disk1")} == {"2024"}
+
+
 def test_json_counts_what_passed_each_stage_of_an_objects_way(user, service):
     lines = user.knows(service).json(*SYNC)
 

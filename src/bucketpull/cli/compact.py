@@ -8,7 +8,7 @@ import click
 from bucketpull.cli import options
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ExitCode
-from bucketpull.report.console import say
+from bucketpull.report.console import say_on
 from bucketpull.report.figures import size
 from bucketpull.report.printable import json_line
 from bucketpull.volumes import os_errors
@@ -57,7 +57,7 @@ def _compact(settings: Settings, path: str, *, dry_run: bool) -> None:
 def _show(settings: Settings, path: str, packs: list[Waste], wasted: list[Waste]) -> None:
     if settings.json:
         for waste in wasted:
-            say(json_line({"volume": path, **waste._asdict()}))
+            say_on(json_line({"volume": path, **waste._asdict()}))
     else:
         for waste in wasted:
             share = waste.dead / waste.size

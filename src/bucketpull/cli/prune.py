@@ -25,7 +25,7 @@ from bucketpull.domain.model import Extent, show
 from bucketpull.domain.values import parse_age, shown_value
 from bucketpull.downloader.walk import ListingWalk
 from bucketpull.journal.sqlite import SqliteJournal
-from bucketpull.report.console import say, tell
+from bucketpull.report.console import say, say_on, tell
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line, printable
 from bucketpull.volumes.ledger import Gone
@@ -257,12 +257,13 @@ class _Pruning:
             self._settings.tell(f"volume {volume.path}: .bucketpull/trash/{name} is removed")
 
     def _show(self, volume: DiskVolume, group: Sequence[Gone]) -> None:
+        write = say_on if self._delete else say  # what goes does so without a reader too
         for each in group:
             if self._settings.json:
                 found = {"volume": volume.id, "key": show(each.key), "size": each.size}
-                say(json_line(found | {"pack": each.record.pack}))
+                write(json_line(found | {"pack": each.record.pack}))
             elif not self._settings.quiet:
-                say(f"{volume.path}: {printable(show(each.key))}")
+                write(f"{volume.path}: {printable(show(each.key))}")
 
     def _tell(self, comparison: Comparison, gone: int) -> None:
         if gone > self._most.of(comparison.held):
