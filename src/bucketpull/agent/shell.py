@@ -62,7 +62,8 @@ class AgentShell:
         self._agent = Agent(parameters, pool.size, clock.monotonic())
         self._outbox = Outbox(inbox, clock, PULSE_SECONDS / 2, self._delivered)
         self._pulses: asyncio.Queue[Pulse] = asyncio.Queue()
-        self._something = asyncio.Event()
+        self._wakes_at = -math.inf
+        self._sooner = asyncio.Event()
         self._empty = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
@@ -131,12 +132,13 @@ class AgentShell:
 
     async def _keep_time(self) -> None:
         while True:
-            self._something.clear()
-            rest = self._agent.wake_at() - self._clock.monotonic()
+            self._sooner.clear()
+            self._wakes_at = self._agent.wake_at()
+            rest = self._wakes_at - self._clock.monotonic()
             if rest > 0:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(rest):
-                        await self._something.wait()
+                        await self._sooner.wait()
                 continue
             self._agent.wake(self._clock.monotonic())
             self._carry_out()
@@ -151,7 +153,8 @@ class AgentShell:
     def _carry_out(self) -> None:
         for action in self._agent.actions():
             self._do(action)
-        self._something.set()
+        if self._agent.wake_at() < self._wakes_at:
+            self._sooner.set()
         if self._agent.is_empty:
             self._empty.set()
 
