@@ -164,22 +164,12 @@ class Transfers:
                 batch.fail(leaf, index, error.reason, 0, 0, error.detail)
                 self.volumes.report(batch)
                 continue
+            version, url = versions[index] if versions else "", urls[index] if urls else ""
+            first = endpoints[routes[0]]
             transfer = Transfer(
-                directory,
-                name,
-                size,
-                mtime,
-                versions[index] if versions else "",
-                urls[index] if urls else "",
-                queue,
-                batch,
-                leaf,
-                index,
-                routes,
-                endpoints[routes[0]],
+                directory, name, size, mtime, version, url, queue, batch, leaf, index, routes, first
             )
-            first = transfer.endpoint
-            if first.refused_groups.known or (not first.is_up and not first.trials):
+            if first.refused_groups.known or not (first.is_up or first.trials):
                 self._routing.choose(transfer)
             if claims:
                 transfer.claim = claims.get((directory, name), b"")
