@@ -46,3 +46,16 @@ def test_another_jobs_volume_is_refused_here_too(make_job):
 
     assert process.returncode == 2
     assert "objects of the job of" in told
+
+
+def test_a_journal_of_another_job_is_refused_here_too(make_job):
+    """It told what would be stored; the same command without --dry-run was refused."""
+    job = make_job(SPEC)
+    job.sync()
+
+    process = job.start("--dry-run", "--style", "!s400")
+    _, told = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert "is of another job" in told
+    assert "style was '' and is '!s400'" in told

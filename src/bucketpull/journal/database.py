@@ -124,9 +124,19 @@ def read_configuration(store: Store) -> dict[str, str]:
 def adopt(store: Store, folder: Path, job: str, asked: Mapping[str, str]) -> None:
     """Note the settings of this session; one that is not there is the empty text.
 
-    Raises JobMismatch where the journal is of a job with another identity, and says what differs.
+    Raises JobMismatch as `refuse_another` does.
     """
     known = read_configuration(store)
+    refuse_another(folder, job, known, asked)
+    changed = [(key, value) for key, value in asked.items() if known.get(key) != value]
+    if changed:
+        with store.transaction():
+            for row in changed:
+                store.rows("configure", *row)
+
+
+def refuse_another(folder: Path, job: str, known: Mapping[str, str], asked: Mapping[str, str]) -> None:
+    """Raise JobMismatch where a journal is of a job with another identity, and say what differs; what is only remembered does not count."""
     differences = [
         f"{key} was {known.get(key, '')!r} and is {asked.get(key, '')!r}"
         for key in sorted({*known, *asked})
@@ -137,11 +147,6 @@ def adopt(store: Store, folder: Path, job: str, asked: Mapping[str, str]) -> Non
             f"journal {folder} is of another job than {job}: {'; '.join(differences)}; "
             "go on with the former settings, or give the new job its own --job or --state"
         )
-    changed = [(key, value) for key, value in asked.items() if known.get(key) != value]
-    if changed:
-        with store.transaction():
-            for row in changed:
-                store.rows("configure", *row)
 
 
 def connect(folder: Path) -> Store:

@@ -44,6 +44,7 @@ from bucketpull.wiring.downloader_process import process_main
 from bucketpull.wiring.file_checks import check_apart, check_file, check_folder, refuse_foreign_link
 from bucketpull.wiring.job_limits import budget_of
 from bucketpull.wiring.job_status import absent_volumes
+from bucketpull.wiring.journals import identity_of
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.remote_control import JobControl
@@ -196,12 +197,11 @@ def opened(settings: Settings) -> Iterator[Opening]:
 
 def _open_journal(settings: Settings, now: float) -> SqliteJournal:
     """Open the job's journal, and make it if there is none; see `SqliteJournal.open` for what it raises."""
-    source = settings.source_settings()
-    options = {OPTION + name: value for name, value in source.remembered().items()}
+    options = {OPTION + name: value for name, value in settings.source_settings().remembered().items()}
     given = msgspec.structs.asdict(settings.prices())
     prices = {PRICE + name: "" if price is None else str(price) for name, price in given.items()}
     kept = {RESERVE: settings.reserve if settings.volumes else ""}  # each worker has its own
-    configuration = source.identity() | {"layout": settings.layout} | options | prices | kept
+    configuration = identity_of(settings) | options | prices | kept
     return SqliteJournal.open(
         settings.state_folder(),
         settings.job_name(),

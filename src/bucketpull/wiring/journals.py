@@ -79,6 +79,11 @@ def journal_to_write(settings: Settings) -> "AbstractContextManager[SqliteJourna
     return closing(SqliteJournal.open(folder, folder.name, None))
 
 
+def identity_of(settings: Settings) -> dict[str, str]:
+    """Return the settings by which a journal knows its job."""
+    return settings.source_settings().identity() | {"layout": settings.layout}
+
+
 def with_configuration(settings: Settings, reader: JournalReader, folder: str) -> Settings:
     """Return settings that name the journal's job; addresses of the service count as given, if they were."""
     known = reader.configuration()
