@@ -316,6 +316,24 @@ def test_after_another_boot_a_file_that_looks_whole_may_not_be(root, note):
     again.close()
 
 
+def test_for_a_new_journal_nothing_stays_of_a_batch_that_was_begun_before_another_boot(root):
+    dated(root, "a/stored")
+    put(root, "a/of-others")
+    volume = open_volume(str(root))
+    volume.settle([block(1, record(b"a", b"stored"))])
+    volume.intend(JOURNAL, 2, encode_parts([part(b"a", b"stored", b"of-others", b"x")]))
+    (intent,) = (root / ".bucketpull" / "intents").iterdir()
+    intent.write_bytes(b"another boot 1 2\n" + intent.read_bytes().partition(b"\n")[2])
+    dated(root, "a/x")
+
+    again = killed_and_opened_again(volume)
+    again.settle_begun()
+
+    assert files(root) == ["a/of-others", "a/stored"]
+    assert again.pending(JOURNAL) == []
+    again.close()
+
+
 def test_for_a_new_journal_a_version_that_was_not_settled_replaces_the_former_one(root):
     dated(root, "%~a%~f", "a-other")
     volume = open_volume(str(root))

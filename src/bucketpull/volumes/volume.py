@@ -169,7 +169,7 @@ class DiskVolume:
     def settle_begun(self) -> None:
         """Settle what batches of any journal left here whole, and forget them: a new journal will not ask about them.
 
-        What a kill left of the former versions goes, also of those that were settled before it.
+        What a kill left of the former versions goes, also of those that were settled before it, and what may not be whole.
         """
         with os_errors.volume_errors(self.path, "batch not read"):
             notes = {work: self._notes.known(work) for work in self._notes.ends}
@@ -181,7 +181,7 @@ class DiskVolume:
             records = self.recover(journal, work, among(parts, ids_of(parts) - told.since.keys()))
             if records:
                 self.settle([Block(journal, work, _encoder.encode(records), told.former)])
-            self.forget(journal, [work])
+            self.conclude(journal, [Conclusion(work)])
 
     def inspect(self, parts: Sequence[Part], adopts: str) -> Inspection:
         """See `ports.Volume`. Reads them, at the speed of the disk."""
