@@ -306,6 +306,26 @@ def run_again(journal, *names, digest=b"other", **fields):
     return first, second
 
 
+def test_a_block_of_an_unknown_page_is_kept_and_compared_with_what_stands_in_its_place(journal):
+    begin(journal, *NAMES[:4])
+    see(journal, "m1a", "m1b")
+    [work] = batches(journal)
+    journal.commit([stored(work)], NOW)
+    other = Extent("m1b", 77)
+
+    for block in (other, Extent("unknown", 7)):
+        journal.keep(block, spans_of([part(*NAMES[2:6], cursor="gone")]))
+
+    assert set(journal.where(b"", NAMES[3])) == {Extent("m1a", work.id), other}
+    assert not journal.begin(Position(b""), NOW)
+    [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)
+    assert decode_positions(scan.body) == [Position(b"")], "without a digest"
+    names = NAMES[:4]
+    journal.commit([ScanReceipt(scan.id, "lister", pages=[page(*names)], batches=cut([part(*names)]))], NOW)
+    [work] = batches(journal)
+    assert other in work.candidates
+
+
 def test_in_a_later_run_an_unchanged_page_is_in_place(journal):
     run_again(journal, *NAMES[:8], digest=b"digest", unchanged=True)
     found = journal.counters()

@@ -16,7 +16,20 @@ from bucketpull.testing.memory_volume import MemoryVolume
 
 PAGE = 4
 OFTEN = ("turn", "go", "go", "go", "go", "call", "work", "say", "wait", "list", "list", "list")
-SELDOM = ("change", "change", "kill", "die", "restart", "next", "abandon", "burn")
+SELDOM = (
+    "change",
+    "change",
+    "kill",
+    "die",
+    "restart",
+    "next",
+    "abandon",
+    "burn",
+    "sicken",
+    "fill",
+    "heal",
+    "heal",
+)
 RUNS = (
     4  # until all is as it should be: a page in the place of others is compared in the second one after them
 )
@@ -119,6 +132,7 @@ class ChangingWorld(World):
             self.do_restart(machine, 1)
 
     def run_to_the_end(self):
+        self.do_heal(self.machines[0], 0)
         self.do_restart(None, 1)
         for turn in range(4000):
             if self.harness.has_ended:
@@ -160,7 +174,7 @@ def test_in_the_end_each_object_lies_on_one_disk(tmp_path, seed):
         is_trouble = chance.random() < rate
         verb = chance.choice(SELDOM if is_trouble else OFTEN)
         if world.harness.has_ended:
-            verb = chance.choice(("next", "change", "burn"))
+            verb = chance.choice(("next", "change", "burn", "sicken", "heal"))
         world.step(verb, chance.randrange(1 << 12))
 
     world.finish()

@@ -96,7 +96,9 @@ def test_of_a_batch_that_was_only_begun_nothing_counts(journal):
     assert judge(journal, [Begun(77, "v2", -1)]) == ([BatchVerdict(77)], [])
 
 
-def test_what_the_journal_knows_nothing_of_stays(journal):
-    """The source has the page no more: whoever wants such files gone prunes."""
+def test_what_the_journal_knows_nothing_of_stays_and_is_known_then(journal):
+    """The source has the page no more: whoever wants such files gone prunes. Listed on another page, they lie there."""
     gone = Begun(77, "v1", 40, spans_of([Part(b"gone", "", [b"n"], [], [])]))
-    assert judge(journal, [gone]) == ([BatchVerdict(77, [Extent("v1", 40)])], [])
+    for _ in range(2):
+        assert judge(journal, [gone]) == ([BatchVerdict(77, [Extent("v1", 40)])], [])
+    assert journal.where(b"gone", b"n") == [Extent("v1", 40)]

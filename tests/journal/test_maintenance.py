@@ -562,6 +562,22 @@ def test_objects_that_are_back_are_compared_with_what_lies_there_though_others_s
     assert play.fetched == []
 
 
+def test_an_object_that_changed_goes_back_to_where_it_lies_however_long_it_could_not_be_had(play):
+    play.put(b"x", b"a")
+    play.run()
+    play.put(b"x", b"a", mtime=9)
+    play.outcomes = {b"a": Reason.FORBIDDEN}
+    for _ in range(4):
+        play.journal.end("complete", play.now)
+        play.run()
+    play.journal.end("complete", play.now)
+    play.journal.retry()
+
+    (work,) = play.claim(WorkKind.BATCH)
+
+    assert work.candidates == [Extent("v1", 0)]
+
+
 def test_objects_that_are_back_between_two_pages_are_compared_with_what_lies_there(play):
     page = PageRecord(b"x", "", b"a", b"z", b"one", 3, 30, unchanged=False)
     listed = {"": (b"a", b"f"), "2": (b"k", b"z")}

@@ -2,9 +2,10 @@
 
 from tests.journal.conftest import MTIME, SIZE
 
-from bucketpull.domain.batching import cut, decode_positions
+from bucketpull.domain.batching import cut, decode_positions, spans_of
 from bucketpull.domain.messages import ScanReceipt
-from bucketpull.domain.model import Extent, PageRecord, Part, Position, WorkKind
+from bucketpull.domain.model import Extent, PageRecord, Part, Position, VolumeState, WorkKind
+from bucketpull.journal.volume_numbers import KnownVolume
 
 
 def answer(position, names, following=()):
@@ -113,3 +114,30 @@ def test_objects_of_a_page_that_had_vanished_when_it_was_listed_again_are_found_
     list_pages(play, {"c": (b"efgh",)})
 
     assert drain_onto(play, "v3") == [[Extent("v1", 1)]]
+
+
+def test_a_block_of_a_page_that_nobody_knows_is_kept_until_all_that_stands_there_was_compared_with_it(play):
+    play.begin()
+    list_pages(play, {"": (b"abc", ["d"])})
+    list_pages(play, {"d": (b"efgh", ["h"])})
+    list_pages(play, {"h": (b"ijk",)})
+    drain_onto(play, "v1", "v1", "v1")
+    play.journal.end("complete", play.now)
+    behind = [{"d": (b"efgh", ["h"])}, {"h": (b"ijk",)}]
+
+    play.journal.record_volumes([KnownVolume("v2", "here", "/v2", VolumeState.OPEN)])
+    play.journal.keep(Extent("v2", 0), spans_of([Part(b"", "gone", [b"b", b"j"], [], [])]))
+
+    play.blocks["v2"] = [{}]
+    run(play, FIRST, *behind)  # those at its ends are compared, and the one between them is found to lack it
+    play.begin()
+    list_pages(play, FIRST)
+    play.drain()
+    list_pages(play, behind[0])
+    assert drain_onto(play, "v3") == [[Extent("v2", 0), Extent("v1", 1)]]
+    list_pages(play, behind[1])
+    play.drain()
+    play.journal.end("complete", play.now)
+    play.fetched = []
+    run(play, FIRST, *behind)
+    assert play.journal.counters().stored == len(play.fetched) == 0

@@ -54,8 +54,10 @@ def _judge_block(journal: Journal, begun: Begun, verdict: BatchVerdict) -> None:
     block = Extent(begun.volume, begun.offset)
     counted = journal.holding(begun.spans)
     verdict.judged.append(block)
-    # Of a page that the source no longer has the journal knows nothing: what is there of it stays.
-    if counted is not None and block not in counted:
+    if counted is None:
+        # The source no longer has one of the pages: what is there stays, and is found should it be listed again.
+        journal.keep(block, begun.spans)
+    elif block not in counted:
         verdict.gone.append(block)
         verdict.kept += [extent for extent in counted if extent.volume == begun.volume]
 

@@ -1,7 +1,7 @@
 """How receipts of batches are booked, and how batches are added to the journal; each in the caller's transaction."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from bucketpull.domain.batching import Batch, cut, decode_batch, decode_parts, spans_of
 from bucketpull.domain.counting import counted
@@ -86,13 +86,21 @@ def _book_extents(tables: Tables, receipt: BatchReceipt, taken: Taken) -> None:
     there = [block for block in volumes if tables.volumes.is_there(block[0])]
     for page, share in shares.items():
         tables.pages.book(spans[page], share, there, tables.run.number)
-    if unmet := tables.books.unmet:
-        unread = [entry[:2] for entry in unpack_entries(taken.candidates) if entry[0] in unmet]
-        for span in spans.values():
-            tables.pages.recall(span, unread, tables.run.number)
+    if tables.books.unmet or receipt.failures:
+        _keep_candidates(tables, taken, tables.volumes.numbers() if receipt.failures else tables.books.unmet)
     if len(there) < len(volumes):
         # Stored on a volume that was given up meanwhile.
         tables.list_again([row for key in spans if (row := tables.pages.known(*key)) is not None])
+
+
+def _keep_candidates(tables: Tables, taken: Taken, volumes: Collection[int]) -> None:
+    """Have the pages of a batch know all blocks on some volumes with which it was, or was to be, compared.
+
+    There an object that failed may lie in another version, and what a volume holds that could not be read.
+    """
+    kept = [entry[:2] for entry in unpack_entries(taken.candidates) if entry[0] in volumes]
+    for span in decode_batch(taken.body).spans if kept else ():
+        tables.pages.recall(span, kept, tables.run.number)
 
 
 def _compare_again(tables: Tables, double: Former) -> None:
@@ -108,6 +116,7 @@ def _defer(tables: Tables, batch: Batch, receipt: BatchReceipt, taken: Taken, no
     passes = taken.passes + 1
     delay = next_try(taken.passes, tables.retry_seconds)
     if delay is None:
+        _keep_candidates(tables, taken, tables.volumes.numbers())
         failed = given_up(batch, receipt, passes)
         tables.failures.add(failed, tables.run.number)
         tables.books.counters.failed += len(failed)

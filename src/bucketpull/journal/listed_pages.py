@@ -67,6 +67,18 @@ class Pages:
         """Forget a page."""
         self._store.run("remove-page", (row.directory, row.cursor, row.run))
 
+    def keep(self, span: Span, place: tuple[int, int], run: int) -> None:
+        """Note a block of a page that is not known, as of the run before; pages that may list its objects are compared."""
+        if self.known(span.directory, span.cursor) is None:
+            where = span.directory, span.cursor, span.first, span.last
+            page = PageRecord(*where, b"", span.objects, 0, unchanged=False)
+            self.add(page, run - 1, extents=pack_entries([place]))
+        else:
+            self.recall(span, [place], run)
+            self.doubt(span.directory, span.cursor)
+        for name in (span.first, span.last):
+            self.doubt_over(span.directory, name)
+
     def set_aside(self, row: PageRow) -> None:
         """Take a page out of its run, and keep what is known to lie among its names as of an earlier run."""
         self.remove(row)

@@ -264,7 +264,7 @@ def _forget_pages(tables: Tables, rows: Sequence[PageRow]) -> int:
 
 def _forget_page(tables: Tables, row: PageRow) -> None:
     over = tables.pages.over_page(row, tables.run.number) if row.extents else []
-    unaware = [page for page in over if row.objects and page.cursor != row.cursor and _lacks(page, row)]
+    unaware = [page for page in over if row.objects and _lacks(page, row)]
     for page in unaware:
         tables.pages.doubt(page.directory, page.cursor)
     left = _left_alone(row, [] if unaware else over)
@@ -275,10 +275,13 @@ def _forget_page(tables: Tables, row: PageRow) -> None:
 
 
 def _lacks(page: PageRow, row: PageRow) -> bool:
-    """Whether another page has blocks that may hold objects of a page, and of which that page does not know."""
+    """Whether another page has blocks that may hold objects of a page, and of which that page does not know. On one volume an object lies but once."""
     known = {entry[:2] for entry in unpack_entries(page.extents)}
-    blocks = unpack_entries(row.extents)
-    return any(covers(entry, page.first, page.last) and entry[:2] not in known for entry in blocks)
+    volumes = {volume for volume, _ in known}
+    return any(
+        covers(entry, page.first, page.last) and entry[:2] not in known and volumes != {entry[0]}
+        for entry in unpack_entries(row.extents)
+    )
 
 
 def _left_alone(row: PageRow, over: Sequence[PageRow]) -> PageRow | None:

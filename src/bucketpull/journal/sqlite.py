@@ -14,10 +14,12 @@ from bucketpull.domain.model import (
     IN_PLACE,
     MESSAGE_CURSOR,
     Counters,
+    Extent,
     Failure,
     Former,
     Position,
     SentWork,
+    Span,
     VolumeStatus,
     Work,
     WorkKind,
@@ -215,6 +217,15 @@ class SqliteJournal(Maintenance):
         """See `ports.Journal`."""
         with self._transaction() as tables:
             tables.copies.removed(ids)
+
+    def keep(self, block: Extent, spans: Sequence[Span]) -> None:
+        """See `ports.Journal`."""
+        number = self._tables.volumes.known_number(block.volume)
+        if number is not None:
+            with self._transaction() as tables:
+                tables.books.note_block(block.volume, block.offset)
+                for span in spans:
+                    tables.pages.keep(span, (number, block.offset), tables.run.number)
 
     def check_room(self, floor_bytes: int = FLOOR_BYTES) -> None:
         """See `ports.Journal`."""

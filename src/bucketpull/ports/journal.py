@@ -124,6 +124,12 @@ class Journal(Protocol):
     def holding(self, spans: Sequence[Span]) -> set[Extent] | None:
         """Return all ledger blocks that may hold objects of some pieces of pages; None where it does not know one of the pages."""
 
+    def keep(self, block: Extent, spans: Sequence[Span]) -> None:
+        """Note that a ledger block of a known volume holds objects of pieces of pages, some of which the journal does not know.
+
+        Should they be listed again they are found there; what stands in the place of these pages is compared with it in the next run.
+        """
+
     def where(self, directory: bytes, name: bytes) -> list[Extent]:
         """Return the ledger blocks in which an object may lie, newest first."""
 

@@ -89,6 +89,20 @@ class Catalogue:
             return None
         return set(self.near(spans))
 
+    def keep(self, block: Extent, spans: Sequence[Span]) -> None:
+        """Note that a block of a known volume holds objects of pieces of pages that are not known."""
+        for span in spans if block.volume in self._volumes else ():
+            key, ends = (span.directory, span.cursor), (span.first, span.last)
+            page = PageRecord(*key, *ends, b"", 0, 0, unchanged=False)
+            self._pages.setdefault(key, _Page(page, 0)).blocks[block] = ends
+            self.doubt(
+                each
+                for each, other in self._pages.items()
+                if each[0] == span.directory
+                and other.record.first <= span.last
+                and other.record.last >= span.first
+            )
+
     def where(self, directory: bytes, name: bytes) -> list[Extent]:
         """Return the blocks in which an object may lie, newest first."""
         found = list(self.near([Span(directory, "", name, name)]))
