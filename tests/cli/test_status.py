@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from threading import Thread
 
@@ -53,6 +54,19 @@ def test_json_has_the_fields_of_a_snapshot_and_whether_it_runs(user, service):
     assert shown["state"] == "complete"
     assert shown["running"] is False
     assert shown["last_run"]["state"] == "complete"
+
+
+def test_a_job_at_rest_shows_the_time_the_speed_and_the_volumes_of_its_end(user, service):
+    user.knows(service).run(*SYNC, "--summary", "summary.json")
+    summary = json.loads((user.folder / "summary.json").read_text())
+    (user.folder / "disk1").rename(user.folder / "drawer")
+
+    (shown,) = user.json("status")
+
+    assert shown["seconds"] == summary["seconds"] > 0
+    assert shown["rates"]["objects_mean"] == pytest.approx(summary["objects_per_second"], abs=0.01)
+    (volume,) = shown["volumes"]
+    assert (volume["state"], volume["stored_objects"]) == ("away", 100)
 
 
 def test_a_coordinator_that_does_not_answer_is_told_and_not_taken_for_one_that_has_ended(user, service):

@@ -60,7 +60,7 @@ class _Summary(msgspec.Struct):
     """What a session left at its end; nothing where it left none, or that was damaged."""
 
     seconds: float = 0.0
-    rates: Rates = msgspec.field(default_factory=Rates)
+    rates: dict[str, float] = {}
     volumes: list[Held] = []
 
     @classmethod
@@ -137,7 +137,10 @@ def _snapshot(reader: JournalReader, last: RunNote | None) -> Snapshot:
         counters=counters,
         outstanding=outstanding,
         # The mean speeds of that session, and not from the counters: those are of all sessions.
-        rates=Rates(objects_mean=summary.rates.objects_mean, bytes_mean=summary.rates.bytes_mean),
+        rates=Rates(
+            objects_mean=summary.rates.get("objects_mean", 0.0),
+            bytes_mean=summary.rates.get("bytes_mean", 0.0),
+        ),
         estimate=Forecast(None).estimate(counters, outstanding, listing_done),
         machines=[],
         volumes=sorted((measure(volume, held, reserve) for volume in reader.volumes()), key=place),
