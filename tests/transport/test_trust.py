@@ -23,7 +23,7 @@ from bucketpull.domain.messages import (
     ScanReceipt,
     Welcome,
 )
-from bucketpull.domain.model import Part, Span, Work, WorkKind
+from bucketpull.domain.model import Former, Part, Span, Work, WorkKind
 from bucketpull.domain.user_limits import Limits
 from bucketpull.transport import amqp, amqp_stream
 from bucketpull.transport.admission import Admission
@@ -401,6 +401,7 @@ def told(work, **wrong):
 
 
 ONE, TWO = batch(1, b"a"), batch(1, b"a", b"b")
+ONE_BODY = told(ONE).body
 UNEVEN = batch_of([Part(b"d", "", [b"a", b"b"], [1], [1, 2])])
 SPANS = [Span(b"d", "", b"a", b"b", 1), Span(b"d", "other", b"a", b"b", 1)]
 
@@ -449,17 +450,40 @@ def test_a_receipt_that_does_not_add_up_is_kept_and_told_and_the_job_goes_on(bro
 )
 def test_what_a_listing_says_of_its_batches_is_held_against_their_objects(wrong):
     """Other machines place them and put files of others aside by it, without reading the names."""
+    admission, read = reader()
+
+    assert read(ScanReceipt(1, "m1", batches=[told(TWO)])).batches == [told(TWO)]
+    with pytest.raises(Rejected):
+        read(ScanReceipt(1, "m1", batches=[told(TWO, **wrong)]))
+    assert admission.false_claims == {"m1": 1}
+
+
+@pytest.mark.parametrize(
+    "parts", [b"", b"\xc1", b"\x91" * 200_000, UNEVEN.body], ids=["none", "no code", "depth", "columns"]
+)
+def test_former_copies_that_nobody_can_read_are_not_sent_on_to_another_machine(parts):
+    admission, read = reader()
+    sound, wrong = (
+        BatchReceipt(1, "m1", stored=1, former=[Former("m2a", [0], "m1a", each)])
+        for each in (ONE_BODY, parts)
+    )
+
+    assert read(sound) == sound
+    with pytest.raises(Rejected, match="objects in it"):
+        read(wrong)
+    assert admission.false_claims == {"m1": 1}
+
+
+def reader():
+    """Return a coordinator's admission, and what reads a worker's message by it."""
     worker, me = (Session(KEY, VERSION, "job", name) for name in ("worker", "coordinator"))
     admission = Admission(QueueNames("job"), me)
 
-    def read(batch):
-        body = encode(ScanReceipt(1, "m1", batches=[batch]))
+    def read(message):
+        body = encode(message)
         return admission.read(*me.open(worker.seal(Direction.UP, "m1", "q", body), "q", Direction.UP))
 
-    assert read(told(TWO)).batches == [told(TWO)]
-    with pytest.raises(Rejected):
-        read(told(TWO, **wrong))
-    assert admission.false_claims == {"m1": 1}
+    return admission, read
 
 
 def test_a_worker_that_lies_again_and_again_is_refused(broker):

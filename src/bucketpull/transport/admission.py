@@ -79,6 +79,8 @@ class Admission:
         batches = [batch for batch in given_back if batch is not None]
         for batch in batches:
             _check_batch(batch)
+        for copy in receipt.former:  # it is sent on to another machine
+            _parts(copy.parts)
         objects = sum(batch.objects for batch in batches)
         told = receipt.stored + receipt.skipped + len(receipt.failures) + objects
         given = self._given.get(receipt.work)
@@ -151,12 +153,19 @@ class Admission:
 
 def _check_batch(batch: Batch) -> None:
     """Raise Rejected where the body of a batch is none, or is of other objects than the batch says."""
-    try:
-        parts = decode_parts(batch.body)
-    except msgspec.DecodeError:
-        raise Rejected("a batch in it cannot be decoded") from None
-    if not all(map(_is_table, parts)) or replace(batch_of(parts), body=batch.body) != batch:
+    if replace(batch_of(_parts(batch.body)), body=batch.body) != batch:
         raise Rejected("a batch in it does not add up")
+
+
+def _parts(body: bytes) -> list[Part]:
+    """Decode objects. Raises Rejected where they are none."""
+    try:
+        parts = decode_parts(body)
+    except msgspec.DecodeError:
+        raise Rejected("objects in it cannot be decoded") from None
+    if not all(map(_is_table, parts)):
+        raise Rejected("objects in it lack a column")
+    return parts
 
 
 def _is_table(part: Part) -> bool:
