@@ -5,10 +5,10 @@ import shutil
 import msgspec
 import pytest
 
-from bucketpull.domain.batching import batch_of, decode_batch, decode_positions, encode_batch
+from bucketpull.domain.batching import batch_of, decode_batch, decode_positions, encode_batch, encode_parts
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
-from bucketpull.domain.model import Extent, Former, Position, VolumeState, WorkKind
+from bucketpull.domain.model import Extent, Former, Part, Position, VolumeState, WorkKind
 from bucketpull.domain.order import Order
 from bucketpull.domain.retry import PAGE_PASSES, PASSES
 from bucketpull.journal.sqlite import ABSENT_SECONDS
@@ -551,14 +551,14 @@ def test_the_end_of_a_run_is_noted(play):
     )
 
 
-def _stored_with(play, former):
+def _stored_with(play, *former):
     """Book a batch whose receipt tells of copies that count no more."""
     play.put(b"", b"a")
     play.begin()
     play.scan()
     (work,) = play.claim(WorkKind.BATCH)
     receipt = play.drained(work)
-    receipt.former = [former]
+    receipt.former = list(former)
     assert play.journal.commit([receipt], play.now) == []
 
 
@@ -574,10 +574,29 @@ def test_copies_that_count_no_more_are_known_until_they_are_removed(play):
     assert play.journal.former(["v2"], 10) == []
 
 
+@pytest.mark.parametrize("column", ["offsets", "parts"])
+@pytest.mark.parametrize("lost", ["v1", "v2"])
+def test_a_former_copy_that_was_damaged_is_not_removed_for_it_may_be_another_by_now(play, column, lost):
+    play.journal.record_volumes([KnownVolume("v2", "here", "/v2", VolumeState.OPEN)])
+    parts = [[Part(b"d", "", [name], [1], [1])] for name in (b"img-001.jpg", b"img-005.jpg")]
+    _stored_with(play, *(Former("v2", [8], "v1", encode_parts(each)) for each in parts))
+    connection = play.journal._tables.store.connection
+    ((kept, id_),) = connection.execute(f"select {column}, id from former order by id limit 1").fetchall()
+    flipped = kept.replace(b"\x08", b"\x09").replace(b"img-001", b"img-003")
+    assert flipped != kept
+    connection.execute(f"update former set {column} = ? where id = ?", (flipped, id_))
+
+    (copy,) = play.journal.former(["v2"], 10)
+
+    assert b"img-005" in copy.parts
+    play.journal.lose(lost)
+    assert play.journal.former(["v1", "v2"], 10) == []
+
+
 @pytest.mark.parametrize("lost", ["v1", "v2"])
 def test_what_may_be_the_only_copy_left_is_not_removed(play, lost):
     play.journal.record_volumes([KnownVolume("v2", "here", "/v2", VolumeState.OPEN)])
-    _stored_with(play, Former("v2", [7], "v1", b"parts"))
+    _stored_with(play, Former("v2", [7], "v1", encode_parts([])))
 
     play.journal.lose(lost)
 

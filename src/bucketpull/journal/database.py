@@ -22,7 +22,7 @@ from bucketpull.trusted_path import make_private_folder
 MARKER = "journal.id"
 LOCK = "journal.lock"
 APPLICATION = 0x62706A31  # "bpj1", in the file's header
-SCHEMA_VERSION = 7  # one more with each change of `schema.sql`, or of how work is encoded
+SCHEMA_VERSION = 8  # one more with each change of `schema.sql`, or of how work is encoded
 # A complete check reads the whole file: 1 ms a MiB where it is cached, 10 where it is not.
 CHECKED_BYTES = 64 * 1024 * 1024
 CHECKED_AFTER_CRASH_BYTES = 256 * 1024 * 1024

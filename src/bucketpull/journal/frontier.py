@@ -11,8 +11,6 @@ A row says beside its body what decides when it is given out, and to whom:
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from zlib import crc32
 
 import msgspec
 
@@ -32,7 +30,7 @@ from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import Part, Position, SentWork, Work, WorkKind
 from bucketpull.domain.order import Order
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
-from bucketpull.journal.store import ImpossibleRow, Store
+from bucketpull.journal.store import ImpossibleRow, Store, checksum, is_sound
 from bucketpull.journal.sums import Books
 from bucketpull.journal.volume_numbers import Volumes
 
@@ -109,7 +107,7 @@ class Frontier:
         work = self._store.run("add-work", row).lastrowid
         assert work is not None
         kind, tier, _, _, _, objects, size, candidates, _ = row
-        self._store.run("add-body", (work, body, _checksum(candidates, body)))
+        self._store.run("add-body", (work, body, checksum(candidates, body)))
         self._books.add_work(kind, tier, objects, size)
         return work
 
@@ -153,12 +151,11 @@ class Frontier:
         ]
 
     def _is_sound(
-        self, kind: WorkKind, work: int, part: int, candidates: bytes | None, body: bytes, checksum: int
+        self, kind: WorkKind, work: int, part: int, candidates: bytes | None, body: bytes, kept: int
     ) -> bool:
         """Whether a row's bytes are those that were written; note a batch of which they are not. Raises ImpossibleRow for such a scan: nobody knows what it would have found."""
-        with suppress(TypeError):  # no bytes
-            if _checksum(candidates, body) == checksum:
-                return True
+        if is_sound(kept, candidates, body):
+            return True
         if kind is WorkKind.SCAN:
             raise ImpossibleRow(f"scan {work} was damaged")
         self.damaged[work] = part
@@ -294,7 +291,7 @@ class Frontier:
         row = (taken.id, taken.tier, taken.home, machine, taken.passes, part, rest.objects, rest.bytes)
         self._store.run("go-on-work", (*row, taken.candidates))
         body = encode_batch(rest)
-        self._store.run("add-body", (taken.id, body, _checksum(taken.candidates, body)))
+        self._store.run("add-body", (taken.id, body, checksum(taken.candidates, body)))
         self._books.add_work(taken.kind, taken.tier, rest.objects, rest.bytes)
         self._books.send(taken.kind, 1)
 
@@ -334,10 +331,6 @@ class Frontier:
             for entry in unpack_entries(taken.candidates)
             if not (sent_on and entry[0] in read)
         ]
-
-
-def _checksum(candidates: bytes | None, body: bytes) -> int:
-    return crc32(body, crc32(candidates or b""))
 
 
 def candidates_blob(candidates: Iterable[Entry]) -> bytes | None:

@@ -343,11 +343,11 @@ from (
 
 -- name: add-former
 -- commit, once a batch some of whose objects were moved to another volume
-insert into former (volume, owner, offsets, parts) values (?, ?, ?, ?);
+insert into former (volume, owner, offsets, parts, checksum) values (?, ?, ?, ?, ?);
 
 -- name: former-of
 -- the coordinator, every few seconds a volume while there are some
-select id, owner, offsets, parts from former where volume = ? order by id limit ?;
+select id, owner, offsets, parts, checksum from former where volume = ? order by id limit ?;
 
 -- name: remove-former
 -- the coordinator, once a row
@@ -355,7 +355,7 @@ delete from former where id = ?;
 
 -- name: replaced-by
 -- lose, once a volume
-select volume, offsets, parts from former where owner = ? order by id;
+select volume, offsets, parts, checksum from former where owner = ? order by id;
 
 -- name: forget-former
 -- lose, once a volume

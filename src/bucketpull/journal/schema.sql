@@ -64,7 +64,7 @@ create index work_sent on work (machine, id) where state = 1;
 create table body (
     id integer primary key,
     body blob not null,
-    checksum integer not null               -- CRC-32 of candidates and body: SQLite has none, and sees no flipped bit
+    checksum integer not null               -- CRC-32 of candidates and body: SQLite sees no flipped bit
 ) strict;
 
 -- Listed pages. The row of an earlier run stays until the run has ended, for the candidates of pages with other borders; without
@@ -120,7 +120,8 @@ create table former (
     volume integer not null,
     owner integer not null,                 -- the volume that holds the objects now
     offsets blob not null,                  -- MessagePack [offset, ...] of the blocks in which the copies may be
-    parts blob not null                     -- the objects, as in the body of a batch
+    parts blob not null,                    -- the objects, as in the body of a batch
+    checksum integer not null               -- CRC-32 of offsets and parts
 ) strict;
 
 create index former_volume on former (volume, id);

@@ -1,14 +1,13 @@
 """Stale copies: files that do not count any more, to be removed when their volumes are there."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 
 import msgspec
 
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.model import Former, Part
-from bucketpull.journal.store import Store
+from bucketpull.journal.store import Store, checksum, is_sound
 from bucketpull.journal.volume_numbers import Volumes
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -34,12 +33,12 @@ class StaleCopies:
                 undecided.append(copy)
                 continue
             if volume is not None and self._volumes.is_there(volume) and self._volumes.is_there(owner):
-                row = (volume, owner, _encode(copy.offsets), copy.parts)
-                self._store.run("add-former", row)
+                columns = _encode(copy.offsets), copy.parts
+                self._store.run("add-former", (volume, owner, *columns, checksum(*columns)))
         return undecided
 
     def of(self, volumes: Iterable[str], limit: int) -> list[Former]:
-        """Return some of those on volumes, at most so many a volume."""
+        """Return some of those on volumes, at most so many a volume. One that was damaged in the file stays on its volume: it might be another by now."""
         found: list[Former] = []
         for name in volumes:
             number = self._volumes.known_number(name)
@@ -47,7 +46,8 @@ class StaleCopies:
                 rows = self._store.run("former-of", (number, limit)).fetchall()
                 found += [
                     Former(name, _offsets(offsets), self._volumes.volume(owner).id, parts, id_)
-                    for id_, owner, offsets, parts in rows
+                    for id_, owner, offsets, parts, kept in rows
+                    if is_sound(kept, offsets, parts)
                 ]
         return found
 
@@ -58,8 +58,8 @@ class StaleCopies:
 
     def replaced_by(self, volume: int) -> Iterator[tuple[int, list[int], list[Part]]]:
         """Give those on other volumes that the files of one replaced: volume, offsets of blocks, objects."""
-        for other, offsets, parts in self._store.run("replaced-by", (volume,)):
-            with suppress(msgspec.DecodeError):  # a machine that said nonsense of them
+        for other, offsets, parts, kept in self._store.run("replaced-by", (volume,)):
+            if is_sound(kept, offsets, parts):
                 yield other, _offsets(offsets), decode_parts(parts)
 
     def lose(self, volume: int) -> None:

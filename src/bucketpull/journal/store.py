@@ -3,10 +3,11 @@
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cache
+from contextlib import contextmanager, suppress
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
@@ -110,6 +111,18 @@ def check_types(rows: Iterable[tuple[Any, ...]], types: tuple[type, ...]) -> Non
     for row in rows:
         if tuple(map(type, row)) != types:
             raise ImpossibleRow(f"a row has the types {', '.join(type(each).__name__ for each in row)}")
+
+
+def checksum(*columns: bytes | None) -> int:
+    """Return the CRC-32 of columns, which is kept beside them: SQLite has none."""
+    return reduce(lambda sum_, column: crc32(column or b"", sum_), columns, 0)
+
+
+def is_sound(kept: int, *columns: bytes | None) -> bool:
+    """Whether columns are as they were written, by what is kept beside them."""
+    with suppress(TypeError):  # no bytes
+        return checksum(*columns) == kept
+    return False
 
 
 @contextmanager
