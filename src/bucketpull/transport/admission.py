@@ -1,5 +1,6 @@
 """Which messages of workers the coordinator accepts: those in which a worker reports about itself and work that it was given."""
 
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
@@ -135,7 +136,8 @@ class Admission:
         given = self._given.setdefault(work.id, Assigned(set(), {}))
         given.machines.add(machine)
         if work.kind is WorkKind.BATCH and work.part not in given.objects:
-            given.objects[work.part] = decode_batch(work.body).objects
+            with contextlib.suppress(msgspec.DecodeError):  # whoever does the work finds out
+                given.objects[work.part] = decode_batch(work.body).objects
 
     def inherit(self, work: int, machine: str) -> None:
         """Note that a machine was given work by an earlier session."""
