@@ -18,7 +18,19 @@ from tests.e2e.conftest import COMMAND, COORDINATOR_STEPS
 
 import bucketpull
 
-STEPS = (*COORDINATOR_STEPS, "removal_noted")
+VOLUME_STEPS = (
+    "intended",
+    "renamed",
+    "synced",
+    "appended",
+    "settled",
+    "removal_noted",
+    "pack_begun",
+    "bodies_written",
+    "packed",
+    "packs_synced",
+)
+STEPS = tuple(dict.fromkeys((*COORDINATOR_STEPS, *VOLUME_STEPS)))
 BUDGET_SPENT = 6
 EDITED = b"edited"
 
@@ -119,7 +131,12 @@ class History:
         name, *options = self.random.choice(
             [("prune", "--delete", "--max-delete", "100%"), ("compact",), ("verify", "--repair")]
         )
-        self.killed(name, *self.job.volumes, *options, "--state", self.job.state)
+        if self.random.random() < 0.5:
+            self.killed(name, *self.job.volumes, *options, "--state", self.job.state)
+            return
+        step = f"{self.random.choice(VOLUME_STEPS)}:{self.random.randint(1, 3)}"
+        self.say(f"killed when {step}")
+        self.of_all(name, *options, expect=(0, 2, 3, -signal.SIGKILL), BUCKETPULL_KILL_AT=step)
 
     def kill_downloaders(self):
         with subprocess.Popen(
