@@ -269,3 +269,13 @@ def test_many_reasons_are_told_in_lines_that_a_terminal_has_room_for(ended):
     assert max(map(len, lines)) <= 80
     assert ", ".join(line[16:].removesuffix(",") for line in lines).count("reason-") == 9
     assert all(line.removesuffix(",")[-1].isdigit() for line in lines)
+
+
+def test_pages_that_could_not_be_listed_are_told_though_no_object_failed(ended):
+    ended.state = JobState.INCOMPLETE
+    ended.failures = {"forbidden": ended.counters.failed + 2, "poison": 3}
+
+    assert "! 2 pages could not be listed" in "\n".join(summary_lines(ended, Words()))
+    assert "! 2 pages could not be listed" in "\n".join(status_lines(ended, Words(), running=False))
+    ended.failures = {"forbidden": ended.counters.failed}
+    assert "could not be listed" not in "\n".join(summary_lines(ended, Words()))

@@ -188,6 +188,7 @@ TEXTS: dict[str, str] = {
     "inodes": "inodes",
     "never_run": "it has not run yet",
     "volumes.unknown": "?: not known until a worker that has the volume joins the running job",
+    "unlisted": "{} pages could not be listed: what stands there is in no count",
     "unbalanced": "the books do not balance: {} listed, {} accounted for",
 }
 
