@@ -25,6 +25,7 @@ _FOR_OTHERS = {
     "bucketpull.volumes.reader",
     "bucketpull.web.api",
     "bucketpull.wiring.dashboard_access",
+    "calendar",
     "click.shell_completion",
     "csv",
     "email",
