@@ -220,6 +220,15 @@ def test_a_url_that_is_none_of_http_is_never_fetched(fetch, url):
 # --- what does not come
 
 
+def test_a_url_that_is_longer_than_libcurl_takes_fails_and_nothing_else_does(fetch):
+    with origin(always(b"x")) as site:
+        refused = fetch.ask(site.url("/" + "a" * 8_000_000))
+        response = fetch.ask(site.url())
+
+    assert (refused.status, refused.failure) == (0, Reason.REJECTED)
+    assert response.body == b"x"
+
+
 def test_no_answer_in_time_is_a_timeout(fetching):
     fetch = fetching(first_byte_seconds=0.2)
     with origin(first(b"", lambda peer: peer.hold())) as site:

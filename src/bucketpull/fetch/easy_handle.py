@@ -21,6 +21,7 @@ BUFFER_BYTES: Final = 128 << 10
 COUNTED_BUFFER_BYTES: Final = 16 << 10
 # libcurl remembers for half of it that a name does not exist: after an outage of the resolver that is waited for in vain.
 DNS_SECONDS: Final = 20
+_TOO_LONG: Final = "http://an address longer than libcurl takes"
 _HTTP: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 _SUPPRESS_CONNECT_HEADERS: Final = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, for which pycurl has no name
 
@@ -105,7 +106,12 @@ class EasyHandle(RunningRequest):
     ) -> None:
         """Set the handle to a request. `begun`, if given, is told of the head before a sink gets a body; `counted`, if given, is called with the size of each piece of a body."""
         easy = self.easy
-        easy.setopt(pycurl.URL, request.url)
+        try:
+            easy.setopt(pycurl.URL, request.url)
+        except (
+            pycurl.error
+        ):  # longer than libcurl takes: then it fails as one that is none, and nothing else does
+            easy.setopt(pycurl.URL, _TOO_LONG)
         if request.address != self.request.address:
             easy.setopt(pycurl.CONNECT_TO, [f"::{_in_brackets(request.address)}:"] if request.address else [])
         self.request = request
