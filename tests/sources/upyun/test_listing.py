@@ -208,6 +208,17 @@ def test_an_odd_line_costs_only_itself():
     assert page.odd == ("an entry without a name: no entry at all",)
 
 
+@pytest.mark.parametrize("kind", ["image/jpeg", "folder"])
+def test_a_name_longer_than_any_costs_only_its_entry(kind):
+    name = "n" * 65_536
+    lines = _read(b"a\tN\t5\t9\n%s\t%s\t5\t9" % (name.encode(), b"F" if kind == "folder" else b"N"), **_ITER)
+    page = _read({"files": [_FILE, _FILE | {"name": name, "type": kind}], "iter": "abc="})
+
+    for found in (lines, page):
+        assert (len(found.part.names), found.directories, len(found.odd)) == (1, [], 1)
+    assert lines.odd[0].startswith("an entry with a name longer than any: nnn")
+
+
 def test_a_file_with_an_empty_name_has_none():
     lines = _read(b"a\tN\t5\t9\n\tN\t5\t9", **_ITER)
     page = _read({"files": [_FILE, _FILE | {"name": ""}], "iter": "abc="})

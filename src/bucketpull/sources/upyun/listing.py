@@ -21,6 +21,7 @@ _MAX_SIZE = 2**46  # bytes: a larger object is one whose size is not known
 _MAX_MTIME = 253_402_300_799  # the end of the year 9999: what is later is no date in seconds
 _UNKNOWN = -1
 _MAX_CURSOR = 16_384
+_LONGEST_NAME = 65_536  # the service takes no key that is nearly as long
 _FIELDS = 4
 _MOST_DIGITS = 20
 _FOLDER = "folder"
@@ -113,7 +114,7 @@ def _json(body: bytes, stated: str) -> Listing:
         entries = answer.files
         files = [entry for entry in entries if entry.type != _FOLDER]
         names = [entry.name.encode() for entry in files]
-        if b"" in names:  # as `_is_name`, without a call for each
+        if b"" in names or max(map(len, names), default=0) >= _LONGEST_NAME:  # as `_is_name`
             return _odd_json(body, stated)
         return Listing(
             names,
@@ -171,8 +172,8 @@ def _odd_entry(entry: object) -> _Row | None:
 
 
 def _is_name(name: str | bytes, of_folder: bool) -> bool:
-    """Tell what may be a name: anything; of a folder also nothing, as in the key `a//b.jpg`."""
-    return of_folder or bool(name)
+    """Tell what may be a name: anything of a length that can be asked for; of a folder also nothing, as in the key `a//b.jpg`."""
+    return (of_folder or bool(name)) and len(name) < _LONGEST_NAME
 
 
 def _bytes(name: str) -> bytes:
@@ -205,7 +206,8 @@ def _lines(body: bytes, stated: str) -> Listing:
 
 
 def _nameless(entry: str) -> str:
-    return f"an entry without a name: {entry[:150]}"
+    what = "without a name" if len(entry) < _LONGEST_NAME else "with a name longer than any"
+    return f"an entry {what}: {entry[:150]}"
 
 
 def _line(line: bytes) -> _Row | None:
