@@ -89,7 +89,8 @@ def test_the_summary_reconciles_and_says_what_the_exit_code_means(ended):
         r"  listed +10,000 +333 MB\n= stored +9,000 +300 MB\n\+ skipped +986", text.replace("\n  ", "\n")
     )
     assert "missing 12, forbidden 2" in text
-    assert "exit 3: something failed or is missing; `bucketpull failures` says what" in text
+    assert "exit 3: something failed or is missing;\n    `bucketpull failures` says what" in text
+    assert all(len(line) <= 80 for line in status_lines(ended, Words(), running=False)[-2:])
     assert "do not balance" not in text
 
 

@@ -66,8 +66,13 @@ def summary_lines(snapshot: Snapshot, words: Words) -> list[str]:
     )
     for name, counts in counted:
         lines += _reason_lines(name, counts, words)
-    lines.append("  " + words("exit", int(code), words(exit_words_of(snapshot))))
-    return lines
+    return lines + _before_remedy("  " + words("exit", int(code), words(exit_words_of(snapshot))), words)
+
+
+def _before_remedy(text: str, words: Words) -> list[str]:
+    """Break a line before what is to be done where it is wider than 80 columns."""
+    what, mark, remedy = text.partition(words("semicolon"))
+    return [what + mark.rstrip(), f"    {remedy}"] if remedy and columns(text) > 80 else [text]
 
 
 def by_reason(counts: dict[str, int], form: Callable[[float], str] = figures.count) -> str:
@@ -208,7 +213,8 @@ def status_lines(snapshot: Snapshot, words: Words, *, running: bool) -> list[str
         lines += ["", *volume_lines(snapshot.volumes, words)]
     if not running:
         is_begun = snapshot.state != JobState.WAITING
-        lines += ["", words(exit_words_of(snapshot)) if is_begun else words("never_run")]
+        said = words(exit_words_of(snapshot) if is_begun else "never_run")
+        lines += ["", *_before_remedy(said, words)]
     return lines
 
 
