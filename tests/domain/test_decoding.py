@@ -1,6 +1,8 @@
 """Whatever the bytes are, decoding ends in a value or in the one documented error."""
 
 import contextlib
+import subprocess
+import sys
 import zlib
 
 import msgspec
@@ -69,3 +71,26 @@ def test_a_compressed_bomb_is_never_unpacked():
     assert len(bomb) < 400_000
     with pytest.raises(msgspec.DecodeError, match="more than 1000 bytes"):
         inflate(bomb, 1000)
+
+
+THREADS = """
+import sys, threading
+import msgspec
+from bucketpull.domain.decoding import Int, msgpack_decoder
+sys.setswitchinterval(1e-6)
+for _ in range(100):
+    fields = {"one": "Int", "two": "tuple[Int, ...] | None", "three": "Int"}
+    kind = type(msgspec.Struct)("Kind", (msgspec.Struct,), {"__annotations__": fields, "__module__": __name__}, array_like=True)
+    decoders, start = [msgpack_decoder(list[kind]) for _ in range(4)], threading.Barrier(4)
+    def use(decode):
+        start.wait()
+        assert decode(msgspec.msgpack.encode([[1, None, 3]]))[0].three == 3
+    threads = [threading.Thread(target=use, args=(each,)) for each in decoders]
+    [each.start() for each in threads]
+    [each.join() for each in threads]
+"""
+
+
+def test_threads_that_decode_one_class_for_the_first_time_at_once_end_no_process():
+    """msgspec fills in what it knows of a class while others may use it already: volumes are opened by a thread each."""
+    assert subprocess.run([sys.executable, "-c", THREADS], check=False).returncode == 0

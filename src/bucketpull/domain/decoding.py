@@ -1,6 +1,7 @@
 """Decodes bytes that others wrote, within bounds: whatever the bytes are, there is one error, `msgspec.DecodeError`.
 
 msgspec raises others where texts are not UTF-8, where skipped fields are nested a thousand deep, and where a length is absurd.
+Decoders are made with their modules, and not at their first use: what two threads make of one class at once ends the process.
 """
 
 import zlib
@@ -23,12 +24,12 @@ Text = Annotated[str, msgspec.Meta(max_length=65_536)]
 
 def json_decoder(kind: type[T]) -> Callable[[bytes | str], T]:
     """Return what decodes JSON as a type, and raises `msgspec.DecodeError` for all that is none."""
-    return _total(lambda: msgspec.json.Decoder(kind).decode)
+    return _total(msgspec.json.Decoder(kind).decode)
 
 
 def msgpack_decoder(kind: Any) -> Callable[[bytes], Any]:  # noqa: ANN401 - a type, or a union of some
     """Return what decodes MessagePack as a type, and raises `msgspec.DecodeError` for all that is none."""
-    return _total(lambda: msgspec.msgpack.Decoder(kind).decode)
+    return _total(msgspec.msgpack.Decoder(kind).decode)
 
 
 def inflate(data: bytes, most_bytes: int) -> bytes:
@@ -43,13 +44,8 @@ def inflate(data: bytes, most_bytes: int) -> bytes:
     return found
 
 
-def _total(make: Callable[[], Callable[[Any], T]]) -> Callable[[Any], T]:
-    decode: Callable[[Any], T] | None = None  # made at the first use: 0.1 ms each, and a start needs few
-
+def _total(decode: Callable[[Any], T]) -> Callable[[Any], T]:
     def total(data: Any) -> T:  # noqa: ANN401 - bytes, or text where the decoder takes it
-        nonlocal decode
-        if decode is None:
-            decode = make()
         try:
             return decode(data)
         except msgspec.DecodeError:

@@ -14,6 +14,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import msgspec
 
 from bucketpull.domain import keys
+from bucketpull.domain.decoding import json_decoder
 
 BLOCK: Final = 512
 END: Final = bytes(2 * BLOCK)
@@ -54,6 +55,9 @@ class Description(msgspec.Struct, forbid_unknown_fields=True):
     key: str
     size: int
     mtime: int
+
+
+_decode_description = json_decoder(Description)
 
 
 def stated_size(block: bytes) -> int | None:
@@ -167,8 +171,8 @@ def sample(pack: int, block: int, key: bytes, size: int, mtime: int) -> bytes:
 def read_description(text: bytes) -> Description | None:
     """Return what the description of a sample tells; None where it is damaged."""
     try:
-        return msgspec.json.decode(text, type=Description)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _decode_description(text)
+    except msgspec.DecodeError:
         return None
 
 
