@@ -474,6 +474,23 @@ def test_former_copies_that_nobody_can_read_are_not_sent_on_to_another_machine(p
     assert admission.false_claims == {"m1": 1}
 
 
+@pytest.mark.parametrize("how", ["removed elsewhere", "fetched again"])
+def test_a_worker_tells_only_of_objects_that_it_was_given(how):
+    admission, read = reader()
+    admission.give(ONE, "m1")
+    own, other = (
+        BatchReceipt(1, "m1", deferred=told(each))
+        if how == "fetched again"
+        else BatchReceipt(1, "m1", stored=1, former=[Former("m2a", [0], "m1a", told(each).body)])
+        for each in (ONE, batch(1, b"b"))
+    )
+
+    assert read(own) == own
+    with pytest.raises(Rejected, match="not of its batch"):
+        read(other)
+    assert admission.false_claims == {"m1": 1}
+
+
 def reader():
     """Return a coordinator's admission, and what reads a worker's message by it."""
     worker, me = (Session(KEY, VERSION, "job", name) for name in ("worker", "coordinator"))

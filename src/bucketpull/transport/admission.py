@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from bucketpull.domain.batching import Batch, batch_of, decode_batch, decode_parts
+from bucketpull.domain.batching import Batch, batch_of, decode_batch, decode_parts, spans_of
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Goodbye, Handback, Poison, Pulse, ScanReceipt
-from bucketpull.domain.model import Part, Work, WorkKind
+from bucketpull.domain.model import Part, Span, Work, WorkKind
 from bucketpull.transport.amqp import Delivery
 from bucketpull.transport.envelope import Direction, Header, Rejected, Session, read_header
 from bucketpull.transport.queues import QueueNames
@@ -23,10 +23,26 @@ _Key = tuple[str, str, int]
 
 
 class Assigned(msgspec.Struct):
-    """Work that was given: to which machines, and how many objects each known part of it has."""
+    """Work that was given: to which machines, and the pages of each known part of it."""
 
     machines: set[str]
-    objects: dict[int, int]
+    parts: dict[int, list[Span]] = {}
+
+    def has(self, part: int, other: Span) -> bool:
+        """Whether the objects of a page may be of a part, as far as is known."""
+        return part not in self.parts or any(
+            (own.directory, own.cursor) == (other.directory, other.cursor)
+            and own.first <= other.first
+            and other.last <= own.last
+            for own in self.parts[part]
+        )
+
+    def objects(self, part: int) -> int | None:
+        """Return how many objects a part has, if that is known."""
+        return sum(own.objects for own in self.parts[part]) if part in self.parts else None
+
+
+_UNKNOWN: Final = Assigned(set())
 
 
 class Admission:
@@ -80,17 +96,18 @@ class Admission:
         batches = [batch for batch in given_back if batch is not None]
         for batch in batches:
             _check_batch(batch)
-        for copy in receipt.former:  # it is sent on to another machine
-            _parts(copy.parts)
+        given = self._given.get(receipt.work, _UNKNOWN)
+        spans = [span for batch in batches for span in batch.spans]
+        for copy in receipt.former:  # another machine removes them
+            spans += spans_of(_parts(copy.parts))
+        if not all(given.has(receipt.part, span) for span in spans):
+            raise Rejected("it tells of objects that are not of its batch")
         objects = sum(batch.objects for batch in batches)
         told = receipt.stored + receipt.skipped + len(receipt.failures) + objects
-        given = self._given.get(receipt.work)
-        if given is None:
-            return
-        if given.objects.get(receipt.part, told) != told:
+        if given.objects(receipt.part) not in {None, told}:
             raise Rejected("it does not add up to the objects of its batch")
-        if receipt.remainder is not None:
-            given.objects[receipt.next_part] = receipt.remainder.objects
+        if receipt.remainder is not None and given is not _UNKNOWN:
+            given.parts[receipt.next_part] = receipt.remainder.spans
 
     # --- what came, and was not acknowledged yet
 
@@ -133,23 +150,22 @@ class Admission:
 
     def give(self, work: Work, machine: str) -> None:
         """Note that a machine is given work."""
-        given = self._given.setdefault(work.id, Assigned(set(), {}))
+        given = self._given.setdefault(work.id, Assigned(set()))
         given.machines.add(machine)
-        if work.kind is WorkKind.BATCH and work.part not in given.objects:
+        if work.kind is WorkKind.BATCH and work.part not in given.parts:
             with contextlib.suppress(msgspec.DecodeError):  # whoever does the work finds out
-                given.objects[work.part] = decode_batch(work.body).objects
+                given.parts[work.part] = decode_batch(work.body).spans
 
     def inherit(self, work: int, machine: str) -> None:
         """Note that a machine was given work by an earlier session."""
-        self._given.setdefault(work, Assigned(set(), {})).machines.add(machine)
+        self._given.setdefault(work, Assigned(set())).machines.add(machine)
 
     def not_given(self, message: FromWorker) -> list[int]:
         """Return which work of a receipt its machine was not given, as far as is known."""
-        nobody = Assigned(set(), {})
         return [
             work
             for work in works_of(message)
-            if message.machine not in self._given.get(work, nobody).machines
+            if message.machine not in self._given.get(work, _UNKNOWN).machines
         ]
 
 
