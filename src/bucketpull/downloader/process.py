@@ -52,9 +52,7 @@ STILL_SECONDS = 10.0
 READ_BYTES = 1 << 18
 CLOGGED_BYTES = 8 << 20
 
-_decoder: msgspec.msgpack.Decoder[ToProcess] = msgspec.msgpack.Decoder(
-    ToProcess
-)  # once, before processes are forked
+_decode = msgspec.msgpack.Decoder(ToProcess).decode  # once, before processes are forked
 
 
 class Process:
@@ -262,7 +260,7 @@ class Channel:
             pass
         except ConnectionError:
             self.ended = True
-        return [_decoder.decode(message) for message in messages]
+        return [_decode(message) for message in messages]
 
     def send(self, message: FromProcess) -> None:
         """Queue a message; it leaves with `flush`."""
