@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+from cProfile import Profile
 
 import aiormq
 import pytest
@@ -11,7 +12,7 @@ from pamqp import frame
 from tests.transport.conftest import KEY, SECONDS, VERSION, Job, pulse, receipt, taken, until, work
 from tests.transport.test_rabbitmq import asker, nothing, purge, put, run
 
-from bucketpull.domain.batching import Batch, batch_of, decode_batch
+from bucketpull.domain.batching import Batch, batch_of, decode_batch, encode_batch
 from bucketpull.domain.errors import ConfigError, Reason
 from bucketpull.domain.messages import (
     BatchReceipt,
@@ -491,14 +492,45 @@ def test_a_worker_tells_only_of_objects_that_it_was_given(how):
     assert admission.false_claims == {"m1": 1}
 
 
+def test_what_a_machine_tells_of_work_that_it_was_not_given_is_not_held_against_the_one_that_was():
+    admission, read = reader()
+    admission.give(TWO, "m2")
+    own = BatchReceipt(1, "m2", stored=2)
+
+    read(BatchReceipt(1, "m3", stored=1, remainder=told(ONE)), "m3")
+
+    assert read(own, "m2") == own
+
+
+def test_of_work_only_the_last_part_of_each_machine_is_kept():
+    admission, read = reader()
+    admission.give(TWO, "m1")
+    for part, after in ((0, 7), (7, 8), (8, 9)):
+        read(BatchReceipt(1, "m1", part=part, next_part=after, remainder=told(TWO)))
+
+    assert set(admission._given[1].parts) == {9}
+
+
+def test_what_a_receipt_costs_grows_with_its_pages_and_not_with_their_square():
+    def calls(pages):
+        whole = batch_of([Part(b"d%d" % each, "", [b"a"], [1], [1]) for each in range(pages)])
+        admission, read = reader()
+        admission.give(Work(1, WorkKind.BATCH, encode_batch(whole)), "m1")
+        profile = Profile()
+        profile.runcall(read, BatchReceipt(1, "m1", remainder=whole, next_part=7))
+        return sum(entry.callcount for entry in profile.getstats())
+
+    assert calls(200) < 3 * calls(100)
+
+
 def reader():
     """Return a coordinator's admission, and what reads a worker's message by it."""
     worker, me = (Session(KEY, VERSION, "job", name) for name in ("worker", "coordinator"))
     admission = Admission(QueueNames("job"), me)
 
-    def read(message):
+    def read(message, machine="m1"):
         body = encode(message)
-        return admission.read(*me.open(worker.seal(Direction.UP, "m1", "q", body), "q", Direction.UP))
+        return admission.read(*me.open(worker.seal(Direction.UP, machine, "q", body), "q", Direction.UP))
 
     return admission, read
 

@@ -20,26 +20,29 @@ from bucketpull.transport.wire import Echo, ToCoordinator, up
 _SHOWN_BYTES: Final = 60
 MOST_FALSE_CLAIMS: Final = 20
 _Key = tuple[str, str, int]
+_Page = tuple[bytes, str]
 
 
 class Assigned(msgspec.Struct):
-    """Work that was given: to which machines, and the pages of each known part of it."""
+    """Work that was given: to which machines, and what each known part of it covers, by page."""
 
     machines: set[str]
-    parts: dict[int, list[Span]] = {}
+    parts: dict[int, dict[_Page, Span]] = {}
+
+    def know(self, part: int, spans: Sequence[Span]) -> None:
+        """Note what a part covers; what is known of it already stays."""
+        self.parts.setdefault(part, {(span.directory, span.cursor): span for span in spans})
 
     def has(self, part: int, other: Span) -> bool:
         """Whether the objects of a page may be of a part, as far as is known."""
-        return part not in self.parts or any(
-            (own.directory, own.cursor) == (other.directory, other.cursor)
-            and own.first <= other.first
-            and other.last <= own.last
-            for own in self.parts[part]
-        )
+        if part not in self.parts:
+            return True
+        own = self.parts[part].get((other.directory, other.cursor))
+        return own is not None and own.first <= other.first and other.last <= own.last
 
     def objects(self, part: int) -> int | None:
         """Return how many objects a part has, if that is known."""
-        return sum(own.objects for own in self.parts[part]) if part in self.parts else None
+        return sum(own.objects for own in self.parts[part].values()) if part in self.parts else None
 
 
 _UNKNOWN: Final = Assigned(set())
@@ -106,8 +109,9 @@ class Admission:
         told = receipt.stored + receipt.skipped + len(receipt.failures) + objects
         if given.objects(receipt.part) not in {None, told}:
             raise Rejected("it does not add up to the objects of its batch")
-        if receipt.remainder is not None and given is not _UNKNOWN:
-            given.parts[receipt.next_part] = receipt.remainder.spans
+        if receipt.remainder is not None and receipt.machine in given.machines:
+            given.parts.pop(receipt.part, None)  # of which no other receipt will count
+            given.know(receipt.next_part, receipt.remainder.spans)
 
     # --- what came, and was not acknowledged yet
 
@@ -154,7 +158,7 @@ class Admission:
         given.machines.add(machine)
         if work.kind is WorkKind.BATCH and work.part not in given.parts:
             with contextlib.suppress(msgspec.DecodeError):  # whoever does the work finds out
-                given.parts[work.part] = decode_batch(work.body).spans
+                given.know(work.part, decode_batch(work.body).spans)
 
     def inherit(self, work: int, machine: str) -> None:
         """Note that a machine was given work by an earlier session."""
