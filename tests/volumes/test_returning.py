@@ -14,7 +14,7 @@ from bucketpull.domain.errors import VolumeSick
 from bucketpull.domain.model import Part
 from bucketpull.domain.record import Conclusion
 from bucketpull.volumes.identity import initialise
-from bucketpull.volumes.ledger import Gone
+from bucketpull.volumes.ledger import Gone, Ledger
 from bucketpull.volumes.removal import Removal
 from bucketpull.volumes.volume import open_volume
 
@@ -331,6 +331,28 @@ def test_for_a_new_journal_nothing_stays_of_a_batch_that_was_begun_before_anothe
 
     assert files(root) == ["a/of-others", "a/stored"]
     assert again.pending(JOURNAL) == []
+    again.close()
+
+
+def test_for_a_new_journal_the_ledger_is_read_as_often_for_many_begun_batches_as_for_one(root, monkeypatch):
+    dated(root, "a/stored")
+    volume = open_volume(str(root))
+    volume.settle([block(1, record(b"a", b"stored"))])
+    names = [b"x%d" % work for work in range(2, 7)]
+    for work, name in enumerate(names, 2):
+        volume.intend(JOURNAL, work, encode_parts([part(b"a", name)]))
+    for intent in (root / ".bucketpull" / "intents").iterdir():
+        intent.write_bytes(b"another boot 1 2\n" + intent.read_bytes().partition(b"\n")[2])
+    dated(root, *(f"a/{name.decode()}" for name in names))
+    passes, salvage = [], Ledger.salvage
+    again = killed_and_opened_again(volume)
+    monkeypatch.setattr(Ledger, "salvage", lambda self, *start: passes.append(start) or salvage(self, *start))
+
+    again.settle_begun()
+
+    assert files(root) == ["a/stored"]
+    assert again.pending(JOURNAL) == []
+    assert len(passes) == 3
     again.close()
 
 

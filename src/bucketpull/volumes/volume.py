@@ -181,7 +181,8 @@ class DiskVolume:
             records = self.recover(journal, work, among(parts, ids_of(parts) - told.since.keys()))
             if records:
                 self.settle([Block(journal, work, _encoder.encode(records), told.former)])
-            self.conclude(journal, [Conclusion(work)])
+        for journal in {journal for journal, _ in notes}:
+            self.conclude(journal, [Conclusion(work) for work in self._notes.of(journal)])
 
     def inspect(self, parts: Sequence[Part], adopts: str) -> Inspection:
         """See `ports.Volume`. Reads them, at the speed of the disk."""
