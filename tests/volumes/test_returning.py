@@ -90,6 +90,18 @@ def test_what_others_have_put_where_a_begun_batch_would_have_stored_stays(root):
     again.close()
 
 
+def test_where_files_have_no_dates_what_others_have_put_there_stays_by_its_length(root):
+    volume = open_volume(str(root))
+    volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"x", b"y")]))
+    (root / ".bucketpull" / "undated").touch()
+    put(root, "a/x")
+    (root / "a/y").write_bytes(b"of others")
+    again = killed_and_opened_again(volume)
+    again.conclude(JOURNAL, [Conclusion(1)])
+    assert files(root) == ["a/y"]
+    again.close()
+
+
 def test_what_a_later_batch_has_settled_stays(root):
     volume = open_volume(str(root))
     volume.intend(JOURNAL, 1, encode_parts([part(b"a", b"x", b"y")]))

@@ -230,16 +230,16 @@ class Removal:
         undated: set[Id] = set()
         folders: dict[bytes, list[bytes]] = {}
         listed = (
-            (note, each, mtime)
+            (note, *each)
             for note in begun
             for part in note.parts()
-            for each, mtime in zip(part.ids(), part.mtimes, strict=True)
+            for each in zip(part.ids(), part.sizes, part.mtimes, strict=True)
         )
-        for note, each, mtime in listed:
+        for note, each, size, mtime in listed:
             last = latest.get(each)
             if last is None or last.remover is not None or last.offset < note.end:
                 homes = self._tree.homes(self._identity.path_of(*each), folders)
-                lie = self._written_since(homes, note.made_at, mtime)
+                lie = self._written_since(homes, note.made_at, size, mtime)
                 written.setdefault(each, []).extend(lie)
                 if mtime < 0:
                     undated.add(each)
@@ -266,20 +266,24 @@ class Removal:
                 return path
         return None
 
-    def _written_since(self, homes: Iterable[bytes], made_at: int, mtime: int) -> list[bytes]:
-        """Return at which of an object's homes files lie that were written after a time (ns since 1970), with a date as we give it; what cannot be looked at is left alone."""
+    def _written_since(self, homes: Iterable[bytes], made_at: int, size: int, mtime: int) -> list[bytes]:
+        """Return at which of an object's homes files lie that were written after a time (ns since 1970), with a date as we give it, or as long as listed where none is kept; what cannot be looked at is left alone."""
         try:
             there = [(lies, self._tree.stat(lies)) for lies in homes]
         except OSError as error:
             if os_errors.culprit(error) is not Culprit.OBJECT:
                 raise
             return []
-        return [lies for lies, found in there if found is not None and self._is_newer(found, made_at, mtime)]
+        return [
+            lies for lies, found in there if found is not None and self._is_newer(found, made_at, size, mtime)
+        ]
 
-    def _is_newer(self, found: os.stat_result, made_at: int, mtime: int) -> bool:
+    def _is_newer(self, found: os.stat_result, made_at: int, size: int, mtime: int) -> bool:
         if not stat.S_ISREG(found.st_mode) or found.st_ctime_ns < made_at:
             return False
-        return mtime < 0 or has_our_date(found, mtime) or not keeps_dates(self._home)
+        if mtime < 0 or has_our_date(found, mtime):
+            return True
+        return size in {-1, found.st_size} and not keeps_dates(self._home)
 
     def replace_files(self, records: Iterable[Record], later: Collection[Id] = frozenset()) -> None:
         """Remove the files of objects that are in packs by now, except where a later entry of the ledger names them as files again.
