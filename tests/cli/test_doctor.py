@@ -28,6 +28,25 @@ def test_all_is_well_with_a_good_service_and_folder(user, service):
     assert user.everything() == before
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--job", "photos", "--style", "!s400"], "style was '' and is '!s400'"),
+        (["--job", "new"], "objects of the job of upyun://photos"),
+    ],
+    ids=["journal", "volume"],
+)
+def test_what_is_another_jobs_fails_as_the_job_is_refused(user, service, more, told):
+    user.knows(service).run("sync", "upyun://photos", "disk1", "--layout", "hashed")
+    assert verdicts(user.json("doctor", "upyun://photos", "disk1"), "job") == []
+
+    checks = user.json("doctor", "upyun://photos", "disk1", *more, expect=3)
+
+    assert verdicts(checks, "job") == [FAIL]
+    assert any(told in check["found"] for check in checks)
+    assert told in user.run("sync", "upyun://photos", "disk1", "--layout", "hashed", *more, expect=2).stderr
+
+
 def test_objects_at_the_bottom_of_a_wide_tree_are_found(user, bucket):
     days = {
         f"{year}/{month:02}/{day:02}/img.jpg": 900

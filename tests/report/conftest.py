@@ -10,7 +10,7 @@ from bucketpull.domain.user_limits import Limits
 TB = 10**12
 
 
-def volume(number, machine="alpha", state=VolumeState.OPEN):
+def volume(number, machine="alpha", state=VolumeState.OPEN, warning=""):
     return VolumeStatus(
         id=f"volume-{number}",
         machine=machine,
@@ -26,6 +26,7 @@ def volume(number, machine="alpha", state=VolumeState.OPEN):
         stored_bytes=number * 900 * 10**9,
         written_per_second=75e6,
         detail="input/output error" if state is VolumeState.SICK else "",
+        warning=warning,
     )
 
 

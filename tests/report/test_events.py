@@ -46,6 +46,22 @@ def test_what_becomes_of_a_volume_is_told_in_chinese_too(state):
     assert state not in words.message(text)
 
 
+def test_what_is_odd_with_a_volume_is_told_once_a_minute_while_its_number_grows_and_at_the_end():
+    changes = VolumeEvents()
+
+    def told(number, now, **options):
+        odd = [volume(1, warning=f"had {number} files of others" if number else "")]
+        return [text.split()[3] for *_, text in changes.look(odd, {"alpha"}, now, **options)]
+
+    assert [told(number, number / 2) for number in range(4)] == [[], ["1"], [], []]
+    assert told(0, 30.0) == told(3, 50.0) == []
+    assert told(7, 60.5) == ["7"]
+    assert told(7, 130.0) == told(7, 131.0, is_end=True) == told(0, 132.0) == []
+    assert told(7, 133.0) == ["7"]
+    assert told(8, 202.0) == ["8"]
+    assert told(9, 203.0, is_end=True) == ["9"]
+
+
 def test_why_a_volume_is_drained_is_told_in_chinese_as_a_whole():
     assert Words("zh").message("takes no new objects, as asked") == "按要求不再写入新对象"
 

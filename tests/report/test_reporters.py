@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import msgspec
 import pytest
 from tests.report.conftest import volume
 
@@ -280,3 +281,17 @@ def test_pages_that_could_not_be_listed_are_told_though_no_object_failed(ended):
     assert "! 2 pages could not be listed" in "\n".join(status_lines(ended, Words(), running=False))
     ended.failures = {"forbidden": ended.counters.failed}
     assert "could not be listed" not in "\n".join(summary_lines(ended, Words()))
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_volume_whose_path_is_long_takes_two_lines_of_the_summary(ended, language):
+    short, long = ended.volumes[0], msgspec.structs.replace(ended.volumes[0], path="/mnt/" + "archive-" * 4)
+    ended.volumes = [msgspec.structs.replace(short, path="/d"), long]
+    words = Words(language)
+
+    lines = summary_lines(ended, words)
+
+    at = next(index for index, line in enumerate(lines) if line.endswith(long.path))
+    assert lines[at + 1].startswith(f"{' ' * 16}{words('volume.' + long.state)}  ")
+    assert "/d  " in lines[at - 1]
+    assert max(map(columns, lines)) <= 80

@@ -282,9 +282,7 @@ def _write(name: str, form: Form[Group], file: str, stored: Iterable[Group]) -> 
         output.finish()
     if left_out:
         shown = ", ".join(show(key) for key in left_out[:3])
-        tell(
-            f"{counted(len(left_out), 'keys have')} no place in this form and no line in it, such as {shown}"
-        )
+        tell(f"left out: {counted(len(left_out), 'keys')} that this form cannot hold, such as {shown}")
         if name == NGINX:
             tell(
                 "nginx reads no packs, takes keys that differ in upper and lower case alone for one, and no key with `$`, control characters or "

@@ -199,8 +199,6 @@ def _told(inventory: _Inventory, walk: ListingWalk, settings: Settings) -> ExitC
         tell(f"not listed: {show(failure.directory) or '/'}: {failure.reason}: {failure.detail}")
     if state.left_out:
         shown = ", ".join(show(key) for key in inventory.shown)
-        tell(
-            f"{counted(state.left_out, 'keys have')} no place in this form and no line in it, such as {shown}"
-        )
+        tell(f"left out: {counted(state.left_out, 'keys')} that this form cannot hold, such as {shown}")
     settings.tell(f"{counted(state.objects, 'objects')} listed")
     return ExitCode.INCOMPLETE if failed or state.left_out else ExitCode.COMPLETE

@@ -63,11 +63,13 @@ def _unpack(settings: Settings, source: str, dest: str) -> ExitCode:
             files = FileWriter.open(dest, identity, sync=False)
             try:
                 unpacking = _Unpacking(reader, volume, files)
-                unpacking.run(_missing(live, known))
+                unpacking.run(live, known)
             finally:
                 files.close()
             warning = volume.status().warning
     settings.tell(f"{counted(unpacking.objects, 'objects')}, {size(unpacking.bytes)}, stored below {dest}")
+    if unpacking.in_place:
+        settings.tell(f"{counted(unpacking.in_place, 'objects were')} there already")
     if warning:
         settings.tell(f"volume {dest}: {warning}")
     return ExitCode.INCOMPLETE if unpacking.failed else ExitCode.COMPLETE
@@ -87,20 +89,33 @@ def _check_dest(dest: str, source: str) -> None:
 
 
 class _Unpacking:
-    """Counts what it stores, and what it could not."""
+    """Counts what it stores, what is in place already, and what it could not store."""
 
     def __init__(self, reader: VolumeReader, volume: DiskVolume, files: FileWriter) -> None:
         self._reader, self._volume, self._files = reader, volume, files
-        self.objects = self.bytes = self.failed = 0
+        self.objects = self.bytes = self.in_place = self.failed = 0
 
-    def run(self, objects: Iterator[Stored]) -> None:
+    def run(self, live: LiveObjects, known: ReadableVolume) -> None:
         """Store objects in groups, each durable before the next is begun."""
+        objects = self._missing(live, known)
         for work in itertools.count(1):
             group = list(itertools.islice(objects, _GROUP))
             if not group:
                 return
             records = [record for stored in group if (record := self._store(stored)) is not None]
             self._volume.settle([Block(_JOURNAL, work, msgspec.msgpack.encode(records))])
+
+    def _missing(self, live: LiveObjects, known: ReadableVolume) -> Iterator[Stored]:
+        """Give the objects that are not below the destination in this version."""
+        for stored in live.objects():
+            try:
+                found = known.find(key_of(stored.directory, stored.name))
+            except (OSError, VolumeError):
+                found = None
+            if found is None or (found.size, found.mtime) != (stored.location.length, stored.mtime):
+                yield stored
+            else:
+                self.in_place += 1
 
     def _store(self, stored: Stored) -> Record | None:
         length = stored.location.length
@@ -161,14 +176,3 @@ class _Unpacking:
 def _part_of(stored: Stored) -> Part:
     """Return an object as what is asked for, as long as its bytes are."""
     return Part(stored.directory, stored.cursor, [stored.name], [stored.location.length], [stored.mtime])
-
-
-def _missing(live: LiveObjects, known: ReadableVolume) -> Iterator[Stored]:
-    """Give the objects that are not below the destination in this version."""
-    for stored in live.objects():
-        try:
-            found = known.find(key_of(stored.directory, stored.name))
-        except (OSError, VolumeError):
-            found = None
-        if found is None or (found.size, found.mtime) != (stored.location.length, stored.mtime):
-            yield stored

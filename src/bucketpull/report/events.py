@@ -31,6 +31,7 @@ _SLOW_TOLD_SECONDS: Final = 10.0  # of a state that mostly passes, or becomes an
 _REASONS: Final = 5  # told of one outage of the broker
 _NAMED: Final = 4  # machines, of those that are in trouble
 _WORKER_LINE_SECONDS: Final = 30.0
+_ODD_SECONDS: Final = 60.0
 # A coordinator reminds each machine of its limits four times in so long.
 _SILENT_SECONDS: Final = 60.0
 STOPPING: Final = (
@@ -84,14 +85,17 @@ class ProcessEvents:
 class VolumeEvents:
     """Compares the volumes with how they were: each change of a state, and what is odd with one that takes objects all the same.
 
-    Volumes of machines that are not `local` are named with their machine: several often mount their disks alike.
+    Volumes of machines that are not `local` are named with their machine: several often mount their disks alike. What is odd has
+    numbers that grow: of a volume it is told at most once a minute, and at the end.
     """
 
     def __init__(self) -> None:
         self._told: dict[str, tuple[VolumeState, float]] = {}
-        self._warned: dict[str, str] = {}
+        self._warned: dict[str, tuple[str, float]] = {}
 
-    def look(self, volumes: Sequence[VolumeStatus], local: Collection[str], now: float) -> Iterator[Told]:
+    def look(
+        self, volumes: Sequence[VolumeStatus], local: Collection[str], now: float, *, is_end: bool = False
+    ) -> Iterator[Told]:
         """Return what is new."""
         for volume in volumes:
             name = volume.path if volume.machine in local else f"{volume.machine}:{volume.path}"
@@ -100,10 +104,12 @@ class VolumeEvents:
                 self._told[volume.id] = (volume.state, now)
                 if before is not None or volume.state in _TROUBLED:
                     yield _state_told(volume, name, now - since)
-            if volume.warning != self._warned.get(volume.id, ""):
-                self._warned[volume.id] = volume.warning
-                if volume.warning:
-                    yield "warning", "volume.odd", "", f"volume {name} {volume.warning}"
+            warning, at = self._warned.get(volume.id, ("", -_ODD_SECONDS))
+            if not volume.warning:
+                self._warned[volume.id] = "", at
+            elif volume.warning != warning and (is_end or now - at >= _ODD_SECONDS):
+                self._warned[volume.id] = volume.warning, now
+                yield "warning", "volume.odd", "", f"volume {name} {volume.warning}"
 
 
 def _state_told(volume: VolumeStatus, name: str, seconds: float) -> Told:

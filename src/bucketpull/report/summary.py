@@ -115,9 +115,8 @@ def books_lines(snapshot: Snapshot, words: Words) -> list[str]:
     if accounted != books.listed:
         lines.append("  ! " + words("unbalanced", figures.count(books.listed), figures.count(accounted)))
     unlisted = sum(snapshot.failures.values()) - snapshot.failures.get(Reason.POISON, 0) - books.failed
-    if (
-        snapshot.state is JobState.INCOMPLETE and unlisted > 0
-    ):  # before the end there are those of earlier runs
+    # Before the end there are those of earlier runs.
+    if snapshot.state is JobState.INCOMPLETE and unlisted > 0:
         lines.append("  ! " + words("unlisted", figures.count(unlisted)))
     return lines
 
@@ -153,13 +152,15 @@ def _volumes(snapshot: Snapshot, words: Words) -> list[str]:
     several = len({volume.machine for volume in snapshot.volumes}) > 1  # the machines themselves have left
     for index, volume in enumerate(snapshot.volumes):
         where = f"{volume.machine}:{volume.path}" if several else volume.path
-        text = f"{where}  {words('volume.' + volume.state)}"
+        state = words("volume." + volume.state)
         if volume.total_bytes:
-            text += (
+            state += (
                 f"  {words('free')} {figures.size(volume.free_bytes)}"
                 f"  {words('holds')} {figures.count(volume.stored_objects)} ({figures.size(volume.stored_bytes)})"
             )
-        lines.append(f"  {label(words('volumes') if index == 0 else '')}{text}")
+        line = f"  {label(words('volumes') if index == 0 else '')}{where}"
+        together = f"{line}  {state}"
+        lines += [together] if columns(together) <= 80 else [line, f"  {label('')}{state}"]
     return lines
 
 

@@ -105,7 +105,7 @@ class Monitor:
     def close(self, last: Snapshot) -> None:
         """Show the end."""
         self.latest = last
-        self._watch_volumes()
+        self._watch_volumes(is_end=True)
         for reporter in self._reporters:
             reporter.close(self.latest)
 
@@ -222,10 +222,11 @@ class Monitor:
             self._meter.sample(at, *books.fetched, books.listed)
             self._forecast.sample(at, books, left)
 
-    def _watch_volumes(self) -> None:
+    def _watch_volumes(self, *, is_end: bool = False) -> None:
         local, had = {self._coordinator.local_machine}, self._coordinator.fleet.volumes
         volumes = [volume for volume in self.latest.volumes if volume.id in had]
-        self._tell(self._volume_events.look(volumes, local, self._clock.monotonic()))
+        now = self._clock.monotonic()
+        self._tell(self._volume_events.look(volumes, local, now, is_end=is_end))
 
     def _tell(self, events: Iterable[Told]) -> None:
         for level, event, about, text in events:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,17 @@ from bucketpull.cli.doctor.machine import (
     check_secrets,
     check_state,
     check_volumes,
+    failed,
 )
 from bucketpull.cli.doctor.source_checks import SourceChecks, check_broker
-from bucketpull.domain.errors import ConfigError, ExitCode
+from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode
+from bucketpull.journal.database import exists, refuse_another
+from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.report.console import say_on, words
 from bucketpull.report.printable import json_line, label
-from bucketpull.wiring.journals import job_folder
+from bucketpull.wiring.journals import identity_of, job_folder
 from bucketpull.wiring.settings import Settings, jobs_folder
+from bucketpull.wiring.volume_opening import check_owners
 
 
 @click.command()
@@ -76,6 +81,7 @@ def _checks(settings: Settings, config: str | None) -> Iterator[Check]:
     yield from check_journal_access(folder)
     mean = None
     if settings.source:
+        yield from _check_job(settings, folder)
         source = SourceChecks(settings)
         yield from source.run()
         mean = source.mean_bytes
@@ -92,6 +98,21 @@ def _state_folder(settings: Settings) -> Path:
         return job_folder(settings)
     except ConfigError:
         return jobs_folder()
+
+
+def _check_job(settings: Settings, folder: Path) -> Iterator[Check]:
+    """Look whether the journal or a volume is another job's. Of a cluster's job only the coordinator knows which volumes are its own."""
+    try:
+        if exists(folder):
+            with closing(JournalReader.open_to_read(folder)) as reader:
+                known = reader.configuration()
+            # Which layout is meant is not asked here.
+            asked = identity_of(settings) | {"layout": known.get("layout", "")}
+            refuse_another(folder, settings.job_name(), known, asked)
+        if not settings.broker:
+            check_owners(settings, settings.volumes)
+    except (BucketpullError, OSError) as error:
+        yield failed("job", str(error), "do that first: `bucketpull sync` refuses to start as it is")
 
 
 def _lines(check: Check) -> list[str]:
