@@ -69,6 +69,7 @@ def test_no_statement_sorts(empty: sqlite3.Connection, name: str) -> None:
         ("rehome-work", "work_ready"),
         ("rehome-deferred", "work_deferred"),
         ("later-pages-over", "page_range"),
+        ("pages-over", "COVERING INDEX page_range"),
         ("remove-failures-of-page", "failure_page"),
         ("listing-failed", "failure_listing"),
     ],

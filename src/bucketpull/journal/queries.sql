@@ -246,20 +246,23 @@ where directory = ? and cursor = ? and run = ?;
 
 -- name: pages-over
 -- tidying, once a page that the run did not see: the run's pages that overlap it; of those that begin before it, and of those that
--- begin in it, only the nearest hundred are looked at, which takes some 50 µs
-select directory, cursor, run, until, first, last, digest, objects, bytes, excluded, stored, skipped, vanished, extents from (
-    select * from page where directory = :directory and cursor = '' and first <= :last
-    union all
-    select * from (
-        select * from page indexed by page_range
-        where directory = :directory and cursor <> '' and first between :first and :last order by first limit 100
-    ) as near
-    union all
-    select * from (
-        select * from page indexed by page_range
-        where directory = :directory and cursor <> '' and first < :first order by first desc limit 100
-    ) as near
-) as bounded where run = :run and last >= :first;
+-- begin in it, only the nearest hundred are looked at, in the index alone, which takes some 30 µs
+select directory, cursor, run, until, first, last, digest, objects, bytes, excluded, stored, skipped, vanished, extents
+from page where (directory, cursor, run) in (
+    select directory, cursor, run from (
+        select directory, cursor, run, last from page where directory = :directory and cursor = '' and first <= :last
+        union all
+        select * from (
+            select directory, cursor, run, last from page indexed by page_range
+            where directory = :directory and cursor <> '' and first between :first and :last order by first limit 100
+        ) as near
+        union all
+        select * from (
+            select directory, cursor, run, last from page indexed by page_range
+            where directory = :directory and cursor <> '' and first < :first order by first desc limit 100
+        ) as near
+    ) as bounded where run = :run and last >= :first
+);
 
 -- name: objects-in-overlaps
 -- end of a run for which ledgers lack objects, once: 1.4 s a million rows
