@@ -282,6 +282,15 @@ def test_names_that_a_folding_file_system_takes_for_one_are_stored_apart(writer_
             assert Path(disk.path, path).read_bytes() == directory + name
 
 
+def test_a_note_that_files_have_no_dates_counts_whosever_it_is(writer_on, disks):
+    disk = disks.odd()
+    files = writer_on(disk.path)
+    Path(disk.path, ".bucketpull", "undated").mkdir()  # like a file of root it cannot be opened for writing
+    disk.fail("utimens", errno.EPERM)
+
+    assert files.store(b"d", b"x", 1, [b"body"], 0).reason is None
+
+
 @pytest.mark.parametrize(
     ("operation", "number", "reason"),
     [

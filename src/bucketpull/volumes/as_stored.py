@@ -41,7 +41,8 @@ def set_date(home: OwnDirectory, fd: int, mtime: int) -> None:
     Raises OSError where the disk fails.
     """
     # A date that no disk keeps says nothing of this one: 0 is tried too.
-    if not syscalls.set_date(fd, mtime) and not syscalls.set_date(fd, 0):
+    is_dated = syscalls.set_date(fd, mtime) or syscalls.set_date(fd, 0)
+    if not is_dated and beneath.look(home.fd, UNDATED) is None:
         os.close(home.open_file(UNDATED, os.O_WRONLY | os.O_CREAT))
 
 
