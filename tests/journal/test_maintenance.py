@@ -1,9 +1,9 @@
 """What commands do to a journal: retry, lose, repair, rebuild, and what the end of a run forgets."""
 
 import pytest
-from tests.journal.conftest import extents_of
+from tests.journal.conftest import extents_of, record_of
 
-from bucketpull.domain.batching import cut, decode_batch, decode_positions
+from bucketpull.domain.batching import batch_of, cut, decode_batch, decode_positions
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import (
@@ -576,6 +576,37 @@ def test_an_object_that_changed_goes_back_to_where_it_lies_however_long_it_could
     (work,) = play.claim(WorkKind.BATCH)
 
     assert work.candidates == [Extent("v1", 0)]
+
+
+def test_a_page_keeps_no_blocks_of_other_pages_for_an_object_that_failed(play):
+    directories = [b"x", b"y", b"z"]
+    for directory in directories:
+        play.put(directory, directory + b"1")
+    list_at_once(play, directories, together=False)
+    play.drain()
+    play.journal.end("complete", play.now)
+    for directory in directories:
+        play.put(directory, directory + b"1", mtime=9)
+    play.outcomes = {b"x1": Reason.FORBIDDEN, b"y1": "deferred"}
+    list_at_once(play, directories, together=True)
+    while play.drain():
+        play.now += 1e6
+
+    assert {directory: extents for directory, _, extents in extents_of(play.journal) if directory} == {
+        b"x": [Extent("v1", 0), Extent("v1", 3)],
+        b"y": [Extent("v1", 1), Extent("v1", 3)],
+        b"z": [Extent("v1", 3)],
+    }
+
+
+def list_at_once(play, directories, *, together):
+    """Begin a run, and book one scan of some directories: their objects are one batch, or one a directory."""
+    play.begin()
+    (work,) = play.claim(WorkKind.SCAN)
+    parts = [play.part(directory) for directory in directories]
+    pages = [record_of(part, Position(part.directory)) for part in (play.part(b""), *parts)]
+    batches = [batch_of(parts)] if together else [batch_of([part]) for part in parts]
+    assert play.journal.commit([ScanReceipt(work.id, "here", pages, batches=batches)], play.now) == []
 
 
 def test_objects_that_are_back_between_two_pages_are_compared_with_what_lies_there(play):

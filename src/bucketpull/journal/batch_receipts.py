@@ -86,21 +86,25 @@ def _book_extents(tables: Tables, receipt: BatchReceipt, taken: Taken) -> None:
     there = [block for block in volumes if tables.volumes.is_there(block[0])]
     for page, share in shares.items():
         tables.pages.book(spans[page], share, there, tables.run.number)
-    if tables.books.unmet or receipt.failures:
-        _keep_candidates(tables, taken, tables.volumes.numbers() if receipt.failures else tables.books.unmet)
+    failed = {(failure.directory, failure.cursor) for failure in receipt.failures} & spans.keys()
+    _keep_candidates(tables, taken, (spans[key] for key in failed), tables.volumes.numbers())
+    _keep_candidates(tables, taken, spans.values(), tables.books.unmet)
     if len(there) < len(volumes):
         # Stored on a volume that was given up meanwhile.
         tables.list_again([row for key in spans if (row := tables.pages.known(*key)) is not None])
 
 
-def _keep_candidates(tables: Tables, taken: Taken, volumes: Collection[int]) -> None:
-    """Have the pages of a batch know all blocks on some volumes with which it was, or was to be, compared.
+def _keep_candidates(tables: Tables, taken: Taken, spans: Iterable[Span], volumes: Collection[int]) -> None:
+    """Have pages of a batch know the blocks of theirs on some volumes with which it was, or was to be, compared.
 
     There an object that failed may lie in another version, and what a volume holds that could not be read.
     """
-    kept = [entry[:2] for entry in unpack_entries(taken.candidates) if entry[0] in volumes]
-    for span in decode_batch(taken.body).spans if kept else ():
-        tables.pages.recall(span, kept, tables.run.number)
+    kept = {entry[:2] for entry in unpack_entries(taken.candidates) if entry[0] in volumes} if volumes else ()
+    for span in spans if kept else ():
+        near = tables.pages.candidates([span])[span.directory]
+        blocks = [entry[:2] for entry in near if entry[:2] in kept and covers(entry, span.first, span.last)]
+        if blocks:
+            tables.pages.recall(span, blocks, tables.run.number)
 
 
 def _compare_again(tables: Tables, double: Former) -> None:
@@ -116,7 +120,7 @@ def _defer(tables: Tables, batch: Batch, receipt: BatchReceipt, taken: Taken, no
     passes = taken.passes + 1
     delay = next_try(taken.passes, tables.retry_seconds)
     if delay is None:
-        _keep_candidates(tables, taken, tables.volumes.numbers())
+        _keep_candidates(tables, taken, batch.spans, tables.volumes.numbers())
         failed = given_up(batch, receipt, passes)
         tables.failures.add(failed, tables.run.number)
         tables.books.counters.failed += len(failed)
