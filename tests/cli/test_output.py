@@ -222,6 +222,18 @@ def test_what_is_gone_at_the_source_is_removed_when_nobody_reads_what_that_is(us
     assert {path.split("/")[0] for path in user.files("disk1")} == {"2024"}
 
 
+def test_a_full_disk_under_a_long_list_of_what_is_removed_is_seen_in_the_exit_code(user, bucket):
+    simulator = bucket("2023=flat:300,size=900;2024=flat:60,size=900")
+    user.knows(simulator).run(*SYNC)
+    simulator.mutate(delete=["2023/"])
+    with open("/dev/full", "wb") as full:
+        code, said = run(user, "prune", "disk1", "--delete", "--max-delete", "90%", "--json", stdout=full)
+
+    assert code == 3
+    assert said.count("standard output: No space left on device") == 1
+    assert {path.split("/")[0] for path in user.files("disk1")} == {"2024"}
+
+
 def test_json_counts_what_passed_each_stage_of_an_objects_way(user, service):
     lines = user.knows(service).json(*SYNC)
 

@@ -215,7 +215,9 @@ def _finish(code: int) -> int:
         pass
     except BucketpullError as error:
         return code or _told(error)
-    return code
+    # Told when it failed: the command went on to its result.
+    has_failed = getattr(getattr(sys.stdout, "buffer", None), "has_failed", False)
+    return code or (int(ExitCode.INCOMPLETE) if has_failed else 0)
 
 
 def _told(error: BucketpullError) -> int:

@@ -27,18 +27,34 @@ class ReaderGone(Exception):
 class GuardedOutput(io.BufferedWriter):
     """Standard output in bytes, with errors that say what to do.
 
-    `write` and `flush` raise `ReaderGone` where nobody reads, and `OutputFailed` where it cannot be written.
+    `write` and `flush` raise `ReaderGone` where nobody reads, and `OutputFailed` where it cannot be written: once, then `has_failed`.
     """
+
+    has_failed = False
 
     def write(self, data: "ReadableBuffer") -> int:
         """Write."""
-        with _guarded():
+        with self._guarded():
             return super().write(data)
 
     def flush(self) -> None:
         """Flush."""
-        with _guarded():
+        with self._guarded():
             super().flush()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            _forget()
+            raise ReaderGone from None
+        except OSError as error:
+            self.has_failed = True
+            _forget()
+            raise OutputFailed(
+                f"standard output: {error.strerror}; free some space, or write elsewhere"
+            ) from error
 
 
 class ErrorStream(io.FileIO):
@@ -69,20 +85,6 @@ def open_streams() -> None:
         encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
         errors = io.BufferedWriter(ErrorStream(2, "w", closefd=False))
         sys.stderr = io.TextIOWrapper(errors, encoding, "backslashreplace", line_buffering=True)
-
-
-@contextmanager
-def _guarded() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        _forget()
-        raise ReaderGone from None
-    except OSError as error:
-        _forget()
-        raise OutputFailed(
-            f"standard output: {error.strerror}; free some space, or write elsewhere"
-        ) from error
 
 
 def _forget() -> None:
