@@ -141,3 +141,14 @@ def test_a_block_of_a_page_that_nobody_knows_is_kept_until_all_that_stands_there
     play.fetched = []
     run(play, FIRST, *behind)
     assert play.journal.counters().stored == len(play.fetched) == 0
+
+
+def test_what_a_first_run_lists_is_compared_with_a_block_of_a_page_that_nobody_knows(play):
+    play.begin()
+    play.journal.record_volumes([KnownVolume("v2", "here", "/v2", VolumeState.OPEN)])
+    play.journal.keep(Extent("v2", 0), spans_of([Part(b"", "gone", [b"b", b"j"], [], [])]))
+    play.blocks["v2"] = [{}]
+
+    list_pages(play, {"": (b"abc",)})
+
+    assert drain_onto(play, "v1") == [[Extent("v2", 0)]]

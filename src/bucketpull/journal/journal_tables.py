@@ -72,8 +72,12 @@ class Tables(msgspec.Struct):
         """List pages again that this run has listed before: what it has stored of them is known from then."""
         if positions:
             self.frontier.add_scans(positions, tier=AGAIN)
-            self.run.past = True
-            self.write_run()
+            self.look_back()
+
+    def look_back(self) -> None:
+        """Have what is listed from now on compared with what is known of pages, in a first run too."""
+        self.run.past = True
+        self.write_run()
 
     def replace_damaged(self) -> None:
         """Remove batches whose bytes were damaged, and list the pages again of which objects are neither booked nor outstanding without them.

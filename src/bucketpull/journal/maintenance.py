@@ -185,8 +185,7 @@ class Maintenance(JournalReader):
         for group in groups(blocks, _BLOCKS_AT_ONCE):
             with self._transaction() as tables:
                 objects += sum(_learn(tables, *block) for block in group)
-                tables.run.past = True
-                tables.write_run()
+                tables.look_back()
         return objects
 
     def doubt_shared(self, volumes: set[int]) -> None:

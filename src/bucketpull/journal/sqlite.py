@@ -223,6 +223,7 @@ class SqliteJournal(Maintenance):
         number = self._tables.volumes.known_number(block.volume)
         if number is not None:
             with self._transaction() as tables:
+                tables.look_back()
                 tables.books.note_block(block.volume, block.offset)
                 for span in spans:
                     tables.pages.keep(span, (number, block.offset), tables.run.number)
