@@ -17,7 +17,6 @@ _FOR_OTHERS = {
     "bucketpull.report.notices",
     "bucketpull.report.output_files",
     "bucketpull.sources.list_files",
-    "bucketpull.sources.upyun.parallel_listing",
     "bucketpull.volumes.key_index",
     "bucketpull.volumes.packs.sealing",
     "bucketpull.volumes.packs.tar",
@@ -47,6 +46,13 @@ def test_a_job_imports_nothing_that_only_other_commands_use():
     code = f"import sys; before = {{*sys.modules}}; import {', '.join(_JOB)}; print(*sorted({_FOR_OTHERS!r} & sys.modules.keys() - before))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+def test_what_downloaders_list_with_is_loaded_before_they_are_forked():
+    # An upgrade may replace the program while a job runs, whose giant directory comes days later.
+    code = "import bucketpull.sources.upyun.source, sys; print('bucketpull.sources.upyun.parallel_listing' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["True"]
 
 
 def test_collections_of_garbage_are_put_off_before_anything_large_is_imported():

@@ -16,6 +16,7 @@ import msgspec
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Page, Position, show
 from bucketpull.sources.cycle_detection import Trail
+from bucketpull.sources.upyun import parallel_listing
 from bucketpull.sources.upyun.listing import Listing
 from bucketpull.sources.upyun.stages import (
     FILE,
@@ -87,8 +88,6 @@ class Paging:
         """Return what to do in place of a page that was refused; None to try it again."""
         if is_slash_folder(position):
             return None
-        from bucketpull.sources.upyun import parallel_listing
-
         return parallel_listing.retreat(position, RowKeys(self._bucket, position.directory), error)
 
     def _with_an_end(self, position: Position, listing: Listing) -> Listing:
@@ -106,8 +105,6 @@ class Paging:
         stage = stage_of(position)
         if listing.cursor is None and stage.kind in {"first", "serial"} and not position.cursor:
             return Page(listing.part(position), listing.directories, [])
-        from bucketpull.sources.upyun import parallel_listing  # most directories have one page
-
         answered = compared(position, RowKeys(self._bucket, position.directory), listing)
         if stage.kind not in {"first", "serial"} or stage.tries:
             if not ask_for(position).descending and looks_back(answered):
