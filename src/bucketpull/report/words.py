@@ -188,7 +188,7 @@ TEXTS: dict[str, str] = {
     "inodes": "inodes",
     "never_run": "it has not run yet",
     "volumes.unknown": "?: not known until a worker that has the volume joins the running job",
-    "unlisted": "{} pages could not be listed: what stands there is in no count",
+    "unlisted": "{} pages could not be listed: what is there is not counted",
     "unbalanced": "the books do not balance: {} listed, {} accounted for",
 }
 
