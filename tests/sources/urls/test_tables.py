@@ -64,6 +64,8 @@ def test_a_key_is_made_of_the_url_which_is_sent_as_it_is(url, key, sent):
         (b"http://h/a", b"", "9" * 25),
         (b"http://h/a", b"", "", "xyz"),
         (b"http://h/a", b"", "", "", "tomorrow"),
+        (b"http://h/" + "é".encode() * 12_000,),  # six characters each in a request
+        (b"http://h/a", b"k" * 65_536),
     ],
 )
 def test_a_row_that_names_no_object_is_odd(row):

@@ -29,6 +29,7 @@ _HEX_MD5: Final = re.compile(r"[0-9a-fA-F]{32}")
 _MD5_BYTES: Final = 16
 _MOST_SIZE: Final = 2**62
 _MOST_TIME: Final = 2**40
+_LONGEST: Final = 65_536  # no server takes a URL that is nearly as long
 
 
 _UNREADABLE: Final = re.compile(rb"line [0-9]+: .*", re.DOTALL)
@@ -75,6 +76,8 @@ def row_of(url: bytes, key: bytes = b"", size: str = "", md5: str = "", mtime: s
     if (host := _host(found[3])) != found[3]:
         whole = whole.replace(found[3], host, 1)
     sent = _MUST_ENCODE.sub(lambda odd: b"%%%02X" % odd[0][0], whole)
+    if max(len(sent), len(key)) >= _LONGEST:
+        raise OddRow(f"{shown_row(url)} or its key is longer than any server takes")
     return UrlRow(key, sent.decode("ascii"), _size(size.strip()), _time(mtime.strip()), _md5(md5.strip()))
 
 
