@@ -31,6 +31,7 @@ from bucketpull.transport.admission import Admission
 from bucketpull.transport.envelope import Direction, Rejected, Session, read_header
 from bucketpull.transport.job_key import OPERATOR, JobKey, machine_key, read_key
 from bucketpull.transport.queues import QueueNames
+from bucketpull.transport.rabbitmq import RabbitTransport
 from bucketpull.transport.remote_query import MachineSilent
 from bucketpull.transport.wire import Query, QueryAnswer, SealedWork, encode
 
@@ -389,6 +390,25 @@ def test_of_two_machines_that_were_given_the_same_work_the_second_is_heard_too(b
                 assert [message.machine for message in heard] == [machine]
                 await transport.acknowledge(heard)
             assert transport.rejections.counts == {}
+
+
+@pytest.mark.parametrize("left", [[], [1]], ids=["ended", "outstanding"])
+def test_who_else_was_given_work_is_known_as_long_as_it_is_outstanding(left):
+    async def play():
+        welcome = Welcome("job", "journal", "digest", b"{}", "key", "batch", "size")
+        transport = RabbitTransport("amqp://nowhere", "job", "classic", KEY, welcome, VERSION)
+
+        async def outstanding(works):
+            return bool(set(works) & set(left))
+
+        transport.outstanding = outstanding
+        for machine in ("m1", "m2"):  # the first was silent
+            await transport.send([work(1)], machine)
+        await transport.acknowledge([Handback([1], "m1")])
+        await transport.acknowledge([BatchReceipt(1, "m2", stored=1)])
+        return list(transport._admission._given)
+
+    assert asyncio.run(play()) == left
 
 
 def batch(number, *names, part=0):

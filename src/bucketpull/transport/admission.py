@@ -164,6 +164,14 @@ class Admission:
         """Note that a machine was given work by an earlier session."""
         self._given.setdefault(work, Assigned(set())).machines.add(machine)
 
+    def shared(self, message: FromWorker) -> list[int]:
+        """Return which work that a message has ended, and that others were given too."""
+        return [work for work in works_of(message) if ends_work(message) and work in self._given]
+
+    def forget(self, work: int) -> None:
+        """Forget who was given work that is in the journal no more."""
+        self._given.pop(work, None)
+
     def not_given(self, message: FromWorker) -> list[int]:
         """Return which work of a receipt its machine was not given, as far as is known."""
         return [

@@ -153,6 +153,9 @@ class RabbitTransport:
             delivery = self._admission.acknowledged(message)
             if delivery is not None:
                 await self.link.acknowledge(delivery)
+            for work in self._admission.shared(message):
+                if self.outstanding is not None and not await self.outstanding([work]):
+                    self._admission.forget(work)
 
     async def control(self, control: Control, machine: str) -> None:
         """See `ports.Transport`."""
