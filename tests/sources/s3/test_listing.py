@@ -160,6 +160,10 @@ def test_keys_that_a_service_keeps_back_behind_a_delimiter_of_its_own_are_told()
         _page("<Contents>" * 50 + "</Contents>" * 50),
         b"<!DOCTYPE x [<!ENTITY e 'a'>]>" + _page(_entry("&e;")),
         _page().replace(b"<Name>", b"<!DOCTYPE x><Name>"),
+        _page(_entry("k" * 16_385)),
+        _page(_entry("a")).replace(
+            b"<Name>", b"<NextContinuationToken>%s</NextContinuationToken><Name>" % (b"t" * 16_385)
+        ),
     ],
     ids=lambda body: repr(body[-60:]),
 )

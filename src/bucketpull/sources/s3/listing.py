@@ -35,6 +35,7 @@ _GROUP = re.compile(rb"<CommonPrefixes>\s*+<Prefix>([^<]+)<")
 _DEEPEST = 8
 _LARGEST_SIZE = 2**62
 _MOST_DIGITS = 19
+_LONGEST = 16_384  # far above any key; a cursor has up to three characters for a byte
 _decode_sizes = msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_SIZE)]]).decode
 _decode_dates = msgspec.json.Decoder(list[Annotated[datetime, msgspec.Meta(tz=True)]]).decode
 _MARGIN_BYTES = 2048
@@ -88,6 +89,9 @@ def read_listing(body: bytes, *, etags: bool = True) -> Listing:
         raise AnswerError(Reason.GARBAGE, "a listing that does not say whether it is truncated")
     is_truncated = state == b"true"
     token = rows.fields.get(b"NextContinuationToken") or rows.fields.get(b"NextMarker") or b""
+    longest = max(map(len, (token, *rows.keys, *rows.etags)))
+    if longest > _LONGEST:
+        raise AnswerError(Reason.GARBAGE, f"a listing with a key, an ETag or a token of {longest} bytes")
     return Listing(
         _keys(rows),
         _sizes(rows.sizes),
