@@ -60,7 +60,10 @@ class World(AgentWorld):
         self.coming.clear()
         for each in self.machines:
             each.given.extend(self.harness.controls(each.name))
-            each.given.extend(self.harness.works(each.name))
+            self.give(each, self.harness.works(each.name))
+
+    def give(self, machine, works):
+        machine.given.extend(works)
 
     def do_kill(self, machine, number):
         if number % 3 == 0:

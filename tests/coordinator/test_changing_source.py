@@ -58,16 +58,13 @@ class ChangingWorld(World):
     def do_turn(self, machine, number):
         if self.harness.has_ended:
             return
-        self.harness.now = self.now
-        self.harness.hear(*self.coming, after=0.0)
-        self.coming.clear()
-        for each in self.machines:
-            each.given.extend(self.harness.controls(each.name))
-            works = self.harness.works(each.name)
-            self.surveys += [work for work in works if work.kind is WorkKind.SCAN]
-            each.given.extend(work for work in works if work.kind is WorkKind.BATCH)
+        super().do_turn(machine, number)
         if self.harness.has_ended:
             self.journal.end("complete", UNIX + self.now)
+
+    def give(self, machine, works):
+        self.surveys += [work for work in works if work.kind is WorkKind.SCAN]
+        machine.given.extend(work for work in works if work.kind is WorkKind.BATCH)
 
     def do_list(self, machine, number):
         if self.surveys:

@@ -41,30 +41,32 @@ _FOR_OTHERS = {
 }
 
 
+def printed_by(code):
+    """Return the words that a new interpreter prints."""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return found.stdout.split()
+
+
 def test_a_job_imports_nothing_that_only_other_commands_use():
     # What the interpreter itself, or a hook of its installation, has imported is not the job's.
     code = f"import sys; before = {{*sys.modules}}; import {', '.join(_JOB)}; print(*sorted({_FOR_OTHERS!r} & sys.modules.keys() - before))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == []
+    assert printed_by(code) == []
 
 
 def test_what_downloaders_list_with_is_loaded_before_they_are_forked():
     # An upgrade may replace the program while a job runs, whose giant directory comes days later.
     code = "import bucketpull.sources.upyun.source, sys; print('bucketpull.sources.upyun.parallel_listing' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == ["True"]
+    assert printed_by(code) == ["True"]
 
 
 def test_collections_of_garbage_are_put_off_before_anything_large_is_imported():
     code = "import sys; before = {*sys.modules}; import bucketpull.__main__; print(*sorted({'dataclasses', 'inspect', 'typing'} & sys.modules.keys() - before))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == []
+    assert printed_by(code) == []
 
 
 def test_a_command_that_reads_a_journal_imports_no_event_loop():
     code = "import bucketpull.cli.status, bucketpull.cli.pause, sys; print('asyncio' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == ["False"]
+    assert printed_by(code) == ["False"]
 
 
 def test_what_is_registered_for_the_end_is_done_though_the_interpreter_is_not_taken_apart():
@@ -77,5 +79,4 @@ def test_what_is_registered_for_the_end_is_done_though_the_interpreter_is_not_ta
 
 def test_the_help_of_a_command_loads_no_volume_and_nothing_that_is_said_between_machines():
     code = "import bucketpull.cli.main, bucketpull.cli.sync, sys; print(*sorted({'bucketpull.ports', 'bucketpull.volumes'} & sys.modules.keys()))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == []
+    assert printed_by(code) == []

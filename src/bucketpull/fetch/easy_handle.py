@@ -110,7 +110,7 @@ class EasyHandle(RunningRequest):
             easy.setopt(pycurl.URL, request.url)
         except (
             pycurl.error
-        ):  # longer than libcurl takes: then it fails as one that is none, and nothing else does
+        ):  # longer than libcurl takes: this request fails as one to nowhere, and no other does
             easy.setopt(pycurl.URL, _TOO_LONG)
         if request.address != self.request.address:
             easy.setopt(pycurl.CONNECT_TO, [f"::{_in_brackets(request.address)}:"] if request.address else [])

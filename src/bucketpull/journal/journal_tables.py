@@ -98,11 +98,10 @@ class Tables(msgspec.Struct):
             row = self.pages.known(directory, cursor)
             if missing > 0 and row is not None:
                 size = row.size * missing // row.objects  # a batch tells no bytes by page
-                row.objects, row.size = row.objects - missing, row.size - size
-                counters.listed, counters.listed_bytes = (
-                    counters.listed - missing,
-                    counters.listed_bytes - size,
-                )
+                row.objects -= missing
+                row.size -= size
+                counters.listed -= missing
+                counters.listed_bytes -= size
                 lost.append(row)
         for row in lost:
             self.pages.change(row)
