@@ -108,9 +108,7 @@ class EasyHandle(RunningRequest):
         easy = self.easy
         try:
             easy.setopt(pycurl.URL, request.url)
-        except (
-            pycurl.error
-        ):  # longer than libcurl takes: this request fails as one to nowhere, and no other does
+        except pycurl.error:  # longer than libcurl takes: this request fails, and no other
             easy.setopt(pycurl.URL, _TOO_LONG)
         if request.address != self.request.address:
             easy.setopt(pycurl.CONNECT_TO, [f"::{_in_brackets(request.address)}:"] if request.address else [])
