@@ -130,6 +130,23 @@ def test_a_run_is_abandoned_though_a_batch_of_it_was_damaged_and_the_next_one_fi
     play.journal.close()
 
 
+def test_a_run_is_abandoned_though_a_scan_of_it_was_damaged_for_nobody_wants_to_know_what_it_would_find(
+    tmp_path,
+):
+    play = Play(tmp_path / "state")
+    play.put(b"dir", b"1.jpg")
+    play.journal.begin(Position(b""), play.now, "all")
+    (work,) = play.journal._tables.store.connection.execute("select id from work").fetchone()
+    _flip(play.journal, work, 1)
+
+    play.journal.begin(Position(b""), play.now, "some")
+    play.finish()
+
+    assert (len(play.fetched), play.journal.counters().listed) == (1, 1)
+    assert play.balanced()
+    play.journal.close()
+
+
 def test_a_scan_that_was_damaged_is_not_given_out_for_nobody_knows_what_it_would_find(tmp_path):
     play = Play(tmp_path / "state")
     play.put(b"dir", b"1.jpg")

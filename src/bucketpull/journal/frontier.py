@@ -295,14 +295,16 @@ class Frontier:
         self._books.add_work(taken.kind, taken.tier, rest.objects, rest.bytes)
         self._books.send(taken.kind, 1)
 
-    def abandoned(self) -> Iterator[Taken]:
-        """Delete all rows except repairs, which nothing else records."""
+    def abandoned(self) -> Iterator[Batch]:
+        """Delete all rows except repairs, which nothing else records; return the batches. What a scan was to list does not matter."""
         after = 0
         while rows := self._store.run("abandoned-work", (after, _STEP)).fetchall():
             for after, part in rows:
-                taken = self.take(after, part)
-                if taken is not None:
-                    yield taken
+                row = self._row(after, part)
+                if row is not None and row.kind is WorkKind.SCAN:
+                    self._remove(row)
+                elif (taken := self.take(after, part)) is not None:
+                    yield decode_batch(taken.body)
 
     # --- candidates and homes
 

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self, final
 
-from bucketpull.domain.batching import decode_batch
 from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
@@ -290,9 +289,8 @@ def _abandon(tables: Tables, now: float) -> None:
 
     What earlier runs know stays, for this one has not seen all of it. Repairs stay work.
     """
-    for taken in tables.frontier.abandoned():
-        if taken.kind is WorkKind.BATCH:
-            for span in decode_batch(taken.body).spans:
-                tables.pages.doubt(span.directory, span.cursor)
+    for batch in tables.frontier.abandoned():
+        for span in batch.spans:
+            tables.pages.doubt(span.directory, span.cursor)
     tables.replace_damaged()
     tables.store.rows("abandon-run", now, tables.run.number)
