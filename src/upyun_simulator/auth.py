@@ -44,8 +44,8 @@ class Gatekeeper:
         """Return the server's idea of unix time."""
         return time.time() + self.clock_offset
 
-    def check(self, request: Request, bucket: str, need: str = "read") -> None:
-        """Pass, or raise `Refusal` with the service's code."""
+    def check(self, request: Request, bucket: str) -> None:
+        """Let a request read, or raise `Refusal` with the service's code."""
         scheme, _, credentials = (request.header(b"authorization") or "").partition(" ")
         if not scheme:
             raise Refusal(40100004)
@@ -59,7 +59,7 @@ class Gatekeeper:
             raise Refusal(40100003)
         if operator.refused:
             raise Refusal(operator.refused)
-        if need not in operator.permissions:
+        if "read" not in operator.permissions:
             raise Refusal(40100017)
 
     def _find(self, name: str) -> tuple[Operator, bytes]:

@@ -6,6 +6,7 @@ folders of a manifest.
 
 import json
 import tomllib
+from abc import abstractmethod
 from bisect import insort
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -40,17 +41,14 @@ class Formula(Contents):
         self.count, self._sizes, self._seed = count, sizes, seed
         self._usage: int | None = None
 
-    def folder(self, path: str) -> Folder | None:
+    @abstractmethod
+    def folder(self, path: str) -> FormulaFolder | None:
         """See `Contents.folder`."""
-        return self._find(path)
-
-    def _find(self, path: str) -> FormulaFolder | None:
-        raise NotImplementedError
 
     def item(self, key: str) -> Item | None:
         """See `Contents.item`."""
         path, slash, name = key.rpartition("/")
-        folder = self._find(path + slash)
+        folder = self.folder(path + slash)
         entry = folder.find(name) if folder else None
         return None if entry is None else Item(key, entry.length, entry.last_modified, entry.type)
 
@@ -75,7 +73,8 @@ class Flat(Formula):
         super().__init__(count, sizes, seed)
         self._root = FormulaFolder("", Numbered(count, "img-", suffix), _NONE, sizes, seed)
 
-    def _find(self, path: str) -> FormulaFolder | None:
+    def folder(self, path: str) -> FormulaFolder | None:
+        """See `Contents.folder`."""
         return None if path else self._root
 
 
@@ -92,7 +91,8 @@ class Tree(Formula):
         self._names = Numbered(self._fan, "d", width=self._width)
         self._files = Numbered(files, "img-", ".jpg")
 
-    def _find(self, path: str) -> FormulaFolder | None:
+    def folder(self, path: str) -> FormulaFolder | None:
+        """See `Contents.folder`."""
         steps = path.split("/")[:-1]
         number = self._number(steps)
         if number is None:

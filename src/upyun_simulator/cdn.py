@@ -2,7 +2,6 @@
 
 import hashlib
 import posixpath
-import time
 from fnmatch import fnmatchcase
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
@@ -11,10 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 from upyun_simulator.contents import Item
 from upyun_simulator.errors import Refusal, cdn_error
 from upyun_simulator.faults import Call, Hit
-from upyun_simulator.limits import Desk, Gate
 from upyun_simulator.message import Reply, Request, gzip_reply
 from upyun_simulator.objects import CDN_CODES, http_date, object_reply
-from upyun_simulator.service import Service
+from upyun_simulator.service import Pace, Service
+from upyun_simulator.settings import Settings
 
 _AGE: Final = 691_200  # seconds that an edge keeps an object: 8 days
 _TEXT: Final = ("text/", "application/json", "application/javascript")
@@ -25,14 +24,11 @@ class CdnService(Service):
 
     name = "cdn"
     server = "marco/2.2"
+    over_limit = 40310003
 
-    def configure(self) -> None:
-        """See `Service.configure`."""
-        self._latency = dict.fromkeys(("list", "get"), self.world.settings.cdn_latency)
-        gate = Gate(self.world.settings.cdn_rate, time.monotonic)
-        self._gates = {"list": gate, "get": gate}
-        desk = Desk(self.world.settings.cdn_slots, time.monotonic)
-        self._desks = {"list": desk, "get": desk}
+    def paces(self, settings: Settings) -> dict[str, Pace]:
+        """See `Service.paces`."""
+        return {"get": Pace(settings.cdn_latency, settings.cdn_slots, settings.cdn_rate)}
 
     def classify(self, request: Request) -> Call:
         """See `Service.classify`."""
@@ -46,10 +42,6 @@ class CdnService(Service):
     def refuse(self, code: int, request_id: str) -> Reply:  # noqa: ARG002
         """See `Service.refuse`."""
         return cdn_error(code)
-
-    def over_limit(self) -> int:
-        """See `Service.over_limit`."""
-        return 40310003
 
     def answer(self, call: Call, hit: Hit | None) -> Reply:
         """See `Service.answer`."""

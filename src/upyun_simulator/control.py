@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from upyun_simulator import effects
-from upyun_simulator.limits import Throttle
+from upyun_simulator.http import Handler
 from upyun_simulator.message import Reply, Request
 from upyun_simulator.service import Service, World
 from upyun_simulator.settings import Settings
@@ -31,7 +31,7 @@ class _Changes(msgspec.Struct, forbid_unknown_fields=True):
     delete: list[str] = []
 
 
-class ControlService:
+class ControlService(Handler):
     """Answers the control listener; changes take effect with the next request."""
 
     def __init__(self, world: World, services: list[Service]) -> None:
@@ -97,13 +97,3 @@ class ControlService:
         for service in self._services:
             service.configure()
         return wanted
-
-    def done(self, reply: Reply, sent: int, *, complete: bool) -> None:
-        """See `http.Handler`."""
-
-    def opened(self) -> list[Throttle]:
-        """See `http.Handler`."""
-        return []
-
-    def closed(self) -> None:
-        """See `http.Handler`."""

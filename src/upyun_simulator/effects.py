@@ -174,15 +174,11 @@ def changed(hit: Hit, item: Item) -> Item | None:
     return effect.act(hit, item) if effect else item
 
 
-def on_pages(hit: Hit) -> bool:
-    """Return whether the fault spoils pages."""
-    return hit.rule.name in page_effects.EFFECTS
-
-
-def page(hit: Hit, ask: Ask, folder: Folder, cursors: Cursors) -> Page:
-    """Return the spoilt page."""
+def page(hit: Hit, ask: Ask, folder: Folder, cursors: Cursors) -> Page | None:
+    """Return the spoilt page, None where the fault acts elsewhere."""
+    effect = page_effects.EFFECTS.get(hit.rule.name)
     turn = page_effects.Turn(hit.rule, hit.call.contents, ask, folder, cursors)
-    return page_effects.EFFECTS[hit.rule.name].act(turn)
+    return effect.act(turn) if effect else None
 
 
 def afterwards(hit: Hit, reply: Reply) -> bool:

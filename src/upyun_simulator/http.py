@@ -1,8 +1,8 @@
 """One HTTP/1.1 connection: bytes to requests, replies to bytes, one request at a time."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
-from typing import Protocol
 
 import httptools
 
@@ -12,24 +12,22 @@ from upyun_simulator.limits import Throttle
 from upyun_simulator.message import Reply, Request
 
 
-class Handler(Protocol):
-    """What answers the requests of a listener."""
+class Handler(ABC):
+    """What answers the requests of a listener. One that counts nothing has only `respond`."""
 
+    @abstractmethod
     def respond(self, request: Request) -> Reply:
         """Return the reply to a request; never raises for a bad one."""
-        ...
 
-    def done(self, reply: Reply, sent: int, *, complete: bool) -> None:
+    def done(self, reply: Reply, sent: int, *, complete: bool) -> None:  # noqa: B027
         """Take notice of how much of a reply's body went out."""
-        ...
 
     def opened(self) -> list[Throttle]:
         """Take notice of a connection; return the throttles for it."""
-        ...
+        return []
 
-    def closed(self) -> None:
+    def closed(self) -> None:  # noqa: B027
         """Take notice of a connection's end."""
-        ...
 
 
 class Connection(asyncio.Protocol):

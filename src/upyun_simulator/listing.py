@@ -9,6 +9,7 @@ import msgspec
 
 from upyun_simulator.contents import FOLDER, Entry, Folder
 from upyun_simulator.cursor import END, Cursors, Position
+from upyun_simulator.errors import Refusal
 from upyun_simulator.message import Request
 
 DEFAULT_LIMIT = 100
@@ -41,19 +42,11 @@ class Page:
     )  # rows already written, for entries that no encoder would write
 
 
-class BadListing(ValueError):
-    """A listing request that is refused with an error code."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
-
-
 def read_ask(request: Request, folder: str, max_limit: int = MAX_LIMIT) -> Ask:
-    """Read the listing headers; BadListing for a limit that is no positive number and for an unknown order."""
+    """Read the listing headers; Refusal for a limit that is no positive number and for an unknown order."""
     order = request.header(b"x-list-order") or "asc"
     if order not in {"asc", "desc"}:
-        raise BadListing(40300014)
+        raise Refusal(40300014)
     accept = request.header(b"accept") or ""
     return Ask(
         folder,
@@ -69,7 +62,7 @@ def _limit(request: Request, max_limit: int) -> int:
     if text is None:
         return min(DEFAULT_LIMIT, max_limit)
     if not text.strip().isdecimal() or len(text) > 18 or int(text) == 0:
-        raise BadListing(40000000)
+        raise Refusal(40000000)
     return min(int(text), max_limit)
 
 

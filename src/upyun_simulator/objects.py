@@ -23,11 +23,11 @@ class RangeCodes(NamedTuple):
 
     wrong: int
     several: int
-    condition: int
 
 
-REST_CODES: Final = RangeCodes(40001161, 40001161, 41200001)
-CDN_CODES: Final = RangeCodes(41610003, 41610002, 41200001)
+REST_CODES: Final = RangeCodes(wrong=40001161, several=40001161)
+CDN_CODES: Final = RangeCodes(wrong=41610003, several=41610002)
+_CONDITION_FAILED: Final = 41200001
 
 
 def http_date(moment: float) -> str:
@@ -63,7 +63,7 @@ def object_reply(request: Request, item: Item, codes: RangeCodes) -> Reply:
         ("Last-Modified", modified),
         ("Accept-Ranges", "bytes"),
     ]
-    _check_match(request, etag, modified, codes)
+    _check_match(request, etag, modified)
     if _unchanged(request, etag, modified):
         return Reply(304, headers, no_body=True)
     md5 = plain_md5(item.key, item.size, item.version)
@@ -78,12 +78,12 @@ def object_reply(request: Request, item: Item, codes: RangeCodes) -> Reply:
     return Reply(206, headers, Window(item.key, item.size, item.version, start, stop))
 
 
-def _check_match(request: Request, etag: str, modified: str, codes: RangeCodes) -> None:
+def _check_match(request: Request, etag: str, modified: str) -> None:
     match, since = request.header(b"if-match"), request.header(b"if-unmodified-since")
     if match is not None and match.strip() != "*" and etag not in _tags(match):
-        raise Refusal(codes.condition)
+        raise Refusal(_CONDITION_FAILED)
     if since is not None and since != modified:
-        raise Refusal(codes.condition)
+        raise Refusal(_CONDITION_FAILED)
 
 
 def _unchanged(request: Request, etag: str, modified: str) -> bool:

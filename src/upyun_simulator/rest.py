@@ -5,10 +5,11 @@ from upyun_simulator.contents import Folder, Item
 from upyun_simulator.cursor import BadCursor
 from upyun_simulator.errors import Refusal, rest_error
 from upyun_simulator.faults import Call, Hit
-from upyun_simulator.listing import Ask, BadListing, make_page, read_ask, write_page
+from upyun_simulator.listing import Ask, make_page, read_ask, write_page
 from upyun_simulator.message import Reply, Request
 from upyun_simulator.objects import REST_CODES, etag_of, http_date, object_reply, plain_md5
-from upyun_simulator.service import Service
+from upyun_simulator.service import Pace, Service
+from upyun_simulator.settings import Settings
 
 _MISSING = 40400001
 
@@ -18,6 +19,14 @@ class RestService(Service):
 
     name = "rest"
     server = "vivi/0.6"
+    over_limit = 42900001
+
+    def paces(self, settings: Settings) -> dict[str, Pace]:
+        """See `Service.paces`."""
+        return {
+            "list": Pace(settings.list_latency, settings.list_slots, settings.list_rate),
+            "get": Pace(settings.api_latency, settings.api_slots, settings.api_rate),
+        }
 
     def classify(self, request: Request) -> Call:
         """See `Service.classify`. A folder is what ends in a slash, what the header says, or what is no object."""
@@ -49,10 +58,6 @@ class RestService(Service):
     def refuse(self, code: int, request_id: str) -> Reply:
         """See `Service.refuse`."""
         return rest_error(code, request_id)
-
-    def over_limit(self) -> int:
-        """See `Service.over_limit`."""
-        return 42900001
 
     def _usage(self, _call: Call, _hit: Hit | None) -> Reply:
         return Reply(200, [("Content-Type", "text/plain")], str(self.world.contents.usage()).encode())
@@ -87,8 +92,6 @@ class RestService(Service):
             body, cursor, kind = self._page(folder, ask, hit)
         except BadCursor:
             raise Refusal(40001005) from None
-        except BadListing as bad:
-            raise Refusal(bad.code) from None
         headers = [("Content-Type", kind)]
         if cursor is not None:
             headers.append(("x-upyun-list-iter", cursor))
@@ -97,9 +100,9 @@ class RestService(Service):
     def _page(self, folder: Folder, ask: Ask, hit: Hit | None) -> tuple[bytes, str | None, str]:
         kind = "application/json" if ask.json else "application/octet-stream"
         world, eof_page = self.world, self.world.settings.eof_page
-        if hit is not None and effects.on_pages(hit):
-            page = effects.page(hit, ask, folder, world.cursors)
-            return write_page(page, world.shapes), page.header_cursor, page.content_type or kind
+        spoilt = hit and effects.page(hit, ask, folder, world.cursors)
+        if spoilt:
+            return write_page(spoilt, world.shapes), spoilt.header_cursor, spoilt.content_type or kind
 
         def make() -> tuple[bytes, str]:
             page = make_page(folder, ask, world.cursors, eof_page=eof_page)

@@ -12,6 +12,7 @@ from upyun_simulator.counters import Counters
 from upyun_simulator.cursor import Cursors, RowKeys, Sealed
 from upyun_simulator.errors import Refusal
 from upyun_simulator.faults import Call, Faults, Hit
+from upyun_simulator.http import Handler
 from upyun_simulator.limits import Desk, Gate, Throttle
 from upyun_simulator.listing import PageCache, Shapes
 from upyun_simulator.message import Reply, Request
@@ -56,31 +57,36 @@ class World:
         return self._date[1]
 
 
-class Service:
-    """What is common to both listeners: faults, limits, delays, counting. The listeners say what a request means."""
+class Pace:
+    """How long answers of a kind take (seconds), how many are made at a time, and how many a second are not refused."""
 
-    name = ""
-    server = ""
+    def __init__(self, latency: float, slots: int, rate: float) -> None:
+        self.latency = latency
+        self.desk = Desk(slots, time.monotonic)
+        self.gate = Gate(rate, time.monotonic)
+
+
+class Service(Handler):
+    """What is common to both listeners: faults, limits, delays, counting. The listeners say what a request means.
+
+    `over_limit` is the code for too many requests.
+    """
+
+    name: str
+    server: str
+    over_limit: int
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._latency: dict[str, float] = {}
-        self._gates: dict[str, Gate] = {}
-        self._desks: dict[str, Desk] = {}
         self.configure()
 
     def configure(self) -> None:
         """Take latencies and rates from the settings, at the start and when they change."""
-        settings = self.world.settings
-        self._latency = {"list": settings.list_latency, "get": settings.api_latency}
-        self._gates = {
-            "list": Gate(settings.list_rate, time.monotonic),
-            "get": Gate(settings.api_rate, time.monotonic),
-        }
-        self._desks = {
-            "list": Desk(settings.list_slots, time.monotonic),
-            "get": Desk(settings.api_slots, time.monotonic),
-        }
+        self._paces = self.paces(self.world.settings)
+
+    def paces(self, settings: Settings) -> dict[str, Pace]:
+        """Return the pace of listings (`list`, where the listener has them) and that of all other answers (`get`)."""
+        raise NotImplementedError
 
     def classify(self, request: Request) -> Call:
         """Return what a request is about; raises `Refusal` or UnicodeDecodeError."""
@@ -94,35 +100,31 @@ class Service:
         """Return the listener's form of an error."""
         raise NotImplementedError
 
-    def over_limit(self) -> int:
-        """Return the code for too many requests."""
-        raise NotImplementedError
-
     def respond(self, request: Request) -> Reply:
         """See `http.Handler`."""
         request_id = self.world.request_id()
-        key, label = "", f"{self.name}.get"
+        key, kind = "", "get"
         try:
             call = self.classify(request)
-            key, label = call.key, call.label
+            key, kind = call.key, call.kind
             reply = self._judge(call, request_id)
         except UnicodeDecodeError:
             reply = self.refuse(40000030, request_id)
         except Refusal as refusal:
             reply = self.refuse(refusal.code, request_id)
-        reply.label = label
+        reply.label = f"{self.name}.{kind}"
         reply.no_body = reply.no_body or request.method == "HEAD"
         common = [("Server", self.server), ("Date", self.world.date()), ("X-Request-Id", request_id)]
         reply.headers = common + reply.headers
-        reply.delay += self._delay(label)
+        reply.delay += self._delay(kind)
         self.world.counters.begin(reply, key)
         if self.world.log is not None:
             self._write_log(request, reply)
         return reply
 
     def _judge(self, call: Call, request_id: str) -> Reply:
-        if not self._gate(call).admit():
-            return self.refuse(self.over_limit(), request_id)
+        if not self._pace(call.kind).gate.admit():
+            return self.refuse(self.over_limit, request_id)
         rule = self.world.faults.match(call) if self.world.faults.rules else None
         if rule is None:
             return self.answer(call, None)
@@ -140,13 +142,12 @@ class Service:
         item = self.world.contents.item(key)
         return item if hit is None or item is None else effects.changed(hit, item)
 
-    def _gate(self, call: Call) -> Gate:
-        return self._gates["list" if call.kind == "list" else "get"]
+    def _pace(self, kind: str) -> Pace:
+        return self._paces.get(kind, self._paces["get"])
 
-    def _delay(self, label: str) -> float:
-        kind = "list" if label.endswith(".list") else "get"
-        latency, jitter = self._latency[kind], self.world.settings.jitter
-        return self._desks[kind].delay(latency + jitter * self.world.random.random() if jitter else latency)
+    def _delay(self, kind: str) -> float:
+        pace, jitter = self._pace(kind), self.world.settings.jitter
+        return pace.desk.delay(pace.latency + jitter * self.world.random.random() if jitter else pace.latency)
 
     def _write_log(self, request: Request, reply: Reply) -> None:
         assert self.world.log is not None
