@@ -26,3 +26,9 @@ def _killer(setting: str) -> Callable[[str], None] | None:
 
 
 reach: Callable[[str], None] | None = _killer(os.environ.get("BUCKETPULL_KILL_AT", ""))
+
+
+def at(step: str) -> None:
+    """Reach a step that comes once a batch. Those that come for each object compare `reach` themselves, without a call."""
+    if reach is not None:
+        reach(step)

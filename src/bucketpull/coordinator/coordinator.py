@@ -55,8 +55,6 @@ from bucketpull.domain.parameters import CoordinatorParameters
 from bucketpull.domain.progress import CUT_SHORT, JobState
 from bucketpull.domain.user_limits import Limits
 
-_reach = kill_points.reach
-
 
 class Coordinator:
     """Drives one job from its journal. `run` returns when the job has ended or was stopped.
@@ -182,7 +180,7 @@ class Coordinator:
             if isinstance(message, Pulse):
                 yield from self._find_cut(message)
         if entries:
-            _at("received")
+            kill_points.at("received")
         for group in once_each(entries):
             yield from self._commit(group)
         poison = [message.detail for message in messages if isinstance(message, Poison)]
@@ -193,7 +191,7 @@ class Coordinator:
             yield from self._hear(message)
         yield Acknowledge(messages)
         if entries:
-            _at("acknowledged")
+            kill_points.at("acknowledged")
 
     def _find_cut(self, pulse: Pulse) -> Routine[None]:
         """Have objects fetched again that a volume lacks because it was restored from an older copy."""
@@ -210,7 +208,7 @@ class Coordinator:
         dropped, self.counters, self.outstanding = yield UseJournal(
             lambda journal: (set(journal.commit(entries, unix)), journal.counters(), journal.outstanding())
         )
-        _at("committed")
+        kill_points.at("committed")
         self.budget.booked(entries, self.at.monotonic)
         yield from self._answered(entries, dropped)
         if any(isinstance(entry, BatchReceipt) and entry.former for entry in entries):
@@ -425,8 +423,3 @@ class Coordinator:
             raise self.trouble
         if self.refusal is not None:
             raise SourceRefused(self.refusal.reason, self.refusal.detail)
-
-
-def _at(step: str) -> None:
-    if _reach is not None:
-        _reach(step)

@@ -12,8 +12,6 @@ from bucketpull.domain.messages import Control
 from bucketpull.domain.model import Outstanding, SentWork, Work, WorkKind
 from bucketpull.domain.parameters import CoordinatorParameters
 
-_reach = kill_points.reach
-
 IDLE_SECONDS = 10.0  # until what a machine has ended is told and booked
 
 
@@ -90,8 +88,7 @@ class Dispatch:
     def _send(self, kind: WorkKind, works: Sequence[Work], machine: str) -> Routine[None]:
         if not works:
             return
-        if _reach is not None:
-            _reach("claimed")
+        kill_points.at("claimed")
         self.gave_batches = self.gave_batches or kind is WorkKind.BATCH
         self._budget.gave(works)
         self._fleet.sent(machine, kind, works, self._now().monotonic)

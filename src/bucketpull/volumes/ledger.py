@@ -44,8 +44,6 @@ _NOTHING: Final = zlib.compress(msgspec.msgpack.encode([]), 1)  # the payload of
 _PIECE_BYTES: Final = 4 << 20
 _AHEAD: Final = 1 << 20  # kept for the ledger, so that what filled the disk can still be recorded
 
-_reach = kill_points.reach
-
 T = TypeVar("T")
 _decode_records: Callable[[bytes], list[Record]] = msgpack_decoder(list[Record])
 _decode_sealed: Callable[[bytes], Sealed] = msgpack_decoder(Sealed)
@@ -275,8 +273,7 @@ class Ledger:
     def _write(self, data: bytes, durable: bool) -> None:
         try:
             write_all(self._fd, [data], self.end)
-            if _reach is not None:
-                _reach("appended")
+            kill_points.at("appended")
             if durable:
                 os.fdatasync(self._fd)
         except OSError as error:

@@ -36,7 +36,6 @@ _IN_PACK: Final = b""
 _TRIAL_BYTES: Final = 1 << 12
 
 _encoder = msgspec.msgpack.Encoder()
-_reach = kill_points.reach
 
 
 class Latest(msgspec.Struct, frozen=True, gc=False):
@@ -154,8 +153,7 @@ class Removal:
             removed += map(_removed, [*new, *noted])
         if entries:
             self._append(entries)
-            if _reach is not None:
-                _reach("removal_noted")
+            kill_points.at("removal_noted")
         self._take_files(removed)
 
     def take_away(self, journal: str, work: int, gone: Sequence[Gone], trash: str = "") -> None:
@@ -164,8 +162,7 @@ class Removal:
         Only files that are as they were stored go: others may have put something in their place since.
         """
         self._append([_removal(journal, work, gone, _stored)])
-        if _reach is not None:
-            _reach("removal_noted")
+        kill_points.at("removal_noted")
         self._take_files(map(_stored, gone), trash)
         if journal == PRUNING:
             for folder in {each.record.directory for each in gone}:

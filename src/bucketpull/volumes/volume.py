@@ -44,7 +44,6 @@ _PROBE_BYTES: Final = 1 << 20
 
 _decode_records = msgpack_decoder(list[Record])
 _encoder = msgspec.msgpack.Encoder()
-_reach = kill_points.reach
 
 
 def open_volume(
@@ -151,8 +150,7 @@ class DiskVolume:
             return
         with os_errors.volume_errors(self.path, "batch not noted"):
             self._notes.add((journal, work), self._ledger.end, self._attachment, body)
-        if _reach is not None:
-            _reach("intended")
+        kill_points.at("intended")
 
     def recover(self, journal: str, work: int, parts: Sequence[Part]) -> list[Record]:
         """See `ports.Volume`."""
@@ -218,8 +216,7 @@ class DiskVolume:
         with self._writing:
             self._sync(records)
             offsets = self._append(entries)
-            if _reach is not None:
-                _reach("settled")
+            kill_points.at("settled")
             self._packs.note(records)
             self._removal.replace_files(records)
             self._removal.take_former(records, chain.from_iterable(former))
@@ -325,8 +322,7 @@ class DiskVolume:
                 syscalls.sync_file_system(self._root)
         except OSError as error:
             raise self._fall_sick("files not synced", error) from error
-        if _reach is not None:
-            _reach("synced")
+        kill_points.at("synced")
 
     def _note_sealed(self, sealed: Sealed) -> None:
         """Have the ledger say that a pack is sealed; called by the thread that sealed it."""

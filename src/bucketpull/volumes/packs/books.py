@@ -28,7 +28,6 @@ _STATE: Final = "state"
 _OPEN_PACKS: Final = 64
 _LEAVE_SECONDS: Final = 20.0
 _USAGE_SECONDS: Final = 1.0  # for each hundred packs: looking takes a millisecond then
-_reach = kill_points.reach
 
 
 class _State(msgspec.Struct):
@@ -115,8 +114,7 @@ class PackBooks:
         """Make all that was written to these packs durable. Raises OSError where the disk refused; what it has of them is not known."""
         for pack in packs:
             os.fdatasync(self.open(pack))
-        if _reach is not None:
-            _reach("packs_synced")
+        kill_points.at("packs_synced")
 
     def note(self, records: Iterable[Record]) -> None:
         """Note what the ledger says of packs now. A writer that has begun a new pack has finished the one before."""
