@@ -76,7 +76,9 @@ def test_it_says_what_would_go_and_does_it_only_when_told(make_job):
     job.sync()
     assert_agrees(job, before - gone)
     job.command("where", next(iter(gone)), "--state", str(job.state), expect=3)
-    assert prune(job, "--delete")[0] == ""
+    for options in ([], ["--delete"]):
+        said, told = prune(job, *options)
+        assert (said, "117 objects: nothing to remove" in told, "--delete" in told) == ("", True, False)
     rebuilt = str(job.folder / "rebuilt")
     source = f"upyun://{job.simulator.bucket}"
     job.command("rebuild", source, *map(str, job.volumes), "--state", rebuilt)

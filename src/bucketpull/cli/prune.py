@@ -273,7 +273,9 @@ class _Pruning:
             )
         else:
             held, room = comparison.held, size(self._freed)
-            if self._delete:
+            if not gone:
+                self._settings.tell(f"{counted(held, 'objects')}: nothing to remove")
+            elif self._delete:
                 self._settings.tell(f"{count(self._objects)} of {counted(held, 'objects')}, {room}: removed")
             else:
                 self._settings.tell(
