@@ -30,10 +30,9 @@ from bucketpull.domain.messages import (
     frame,
 )
 from bucketpull.domain.model import Position
-from bucketpull.domain.parameters import DownloaderParameters
+from bucketpull.domain.parameters import DownloaderParameters, FetchOptions
 from bucketpull.downloader.process import Process
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.fetch.options import FetchOptions
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.volumes.writer import open_writer
 from bucketpull.wiring.settings import Settings

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from bucketpull.domain.exchange import Request, Response
+from bucketpull.domain.parameters import FetchOptions
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.fetch.options import FetchOptions
 
 DEADLINE_SECONDS = 20.0
 

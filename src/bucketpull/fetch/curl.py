@@ -14,8 +14,8 @@ import pycurl
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
+from bucketpull.domain.parameters import IDLE_SECONDS, FetchOptions
 from bucketpull.fetch.easy_handle import EasyHandle
-from bucketpull.fetch.options import IDLE_SECONDS, FetchOptions
 from bucketpull.fetch.running_request import Begun, Count, Done, RunningRequest, Sink
 
 _IN: Final = select.EPOLLIN

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
-from bucketpull.fetch.options import FetchOptions
+from bucketpull.domain.parameters import FetchOptions
 
 Done = Callable[[Response], None]
 Sink = Callable[[bytes], object]
