@@ -1,6 +1,6 @@
 """What both kinds of transfers, by libcurl and by direct connections, have in common: when one is given up.
 
-What is asked, the headers among it, is a `Request` that its source made (`sources/request_headers.py`).
+What is asked, the headers among it, is a `Request` that its source made (`sources/http.py`).
 """
 
 from collections.abc import Callable

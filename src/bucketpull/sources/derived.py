@@ -12,7 +12,7 @@ from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, key_of
 from bucketpull.domain.selection import Selection
 from bucketpull.ports import Source
-from bucketpull.sources.http_answers import note_date
+from bucketpull.sources.http import note_date
 from bucketpull.sources.list_files import CORRECT_IT, ListPosition, check_unchanged, read_lines
 
 

@@ -10,16 +10,17 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.keys import quoted
 from bucketpull.domain.model import Page, Position
-from bucketpull.sources.http_answers import (
+from bucketpull.sources.http import (
     IN_MEMORY_BYTES,
     UNALTERED,
     misplaced,
+    range_headers,
     reason_of,
+    request_headers,
     retry_after,
     start_of,
     version_of,
 )
-from bucketpull.sources.request_headers import range_headers, request_headers
 
 
 def check_page(response: Response, now: float) -> None:

@@ -12,7 +12,7 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.keys import quoted
 from bucketpull.domain.values import is_ip_address, shown_value
 from bucketpull.sources.addresses import check_url, check_urls
-from bucketpull.sources.request_headers import USER_AGENT
+from bucketpull.sources.http import USER_AGENT
 from bucketpull.sources.source_settings import KEY_OPTIONS, BucketSettings, Option, check_headers
 
 if TYPE_CHECKING:

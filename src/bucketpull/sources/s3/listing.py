@@ -14,7 +14,7 @@ import msgspec
 
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import show
-from bucketpull.sources.http_answers import glimpse
+from bucketpull.sources.http import glimpse
 
 PAGE_KEYS = 1000
 """The most keys that services give in one page."""

@@ -15,8 +15,14 @@ from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdi
 from bucketpull.domain.keys import is_plain, quoted
 from bucketpull.domain.model import Page, Position, show
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
-from bucketpull.sources.http_answers import IN_MEMORY_BYTES, ServerClock, check_arrived, retry_after
-from bucketpull.sources.request_headers import range_headers, request_headers
+from bucketpull.sources.http import (
+    IN_MEMORY_BYTES,
+    ServerClock,
+    check_arrived,
+    range_headers,
+    request_headers,
+    retry_after,
+)
 from bucketpull.sources.s3 import verdicts
 from bucketpull.sources.s3.config import S3Config, address_of
 from bucketpull.sources.s3.credentials import find_keys

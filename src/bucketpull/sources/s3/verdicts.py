@@ -23,8 +23,8 @@ from typing import Final, NamedTuple
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Chunk, Response, Verdict, Wanted
-from bucketpull.sources import http_answers
-from bucketpull.sources.http_answers import misplaced, retry_after, version_of
+from bucketpull.sources import http
+from bucketpull.sources.http import misplaced, retry_after, version_of
 
 CODES: Final[dict[str, Reason]] = {
     "AccessDenied": Reason.PERMISSION,
@@ -62,7 +62,7 @@ CODES: Final[dict[str, Reason]] = {
     "TokenRefreshRequired": Reason.CREDENTIALS,
     "TooManyRequests": Reason.THROTTLED,
 }
-STATUS: Final[dict[int, Reason]] = http_answers.STATUS | {
+STATUS: Final[dict[int, Reason]] = http.STATUS | {
     304: Reason.GARBAGE,
     403: Reason.PERMISSION,
     501: Reason.REJECTED,
@@ -104,7 +104,7 @@ class Complaint(NamedTuple):
             return Reason.CREDENTIALS  # the key itself is malformed
         if known is None and self.region and self.status in _REDIRECTS:
             known = Reason.REGION
-        return known or http_answers.reason_of(self.status, STATUS)
+        return known or http.reason_of(self.status, STATUS)
 
 
 def complaint(response: Response, headers: Mapping[str, str]) -> Complaint:
@@ -125,9 +125,9 @@ _ENCRYPTION: Final = b"\nx-amz-server-side-encryption"
 _HEX: Final = b"0123456789abcdef"
 _HEX_TEXT: Final = frozenset("0123456789abcdef")
 _MD5_CHARACTERS: Final = 32
-_UNALTERED: Final = http_answers.UNALTERED | {"aws-chunked"}
+_UNALTERED: Final = http.UNALTERED | {"aws-chunked"}
 _ERROR: Final = re.compile(rb"\s*+(?:<\?xml[^>]{0,200}\?>)?+\s*+<Error[\s>]")
-_CDN_STATUS: Final = http_answers.CDN_STATUS | {503: Reason.THROTTLED}
+_CDN_STATUS: Final = http.CDN_STATUS | {503: Reason.THROTTLED}
 
 
 def quick(wanted: Wanted, response: Response) -> Verdict | None:
@@ -167,7 +167,7 @@ def of_origin(wanted: Wanted, response: Response, now: float, start: int, versio
     headers = response.headers()
     found = version_of(headers)
     if response.failure is not None:
-        place = http_answers.start_of(response, headers)
+        place = http.start_of(response, headers)
         return Verdict(response.failure, response.detail, md5=_md5(headers), version=found, start=place)
     if response.status not in {200, 206}:
         return _refused(response, headers, now)
@@ -228,7 +228,7 @@ def _refused(response: Response, headers: Mapping[str, str], now: float) -> Verd
 
 
 def _refused_by_cdn(response: Response, headers: Mapping[str, str], now: float) -> Verdict:
-    reason = http_answers.reason_of(response.status, _CDN_STATUS, Reason.FORBIDDEN)
+    reason = http.reason_of(response.status, _CDN_STATUS, Reason.FORBIDDEN)
     return Verdict(
         reason, complaint(response, headers).detail, retry_after(headers.get("retry-after", ""), now)
     )

@@ -11,7 +11,7 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.keys import quoted
 from bucketpull.domain.values import shown_value
 from bucketpull.sources.addresses import check_urls, hosts_of, path_of, sites_of
-from bucketpull.sources.request_headers import USER_AGENT
+from bucketpull.sources.http import USER_AGENT
 from bucketpull.sources.source_settings import KEY_OPTIONS, BucketSettings, Option, check_headers
 from bucketpull.sources.upyun.signing import (
     Authorization,

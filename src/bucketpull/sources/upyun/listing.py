@@ -14,7 +14,7 @@ import msgspec
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Part, Position
-from bucketpull.sources.http_answers import glimpse
+from bucketpull.sources.http import glimpse
 
 END = "g2gCZAAEbmV4dGQAA2VvZg"
 _MAX_SIZE = 2**46  # bytes: a larger object is one whose size is not known

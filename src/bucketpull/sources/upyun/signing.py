@@ -5,7 +5,7 @@ import hashlib
 import hmac
 from typing import Protocol
 
-from bucketpull.sources.http_answers import http_date
+from bucketpull.sources.http import http_date
 
 
 def password_key(password: str) -> bytes:

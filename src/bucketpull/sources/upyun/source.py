@@ -15,14 +15,15 @@ from bucketpull.domain.memo import Memo
 from bucketpull.domain.model import Page, Position
 from bucketpull.ports import UsageQuery
 from bucketpull.sources.addresses import path_of
-from bucketpull.sources.http_answers import (
+from bucketpull.sources.http import (
     IN_MEMORY_BYTES,
     ServerClock,
     check_arrived,
     http_date,
+    range_headers,
+    request_headers,
     seconds_of,
 )
-from bucketpull.sources.request_headers import range_headers, request_headers
 from bucketpull.sources.upyun import verdicts
 from bucketpull.sources.upyun.config import CDN, REST, UpyunConfig, authorization_of, endpoints_of, uri_prefix
 from bucketpull.sources.upyun.listing import Listing, read_listing

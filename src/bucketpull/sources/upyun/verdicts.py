@@ -18,8 +18,8 @@ import msgspec
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Response, Verdict, Wanted
-from bucketpull.sources import http_answers
-from bucketpull.sources.http_answers import UNALTERED, misplaced, retry_after, seconds_of, version_of
+from bucketpull.sources import http
+from bucketpull.sources.http import UNALTERED, misplaced, retry_after, seconds_of, version_of
 from bucketpull.sources.upyun.config import CDN, REST
 
 # Codes that say something else than their first three digits, the HTTP status.
@@ -51,7 +51,7 @@ REST_CODES: dict[int, Reason] = {
     42900004: Reason.BANNED,
 }
 # 503 is a part of it that is out of order; refusals above a limit are 429 there.
-REST_STATUS: dict[int, Reason] = http_answers.STATUS | {499: Reason.SERVER_ERROR, 503: Reason.SERVER_ERROR}
+REST_STATUS: dict[int, Reason] = http.STATUS | {499: Reason.SERVER_ERROR, 503: Reason.SERVER_ERROR}
 CDN_CODES: dict[int, Reason] = {
     40010041: Reason.NO_BUCKET,
     40310003: Reason.THROTTLED,
@@ -59,7 +59,7 @@ CDN_CODES: dict[int, Reason] = {
     40510004: Reason.NO_BUCKET,
     42900004: Reason.BANNED,
 }
-CDN_STATUS: dict[int, Reason] = http_answers.CDN_STATUS | {499: Reason.SERVER_ERROR}
+CDN_STATUS: dict[int, Reason] = http.CDN_STATUS | {499: Reason.SERVER_ERROR}
 # Seconds to wait where more is known than the usual back-off: same URI, banned, concurrent use of one key,
 # the CDN's window of 60 s.
 WAITS: dict[int, float] = {42900002: 2.0, 42900004: 120.0, 42900007: 4.0, 40310003: 5.0}
@@ -97,7 +97,7 @@ def complaint(response: Response, headers: Mapping[str, str]) -> Complaint:
 
 def rest_reason(status: int, code: int) -> Reason:
     """Class an answer of the REST API that is not the wanted one."""
-    return REST_CODES.get(code) or http_answers.reason_of(code // 100_000 if code else status, REST_STATUS)
+    return REST_CODES.get(code) or http.reason_of(code // 100_000 if code else status, REST_STATUS)
 
 
 def cdn_reason(status: int, code: int) -> Reason:
@@ -106,7 +106,7 @@ def cdn_reason(status: int, code: int) -> Reason:
     A refusal that is not known is doubtful (separator, stale rule, image profile): the origin knows better.
     """
     status = code // 100_000 if code else status
-    return CDN_CODES.get(code) or http_answers.reason_of(status, CDN_STATUS, Reason.FORBIDDEN)
+    return CDN_CODES.get(code) or http.reason_of(status, CDN_STATUS, Reason.FORBIDDEN)
 
 
 def wait_seconds(headers: Mapping[str, str], code: int, now: float) -> float | None:
@@ -205,7 +205,7 @@ def close(ask: Asked, response: Response) -> Verdict:
     headers = dict(response.headers())
     version = version_of(headers)
     if response.failure is not None:
-        start = http_answers.start_of(response, headers)
+        start = http.start_of(response, headers)
         if response.failure is Reason.SIZE and not version and _must_be_as_listed(ask):
             detail = f"{response.detail}, without a version; {ask.wanted.size} bytes are listed"
             return Verdict(Reason.GARBAGE, detail, start=start)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.sources.request_headers import USER_AGENT
+from bucketpull.sources.http import USER_AGENT
 from bucketpull.sources.source_settings import Option, SourceSettings, check_headers
 
 

@@ -4,10 +4,9 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.keys import quoted
 from bucketpull.domain.model import Page, Part, Position, key_of
-from bucketpull.sources.http_answers import note_date
+from bucketpull.sources.http import note_date, request_headers
 from bucketpull.sources.list_files import CORRECT_IT, check_unchanged
 from bucketpull.sources.plain import PlainSource
-from bucketpull.sources.request_headers import request_headers
 from bucketpull.sources.urls.config import UrlsConfig
 from bucketpull.sources.urls.rows import is_unreadable
 from bucketpull.sources.urls.tables import Table, table_of

@@ -4,8 +4,15 @@ import pytest
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Response, Wanted
-from bucketpull.sources.http_answers import CDN_STATUS, STATUS, misplaced, reason_of, start_of, version_of
-from bucketpull.sources.request_headers import range_headers
+from bucketpull.sources.http import (
+    CDN_STATUS,
+    STATUS,
+    misplaced,
+    range_headers,
+    reason_of,
+    start_of,
+    version_of,
+)
 
 _DATE = "Wed, 09 Nov 2016 14:26:58 GMT"
 

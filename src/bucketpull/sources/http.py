@@ -1,4 +1,6 @@
-"""What all sources read of an HTTP answer (RFC 9110): what its status means, and what its headers say of dates, waits, versions, parts and the server's clock."""
+"""HTTP as all sources speak it (RFC 9110): the headers of a request, to which a source adds its own; and of an answer what its status means, and
+what its headers say of dates, waits, versions, parts and the server's clock.
+"""
 
 import math
 import re
@@ -10,6 +12,7 @@ from typing import Final
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import DATED, Response, Verdict, Wanted
 
+USER_AGENT: Final = "bucketpull"
 STATUS: Final[dict[int, Reason]] = {
     401: Reason.CREDENTIALS,
     403: Reason.FORBIDDEN,
@@ -37,6 +40,19 @@ UNALTERED: Final = frozenset({"", "identity"})
 """Content encodings of bodies that are sent as they are."""
 IN_MEMORY_BYTES: Final = 16 << 20
 _RANGE: Final = r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)"
+
+
+def request_headers(user_agent: str = USER_AGENT, accept: str = "*/*") -> tuple[str, ...]:
+    """Return the headers of every request, for an object or a page: its bytes are to come as they are."""
+    return f"Accept: {accept}", "Accept-Encoding: identity", f"User-Agent: {user_agent}"
+
+
+def range_headers(start: int, version: str) -> tuple[str, ...]:
+    """Return the further headers that ask for what is behind byte `start`, of one version only; of any where that is not known ("")."""
+    asked = f"Range: bytes={start}-"
+    if version.startswith(DATED):
+        return asked, f"If-Unmodified-Since: {version.removeprefix(DATED)}"
+    return (asked, f"If-Match: {version}") if version else (asked,)
 
 
 def reason_of(status: int, table: Mapping[int, Reason] = STATUS, refused: Reason = Reason.REJECTED) -> Reason:
