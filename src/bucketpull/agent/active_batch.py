@@ -15,9 +15,10 @@ from bucketpull.domain.batching import (
     objects_in,
     split,
 )
+from bucketpull.domain.counting import add_counts
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import BatchReceipt, Outcome
-from bucketpull.domain.model import Extent, Failure, Former, Part, Work, add_counts
+from bucketpull.domain.model import Extent, Failure, Former, Part, Work
 from bucketpull.domain.record import Claim, Record
 
 

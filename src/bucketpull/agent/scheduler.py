@@ -11,10 +11,11 @@ from bucketpull.agent.actions import DiskRequest, Verb
 from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain import batching
 from bucketpull.domain.batching import MAX_OBJECTS, UNKNOWN_BYTES, Batch, batch_of
+from bucketpull.domain.counting import summed_counts
 from bucketpull.domain.endpoints import Standing, State
 from bucketpull.domain.errors import Reason, VolumeError
 from bucketpull.domain.messages import Pulse, Tick, Tune
-from bucketpull.domain.model import EndpointStatus, Part, summed_counts
+from bucketpull.domain.model import EndpointStatus, Part
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.placement import choose, split
 from bucketpull.domain.user_limits import Limits

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from bucketpull.domain.counting import add_counts, growth
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import add_counts
 from bucketpull.domain.values import Price
 
 
@@ -110,11 +110,7 @@ class Spending(msgspec.Struct):
         if before.incarnation != now.incarnation:
             before = _NOTHING
         size, requests = max(0, now.bytes - before.bytes), max(0, now.requests - before.requests)
-        wasted = {
-            reason: wasted - before.wasted.get(reason, 0)
-            for reason, wasted in now.wasted.items()
-            if wasted > before.wasted.get(reason, 0)
-        }
+        wasted = growth(before.wasted, now.wasted)
         if size or requests or wasted:
             self.add(size, requests, day, wasted)
         return bool(size or requests or wasted)

@@ -7,6 +7,7 @@ processes each follows its length, four bytes, little-endian (`frame`, `Frames`)
 import struct
 
 from bucketpull.domain.batching import Batch
+from bucketpull.domain.counting import add_counts
 from bucketpull.domain.decoding import Count, Float, Int, Text
 from bucketpull.domain.endpoints import Pace, State, Symptoms
 from bucketpull.domain.errors import Reason
@@ -22,7 +23,6 @@ from bucketpull.domain.model import (
     Span,
     Value,
     VolumeStatus,
-    add_counts,
 )
 from bucketpull.domain.packing import Packing
 from bucketpull.domain.record import Claim

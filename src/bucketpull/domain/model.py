@@ -8,8 +8,7 @@ stored and found again exactly.
 """
 
 import re
-from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from enum import IntEnum, StrEnum
 from itertools import repeat
 from typing import Final, NamedTuple
@@ -417,17 +416,3 @@ def key_of(directory: bytes, name: bytes) -> bytes:
 def show(key: bytes) -> str:
     """Write a key for people: UTF-8 where it is, escapes where it is not."""
     return key.decode("utf-8", "backslashreplace")
-
-
-def add_counts(mine: dict[str, int], more: Mapping[str, int]) -> None:
-    """Add counts to those that are there."""
-    for reason, count in more.items():
-        mine[reason] = mine.get(reason, 0) + count
-
-
-def summed_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Return the sum of counts."""
-    total = Counter[str]()
-    for part in counts:
-        total.update(part)
-    return total

@@ -11,11 +11,12 @@ from functools import partial
 import msgspec
 
 from bucketpull.domain.batching import decode_positions
+from bucketpull.domain.counting import add_counts
 from bucketpull.domain.endpoints import OUTAGE
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.messages import ScanReceipt, Survey
-from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, add_counts, key_of, show
+from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, key_of, show
 from bucketpull.domain.retry import (
     REMEDIES,
     Random,

@@ -6,8 +6,9 @@ from typing import Self
 
 import msgspec
 
+from bucketpull.domain.counting import add_counts
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import Position, add_counts
+from bucketpull.domain.model import Position
 from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.journal.failures import Failures

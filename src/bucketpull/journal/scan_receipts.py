@@ -10,8 +10,9 @@ from operator import attrgetter
 import msgspec
 
 from bucketpull.domain.batching import cut, decode_positions, known_bytes
+from bucketpull.domain.counting import add_counts
 from bucketpull.domain.messages import ScanReceipt
-from bucketpull.domain.model import Failure, PageRecord, Part, Position, add_counts
+from bucketpull.domain.model import Failure, PageRecord, Part, Position
 from bucketpull.domain.retry import next_page_try
 from bucketpull.journal import batch_receipts
 from bucketpull.journal.batch_receipts import PageKey, spans_in, usual_reason, when

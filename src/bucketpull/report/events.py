@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from bucketpull.domain.counting import growth
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import Pulse
@@ -235,9 +236,9 @@ class StallEvents:
             self._due_seconds = _FIRST_SECONDS
             return None
         seconds = now - self._since
-        grown = {reason: times - self._before.get(reason, 0) for reason, times in retries.items()}
+        grown = growth(self._before, retries)
         reason = max(grown, key=lambda reason: grown[reason], default="")
-        if seconds < self._due_seconds or not reason or grown[reason] <= 0 or asked <= self._asked:
+        if seconds < self._due_seconds or not reason or asked <= self._asked:
             return None
         self._due_seconds, self._asked = 2 * seconds, asked
         return Stall(seconds, reason, grown[reason])

@@ -21,6 +21,7 @@ from bucketpull.domain.batching import (
     split,
 )
 from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
+from bucketpull.domain.counting import add_counts
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
 from bucketpull.domain.model import (
@@ -34,7 +35,6 @@ from bucketpull.domain.model import (
     SentWork,
     Work,
     WorkKind,
-    add_counts,
 )
 from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.journal.batch_receipts import check_sum, given_up, parts_of, usual_reason, when

@@ -13,9 +13,9 @@ from typing import Final
 
 import msgspec
 
+from bucketpull.domain.counting import growth, summed_counts
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.endpoints import Purpose
-from bucketpull.domain.model import summed_counts
 from bucketpull.domain.progress import JobState, Snapshot
 from bucketpull.report.document import endpoints_of
 
@@ -75,8 +75,8 @@ class History:
             listed=snapshot.rates.listed_now,
             latency=self._latency(snapshot),
             in_flight=sum(endpoint.in_flight for endpoint in endpoints_of(snapshot).values()),
-            failures=_growth(self._failures, snapshot.failures) if self._begun else {},
-            retries=_growth(self._retries, snapshot.retries) if self._begun else {},
+            failures=growth(self._failures, snapshot.failures) if self._begun else {},
+            retries=growth(self._retries, snapshot.retries) if self._begun else {},
         )
         self._failures, self._retries = dict(snapshot.failures), dict(snapshot.retries)
         self._begun = snapshot.state != JobState.STARTING  # until then the books of earlier runs are not read
@@ -110,11 +110,6 @@ class History:
         if len(self.coarse) >= COARSE_POINTS:
             self.coarse = [_merge(self.coarse[index : index + 2]) for index in range(0, len(self.coarse), 2)]
             self._merged *= 2
-
-
-def _growth(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
-    growth = {reason: count - before.get(reason, 0) for reason, count in after.items()}
-    return {reason: count for reason, count in growth.items() if count > 0}
 
 
 def _merge(points: list[Point]) -> Point:
