@@ -49,7 +49,10 @@ COMMANDS = {
     "help": "Explain a topic, such as exit-codes.",
 }
 # Their modules, where these are not of their names.
-MODULES = dict.fromkeys(("pause", "resume", "limit"), "steering")
+MODULES = {
+    **dict.fromkeys(("coordinate", "work"), "cluster"),
+    **dict.fromkeys(("pause", "resume", "limit"), "steering"),
+}
 
 # Ctrl-C ends these at once until they listen for signals themselves: a job may be killed at any instant.
 JOBS = frozenset({"sync", "coordinate", "work"})
