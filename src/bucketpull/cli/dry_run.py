@@ -122,7 +122,11 @@ def _show(settings: Settings, forecast: _Forecast, excluded: int, failed: int) -
     if settings.limit is not None:
         settings.tell(f"limit = {settings.limit}: has no effect on a dry run, which lists everything")
     if settings.summary is not None:
-        settings.tell(f"--summary {settings.summary}: a dry run writes no file; use --json in its place")
+        settings.tell(
+            f"--summary {settings.summary}: a dry run writes no file"
+            if settings.json
+            else f"--summary {settings.summary}: a dry run writes no file; use --json in its place"
+        )
     if settings.adopt:
         settings.tell(
             "--adopt: files of others are not looked at in a dry run; those that are objects would be skipped too"
