@@ -175,7 +175,7 @@ def test_without_a_cdn_domain_there_is_a_warning(user, service):
 
 def test_who_may_list_and_not_read_is_told_so(user, bucket):
     simulator = bucket("flat:5,size=2000")
-    simulator.inject("403:on=rest.get")
+    simulator.inject("403:code=40300099,on=rest.get")
     user.knows(simulator)
     del user.environment["BUCKETPULL_CDN_URL"]
 

@@ -11,7 +11,7 @@ def test_every_field_that_commands_write_stands_in_the_reference(user, bucket):
     simulator = bucket("flat:40,size=900")
     user.knows(simulator)
     simulator.mutate(put={"refused.jpg": 700})
-    simulator.inject("403:path=refused.jpg")
+    simulator.inject("403:code=40300099,path=refused.jpg")
     rows = user.json("sync", "upyun://photos", "disk1", "--summary", "summary.json", expect=3)
     rows.append(json.loads((user.folder / "summary.json").read_text()))
     (user.folder / "disk1/extra").touch()

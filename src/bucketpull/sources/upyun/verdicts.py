@@ -22,8 +22,9 @@ from bucketpull.sources import http
 from bucketpull.sources.http import UNALTERED, misplaced, retry_after, seconds_of, version_of
 from bucketpull.sources.upyun.config import CDN, REST
 
-# Codes that say something else than their first three digits, the HTTP status.
-REST_CODES: dict[int, Reason] = {
+# Codes that say something else than their first three digits, the HTTP status. Those of both say the same in either.
+_CODES: dict[int, Reason] = {40310003: Reason.THROTTLED, 42900004: Reason.BANNED}
+REST_CODES: dict[int, Reason] = _CODES | {
     40001005: Reason.CURSOR,
     40001161: Reason.RANGE,
     40100002: Reason.CLOCK,
@@ -48,16 +49,13 @@ REST_CODES: dict[int, Reason] = {
     40300034: Reason.REJECTED,
     40600001: Reason.NOT_A_FILE,
     40600002: Reason.NOT_A_FILE,
-    42900004: Reason.BANNED,
 }
 # 503 is a part of it that is out of order; refusals above a limit are 429 there.
 REST_STATUS: dict[int, Reason] = http.STATUS | {499: Reason.SERVER_ERROR, 503: Reason.SERVER_ERROR}
-CDN_CODES: dict[int, Reason] = {
+CDN_CODES: dict[int, Reason] = _CODES | {
     40010041: Reason.NO_BUCKET,
-    40310003: Reason.THROTTLED,
     40510001: Reason.NO_BUCKET,
     40510004: Reason.NO_BUCKET,
-    42900004: Reason.BANNED,
 }
 CDN_STATUS: dict[int, Reason] = http.CDN_STATUS | {499: Reason.SERVER_ERROR}
 # Seconds to wait where more is known than the usual back-off: same URI, banned, concurrent use of one key,
