@@ -2,14 +2,11 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from typing import Any
 
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import Part, key_of
-from bucketpull.journal.database import exists, refuse_another
-from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.report.console import say
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line
@@ -17,7 +14,7 @@ from bucketpull.volumes.identity import identify
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.scratch import DIGEST_BYTES, Partitions, digest_of, scratch_folder
 from bucketpull.wiring.job import check_job
-from bucketpull.wiring.journals import identity_of
+from bucketpull.wiring.journals import own_journal
 from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import list_all
@@ -52,11 +49,9 @@ def dry_run(settings: Settings) -> ExitCode:
 
 def _all_volumes(settings: Settings, paths: list[str]) -> list[str]:
     """Return the volumes named and those that the job knows. Raises JobMismatch where the journal is another job's."""
-    folder = settings.state_folder()
-    if not exists(folder):
-        return paths
-    with closing(JournalReader.open_to_read(folder)) as reader:
-        refuse_another(folder, settings.job_name(), reader.configuration(), identity_of(settings))
+    with own_journal(settings, settings.state_folder()) as reader:
+        if reader is None:
+            return paths
         return with_known(paths, reader.volumes(), settings.machine_name())[0]
 
 

@@ -1,7 +1,7 @@
 """Finds and opens the journal that a command is about: by --state, --job, or SOURCE, or because there is only one; and what it says of the job."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -12,7 +12,7 @@ from bucketpull import __version__
 from bucketpull.domain.errors import ConfigError, JournalError, Reason, VolumeError
 from bucketpull.domain.model import Extent, Failure
 from bucketpull.domain.progress import DirectoryState
-from bucketpull.journal.database import OPTION, check_ours, exists
+from bucketpull.journal.database import OPTION, check_ours, exists, refuse_another
 from bucketpull.journal.journal_reader import JobRecord, JournalReader
 from bucketpull.report.console import tell
 from bucketpull.volumes.identity import identify
@@ -82,6 +82,25 @@ def journal_to_write(settings: Settings) -> "AbstractContextManager[SqliteJourna
 def identity_of(settings: Settings) -> dict[str, str]:
     """Return the settings by which a journal knows its job."""
     return settings.source_settings().identity() | {"layout": settings.layout}
+
+
+@contextmanager
+def own_journal(
+    settings: Settings, folder: Path, *, any_layout: bool = False
+) -> Iterator[JournalReader | None]:
+    """Open the journal of the job that settings describe to read; None where there is none yet.
+
+    Raises JobMismatch where it is another job's; a layout that differs makes none if it may be `any_layout`.
+    """
+    if not exists(folder):
+        yield None
+        return
+    with closing(JournalReader.open_to_read(folder)) as reader:
+        known, asked = reader.configuration(), identity_of(settings)
+        if any_layout:
+            asked["layout"] = known.get("layout", "")
+        refuse_another(folder, settings.job_name(), known, asked)
+        yield reader
 
 
 def with_configuration(settings: Settings, reader: JournalReader, folder: str) -> Settings:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,9 @@ from bucketpull.cli.doctor.machine import (
 )
 from bucketpull.cli.doctor.source_checks import SourceChecks, check_broker
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode
-from bucketpull.journal.database import exists, refuse_another
-from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.report.console import say_on, words
 from bucketpull.report.printable import json_line, label
-from bucketpull.wiring.journals import identity_of, job_folder
+from bucketpull.wiring.journals import job_folder, own_journal
 from bucketpull.wiring.settings import Settings, jobs_folder
 from bucketpull.wiring.volume_opening import check_owners
 
@@ -103,12 +100,8 @@ def _state_folder(settings: Settings) -> Path:
 def _check_job(settings: Settings, folder: Path) -> Iterator[Check]:
     """Look whether the journal or a volume is another job's. Of a cluster's job only the coordinator knows which volumes are its own."""
     try:
-        if exists(folder):
-            with closing(JournalReader.open_to_read(folder)) as reader:
-                known = reader.configuration()
-            # Which layout is meant is not asked here.
-            asked = identity_of(settings) | {"layout": known.get("layout", "")}
-            refuse_another(folder, settings.job_name(), known, asked)
+        with own_journal(settings, folder, any_layout=True):
+            pass
         if not settings.broker:
             check_owners(settings, settings.volumes)
     except (BucketpullError, OSError) as error:
