@@ -226,7 +226,8 @@ class PackBooks:
         return more
 
     def _seal(self, packs: list[str]) -> None:
-        import subprocess  # some milliseconds of every start, for what few need
+        # 10 ms of every start that only those need who fill a pack.
+        import subprocess
 
         from bucketpull.volumes.packs import sealing
 
