@@ -246,6 +246,27 @@ def test_each_object_is_counted_where_it_ended(journal):
     assert (names_of(again), again.passes) == ([NAMES[7]], 0)
 
 
+def test_pages_that_could_not_be_listed_are_counted_beside_objects_and_messages_that_failed_alike(journal):
+    journal.begin(Position(b""), NOW)
+    [scan] = journal.claim(WorkKind.SCAN, 9, "m1", NOW)
+    names = NAMES[:2]
+    receipt = ScanReceipt(
+        scan.id, "m1", pages=[page(*names)], positions=[Position(b"dir")], batches=cut([part(*names)])
+    )
+    journal.commit([receipt], NOW)
+    [scan], [work] = journal.claim(WorkKind.SCAN, 9, "m1", NOW), batches(journal)
+    poisoned = Failure(b"", names[0], SIZE, 1, "", Reason.POISON, 3, 0, "")
+    unlisted = Failure(b"dir", b"", 0, 0, "", Reason.TIMEOUT, 3, 0, "")
+    receipts = [
+        BatchReceipt(work.id, "m1", stored=1, bytes=10, failures=[poisoned], extents=[Extent("m1a", 1)]),
+        ScanReceipt(scan.id, "m1", failures=[unlisted]),
+    ]
+    journal.commit(receipts, NOW)
+    journal.note_poison(["00aa"])
+    found = journal.counters()
+    assert (found.failures, found.unlisted) == ({"poison": 2, "timeout": 1}, 1)
+
+
 def test_what_was_deferred_is_due_later_and_in_the_last_pass_when_nothing_else_is_left(journal):
     begin(journal, *NAMES[:8], objects=8)
     now, attempts = NOW, []

@@ -100,13 +100,14 @@ def test_a_directory_that_could_not_be_listed_is_a_failure_and_is_listed_again_b
     (failure,) = play.journal.failures()
     assert (failure.directory, failure.name) == (b"x", b"")
     assert play.journal.listing_failed()
-    assert play.journal.counters().failed == 0
+    assert (play.journal.counters().failed, play.journal.counters().unlisted) == (0, 1)
     play.unlisted = set()
 
     assert play.journal.retry() == 1
     play.finish()
 
     assert play.fetched == [b"a"]
+    assert play.journal.counters().unlisted == 0
     assert not play.journal.listing_failed()
 
 

@@ -275,11 +275,11 @@ def test_many_reasons_are_told_in_lines_that_a_terminal_has_room_for(ended):
 
 def test_pages_that_could_not_be_listed_are_told_though_no_object_failed(ended):
     ended.state = JobState.INCOMPLETE
-    ended.failures = {"forbidden": ended.counters.failed + 2, "poison": 3}
+    ended.counters.unlisted = 2
 
     assert "! 2 pages could not be listed" in "\n".join(summary_lines(ended, Words()))
     assert "! 2 pages could not be listed" in "\n".join(status_lines(ended, Words(), running=False))
-    ended.failures = {"forbidden": ended.counters.failed}
+    ended.counters.unlisted = 0
     assert "could not be listed" not in "\n".join(summary_lines(ended, Words()))
 
 

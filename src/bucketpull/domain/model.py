@@ -263,9 +263,10 @@ class Counters(Value):
     """The books of the present run: listed = stored + skipped + excluded + failed + vanished + outstanding.
 
     `bytes` are the bytes stored in this run; `listed_bytes` those listed and wanted, `skipped_bytes` those found in place.
-    `retries` counts repeated requests by reason, `failures` what failed for good, now, by reason. `doubts` counts, by reason, what
-    is stored although something about the answer was doubted; `duplicates` entries that a listing gave again. `recovered` of the
-    stored, `recovered_bytes` long, were on their disks when a killed process was replaced: nothing was fetched for them since.
+    `retries` counts repeated requests by reason, `failures` what failed for good, now, by reason; `unlisted` are those of them that
+    are pages that could not be listed. `doubts` counts, by reason, what is stored although something about the answer was doubted;
+    `duplicates` entries that a listing gave again. `recovered` of the stored, `recovered_bytes` long, were on their disks when a
+    killed process was replaced: nothing was fetched for them since.
     """
 
     listed: Count = 0
@@ -285,6 +286,7 @@ class Counters(Value):
     duplicates: Count = 0
     recovered: Count = 0
     recovered_bytes: Count = 0
+    unlisted: Int = 0
 
     def add_page(self, page: PageRecord) -> None:
         """Count a page that was listed."""

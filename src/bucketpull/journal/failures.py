@@ -42,13 +42,13 @@ class Failures:
         for failure in failures:
             self.remove(failure)
             self._store.run("add-failure", _row(failure, run, untils))
-            self._books.fail(failure.reason.value)
+            self._books.fail(failure.reason.value, failure.name)
 
     def remove(self, failure: Failure) -> None:
         """Remove one, if it is there."""
         key = (failure.directory, failure.name, failure.cursor)
         for (reason,) in self._store.run("remove-failure", key).fetchall():
-            self._books.fail(reason, -1)
+            self._books.fail(reason, failure.name, -1)
 
     def remove_of_page(self, directory: bytes, cursor: str) -> list[Recorded]:
         """Remove and return those of a page."""
@@ -57,7 +57,7 @@ class Failures:
         rows = self._store.run("remove-failures-of-page", (directory, cursor)).fetchall()
         recorded = [_recorded(row) for row in rows]
         for failure, *_ in recorded:
-            self._books.fail(failure.reason.value, -1)
+            self._books.fail(failure.reason.value, failure.name, -1)
         return recorded
 
     def count_of_page(self, directory: bytes, cursor: str, run: int) -> int:

@@ -11,7 +11,7 @@ from bucketpull.journal.volume_numbers import Volumes
 
 
 class Books(msgspec.Struct):
-    """Everything that is counted. `tiers` counts outstanding work by tier; `failures` the rows of failures by reason.
+    """Everything that is counted. `tiers` counts outstanding work by tier; `failures` the rows of failures by reason, and `unlisted` those that are pages.
 
     `spent` is of all runs. `selection` stands for what the present run wants of the source, "" where that was not said; `is_mixed`
     says that earlier runs wanted something else, so that what the present one does not see may still be there. `last_blocks` are, by
@@ -30,6 +30,7 @@ class Books(msgspec.Struct):
     steering: Steering | None = None
     unmet: set[int] = set()
     is_void: bool = False
+    unlisted: int = 0
 
     def add_work(self, kind: WorkKind, tier: int, objects: int, size: int, count: int = 1) -> None:
         """Count new work, `size` in bytes; a `count` of -1 is work that is done."""
@@ -48,8 +49,9 @@ class Books(msgspec.Struct):
         else:
             self.outstanding.batches_sent += count
 
-    def fail(self, reason: str, count: int = 1) -> None:
-        """Count rows of failures; a negative count is rows removed."""
+    def fail(self, reason: str, name: bytes, count: int = 1) -> None:
+        """Count rows of failures, those of pages by their empty name; a negative count is rows removed."""
+        self.unlisted += 0 if name else count
         self.failures[reason] = self.failures.get(reason, 0) + count
         if self.failures[reason] <= 0:
             del self.failures[reason]
@@ -62,7 +64,9 @@ class Books(msgspec.Struct):
         """Return counters that no longer change."""
         failures = dict(self.failures)
         retries, doubts = dict(self.counters.retries), dict(self.counters.doubts)
-        return msgspec.structs.replace(self.counters, failures=failures, retries=retries, doubts=doubts)
+        return msgspec.structs.replace(
+            self.counters, failures=failures, retries=retries, doubts=doubts, unlisted=self.unlisted
+        )
 
     @property
     def open_tiers(self) -> range:

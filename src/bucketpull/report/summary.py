@@ -4,7 +4,6 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import ENDED, STANDING, Estimate, JobState, Rates, Snapshot
 from bucketpull.report import figures
@@ -114,10 +113,9 @@ def books_lines(snapshot: Snapshot, words: Words) -> list[str]:
     accounted = sum(row[2] for row in rows[1:])
     if accounted != books.listed:
         lines.append("  ! " + words("unbalanced", figures.count(books.listed), figures.count(accounted)))
-    unlisted = sum(snapshot.failures.values()) - snapshot.failures.get(Reason.POISON, 0) - books.failed
     # Before the end there are those of earlier runs.
-    if snapshot.state is JobState.INCOMPLETE and unlisted > 0:
-        lines.append("  ! " + words("unlisted", figures.count(unlisted)))
+    if snapshot.state is JobState.INCOMPLETE and books.unlisted > 0:
+        lines.append("  ! " + words("unlisted", figures.count(books.unlisted)))
     return lines
 
 

@@ -368,7 +368,11 @@ class MemoryJournal(Catalogue):
         found = self._counters
         failures = Counter(failure.reason.value for failure in self._failures.values())
         return msgspec.structs.replace(
-            found, retries=dict(found.retries), doubts=dict(found.doubts), failures=dict(failures)
+            found,
+            retries=dict(found.retries),
+            doubts=dict(found.doubts),
+            failures=dict(failures),
+            unlisted=sum(not failure.name for failure in self._failures.values()),
         )
 
     def outstanding(self) -> Outstanding:
