@@ -16,7 +16,7 @@ from bucketpull.domain.batching import groups
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.domain.keys import urls_of
-from bucketpull.domain.model import VolumeState, key_of, show
+from bucketpull.domain.model import VolumeState, bytes_of, key_of, show, text_of
 from bucketpull.journal.database import OPTION
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.console import result_stream, tell
@@ -148,7 +148,7 @@ def _fields(volume: KnownVolume, stored: Stored, text: Callable[[bytes], str]) -
         length,
         volume.machine,
         volume.path,
-        text(volume.path.encode("utf-8", "surrogateescape") + b"/" + path),
+        text(bytes_of(volume.path) + b"/" + path),
     )
 
 
@@ -165,7 +165,7 @@ def _row(volume: KnownVolume, stored: Stored) -> dict[str, str | int]:
 
 def _stored(ledgers: Ledgers, missing: list[str]) -> Iterator[Held]:
     """Give volume and object, of those below the job's prefix: jobs may share a disk."""
-    prefix = ledgers.configuration().get("prefix", "").encode("utf-8", "surrogateescape")
+    prefix = bytes_of(ledgers.configuration().get("prefix", ""))
     for volume in ledgers.volumes():
         if volume.state is VolumeState.LOST:
             continue
@@ -180,11 +180,7 @@ def _stored(ledgers: Ledgers, missing: list[str]) -> Iterator[Held]:
 
 def _csv(group: Group, safe: Callable[[str], str] = str) -> Encoded:
     """Write keys and paths byte by byte as they are, or as `safe` makes them."""
-    return Encoded(csv_rows(_fields(*held, lambda text: safe(_raw(text))) for held in group), [])
-
-
-def _raw(text: bytes) -> str:
-    return text.decode("utf-8", "surrogateescape")
+    return Encoded(csv_rows(_fields(*held, lambda text: safe(text_of(text))) for held in group), [])
 
 
 def _jsonl(group: Group) -> Encoded:
@@ -308,6 +304,6 @@ def _columns(group: Group, urls: list[str]) -> Columns:
 def _paths(group: Group) -> list[str]:
     """Return the full paths of files; nginx can serve no objects in packs, which have "" here."""
     return [
-        "" if stored.location.pack else _raw(os.path.join(os.fsencode(volume.path), stored.location.path))
+        "" if stored.location.pack else text_of(os.path.join(os.fsencode(volume.path), stored.location.path))
         for volume, stored in group
     ]

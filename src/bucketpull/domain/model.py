@@ -418,3 +418,13 @@ def key_of(directory: bytes, name: bytes) -> bytes:
 def show(key: bytes) -> str:
     """Write a key for people: UTF-8 where it is, escapes where it is not."""
     return key.decode("utf-8", "backslashreplace")
+
+
+def text_of(key: bytes) -> str:
+    """Write a key as text without loss: of bytes that are no UTF-8 it makes surrogates, as Python does of file names."""
+    return key.decode("utf-8", "surrogateescape")
+
+
+def bytes_of(text: str) -> bytes:
+    """Return the key that a text stands for, as `text_of` or a user wrote it."""
+    return text.encode("utf-8", "surrogateescape")

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.model import Part, key_of
+from bucketpull.domain.model import Part, bytes_of, key_of
 
 WORDS: Final = ("newest", "oldest", "smallest", "largest")
 _BY_DATE: Final = frozenset({"newest", "oldest"})
@@ -108,9 +108,7 @@ def parse_order(text: str) -> Order:
             f"--first {unknown!r}: is none of {', '.join(WORDS)}, and has no slash as a prefix has; "
             f"write {unknown}/, or /{unknown} for all keys that begin so"
         )
-    prefixes = tuple(
-        item.lstrip("/").encode("utf-8", "surrogateescape") for item in items if item not in WORDS
-    )
+    prefixes = tuple(bytes_of(item.lstrip("/")) for item in items if item not in WORDS)
     return Order(words[0] if words else "", prefixes)
 
 

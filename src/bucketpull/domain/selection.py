@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.model import text_of
 from bucketpull.domain.order import Order
 
 # `{1..100000}` is a mistake or an attack, not a choice.
@@ -97,11 +98,6 @@ EVERYTHING: Final = "everything"
 """What stands in the books for a selection that leaves nothing out."""
 
 _ALL: Final = Selection()
-
-
-def text_of(key: bytes) -> str:
-    """Write a key as text for patterns to match, whatever its bytes are."""
-    return key.decode("utf-8", "surrogateescape")
 
 
 def _is_within(value: int, least: int | None, most: int | None) -> bool:

@@ -16,7 +16,7 @@ from bucketpull.domain.endpoints import OUTAGE
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.exchange import Response, Verdict
 from bucketpull.domain.messages import ScanReceipt, Survey
-from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, key_of, show
+from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, bytes_of, key_of, show
 from bucketpull.domain.retry import (
     REMEDIES,
     Random,
@@ -327,8 +327,7 @@ class Scan:
         position = wanted.position
         self._meter.failures[Reason.REJECTED] += len(entries)
         for words in entries:
-            name = words.encode("utf-8", "surrogateescape")
-            place = (position.directory, name, 0, -1, position.cursor)
+            place = (position.directory, bytes_of(words), 0, -1, position.cursor)
             wanted.progress.receipt.failures.append(Failure(*place, Reason.REJECTED, 1, 0, UNREADABLE))
 
     def _end_one(self, progress: ScanProgress) -> None:

@@ -11,7 +11,16 @@ import msgspec
 
 from bucketpull.domain.budget import Spending
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, Span, VolumeState, key_of
+from bucketpull.domain.model import (
+    Counters,
+    Extent,
+    Failure,
+    Outstanding,
+    Span,
+    VolumeState,
+    key_of,
+    text_of,
+)
 from bucketpull.domain.progress import DirectoryState, JobState
 from bucketpull.domain.user_limits import Steering
 from bucketpull.journal.database import connect_to_read, exists, read_configuration
@@ -190,7 +199,7 @@ def chosen(failure: Failure, reason: Reason | None, pattern: str | None) -> bool
     key = key_of(failure.directory, failure.name)
     if pattern is None:
         return True
-    return _matcher(pattern)(key.decode("utf-8", "surrogateescape")) is not None
+    return _matcher(pattern)(text_of(key)) is not None
 
 
 @lru_cache(maxsize=4)

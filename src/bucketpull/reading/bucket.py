@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, Self
 
 from bucketpull.domain.errors import VolumeError
-from bucketpull.domain.selection import text_of
+from bucketpull.domain.model import bytes_of, text_of
 from bucketpull.reading.readable_volumes import Found, ReadableVolume
 
 _REFRESH_SECONDS: Final = 1.0
@@ -206,4 +206,4 @@ class _Stretch(io.RawIOBase):
 
 
 def _bytes(key: Key) -> bytes:
-    return key.encode("utf-8", "surrogateescape") if isinstance(key, str) else key
+    return bytes_of(key) if isinstance(key, str) else key

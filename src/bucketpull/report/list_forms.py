@@ -23,7 +23,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 import msgspec
 
 from bucketpull.domain.keys import percent_encoded
-from bucketpull.domain.model import show
+from bucketpull.domain.model import bytes_of, show, text_of
 
 T = TypeVar("T")
 _MEGABYTE: Final = 1_000_000
@@ -138,8 +138,8 @@ def spreadsheet_safe(text: str) -> str:
 
 
 def _csv_safe(columns: Columns) -> Encoded:
-    keys = [spreadsheet_safe(key.decode("utf-8", "surrogateescape")) for key in columns.keys]
-    return _csv(columns._replace(keys=[key.encode("utf-8", "surrogateescape") for key in keys]))
+    keys = [bytes_of(spreadsheet_safe(text_of(key))) for key in columns.keys]
+    return _csv(columns._replace(keys=keys))
 
 
 def _csv(columns: Columns) -> Encoded:
@@ -158,7 +158,7 @@ def _csv(columns: Columns) -> Encoded:
 
 
 def _quoted_csv(columns: Columns) -> Encoded:
-    keys = [key.decode("utf-8", "surrogateescape") for key in columns.keys]
+    keys = map(text_of, columns.keys)
     sizes, mtimes = _known(columns.sizes), _known(columns.mtimes)
     return Encoded(csv_rows(zip(keys, sizes, mtimes, columns.md5s, columns.urls, strict=True)), [])
 
@@ -173,7 +173,7 @@ def csv_rows(rows: Iterable[tuple[int | str, ...]]) -> bytes:
     """Write rows that end with LF. Python before 3.13 quotes a carriage return only if rows end with one; else no reader takes the row."""
     written = _Written()
     csv.writer(written, lineterminator="\r\n").writerows(rows)
-    return "".join([row[:-2] + "\n" for row in written]).encode("utf-8", "surrogateescape")
+    return bytes_of("".join([row[:-2] + "\n" for row in written]))
 
 
 def _known(numbers: list[int]) -> list[int] | list[int | str]:
@@ -261,7 +261,7 @@ class NginxMap:
         written: list[bytes] = []
         left_out: list[bytes] = []
         for key, place in zip(columns.keys, columns.urls, strict=True):
-            path = place.encode("utf-8", "surrogateescape")
+            path = bytes_of(place)
             uri, file = _escaped(key), _escaped(path)
             if (
                 not path

@@ -13,7 +13,7 @@ from xml.parsers import expat
 import msgspec
 
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.model import show
+from bucketpull.domain.model import show, text_of
 from bucketpull.sources.http import glimpse
 
 PAGE_KEYS = 1000
@@ -98,7 +98,7 @@ def read_listing(body: bytes, *, etags: bool = True) -> Listing:
         _times(rows.dates),
         _etags(rows) if etags else [],
         is_truncated,
-        (_unescape(token) if rows.is_escaped else token).decode("utf-8", "surrogateescape"),
+        text_of(_unescape(token) if rows.is_escaped else token),
         rows.odd,
         # Some services leave out one or the other; ListObjects has neither.
         is_truncated and rows.fields.keys().isdisjoint({b"KeyCount", b"NextContinuationToken"}),

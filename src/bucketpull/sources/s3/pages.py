@@ -28,7 +28,7 @@ from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.key_ranges import DEEPEST, cut_again, first_ranges
 from bucketpull.domain.keys import quoted
-from bucketpull.domain.model import Page, Part, Position, key_of
+from bucketpull.domain.model import Page, Part, Position, bytes_of, key_of, text_of
 from bucketpull.sources.cycle_detection import Trail
 from bucketpull.sources.s3.listing import PAGE_KEYS, Listing
 from bucketpull.sources.s3.name_bound import Search, search_from
@@ -153,7 +153,7 @@ class _Answer:
         self._token = listing.token
         if stage.is_old and not self._token and part.names:
             # Without a delimiter ListObjects names no marker: it is the last key, in whatever order the service has.
-            self._token = key_of(part.directory, part.names[-1]).decode("utf-8", "surrogateescape")
+            self._token = text_of(key_of(part.directory, part.names[-1]))
 
     def by_token(self) -> Page:
         """Take the whole page, and go on by the token that it gives.
@@ -217,7 +217,7 @@ class _Answer:
 
     def _token_position(self, token: str, trail: Trail | None = None) -> Position:
         stage = Stage("token", token=token, is_old=self._stage.is_old, trail=trail)
-        return _at(self._position, f"{_TAG}token:{_text_of(token)}", stage)
+        return _at(self._position, f"{_TAG}token:{quoted(bytes_of(token))}", stage)
 
     def _further(self, split: bool) -> list[Position]:
         """Go on after a whole page of names in order."""
@@ -326,10 +326,6 @@ def _once_each(part: Part, given: bytes) -> Part:
 def _samples(names: list[bytes]) -> tuple[bytes, ...]:
     step = max(1, len(names) // _SAMPLES)
     return (*names[:-1:step], names[-1])
-
-
-def _text_of(token: str) -> str:
-    return quoted(token.encode("utf-8", "surrogateescape"))
 
 
 def _at(position: Position, cursor: str, stage: Stage) -> Position:

@@ -13,7 +13,7 @@ from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
 from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdict, Wanted
 from bucketpull.domain.keys import is_plain, quoted
-from bucketpull.domain.model import Page, Position, show
+from bucketpull.domain.model import Page, Position, bytes_of, show
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of
 from bucketpull.sources.http import (
     IN_MEMORY_BYTES,
@@ -45,7 +45,7 @@ class S3Source:
         self._config = config
         self._address = address_of(config)
         self._path = self._address.path + "/"
-        self._root = config.prefix.encode("utf-8", "surrogateescape")
+        self._root = bytes_of(config.prefix)
         self._below = self._root + b"/" if self._root else b""
         self._cdn = None if config.cdn_url is None else path_of(config.cdn_url) + "/"
         self._routes = (ORIGIN,) if self._cdn is None else (CDN, ORIGIN)
@@ -140,7 +140,7 @@ class S3Source:
         """Write the parameters sorted by name, as the signature wants them."""
         parameters = [("encoding-type", b"url"), ("max-keys", b"%d" % ask.keys)]
         after = self._below + ask.after if ask.after else b""
-        token = ask.token.encode("utf-8", "surrogateescape")
+        token = bytes_of(ask.token)
         if ask.is_old:
             parameters.append(("marker", token or after))
         else:

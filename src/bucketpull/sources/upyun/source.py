@@ -12,7 +12,7 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import LISTING_SECONDS, NUMBERS, Request, Response, Verdict, Wanted
 from bucketpull.domain.keys import is_plain, quoted
 from bucketpull.domain.memo import Memo
-from bucketpull.domain.model import Page, Position
+from bucketpull.domain.model import Page, Position, bytes_of
 from bucketpull.ports import UsageQuery
 from bucketpull.sources.addresses import path_of
 from bucketpull.sources.http import (
@@ -55,7 +55,7 @@ class UpyunSource:
         self.endpoints = endpoints_of(config)
         self._uri = uri_prefix(config)
         self._cdn = None if config.cdn_url is None else path_of(config.cdn_url) + "/"
-        self._root = config.prefix.strip("/").encode("utf-8", "surrogateescape")
+        self._root = bytes_of(config.prefix.strip("/"))
         self._style = quoted(config.style.encode()).replace("%21", "!")
         self._separator = config.separator.encode()
         self._asks_both = self._cdn is not None and not self._style

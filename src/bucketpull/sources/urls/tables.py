@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Protocol
 
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
+from bucketpull.domain.model import bytes_of, text_of
 from bucketpull.extras import adding
 from bucketpull.sources.list_files import (
     BOM,
@@ -110,7 +111,7 @@ class _TextTable:
             head = file.readline(LONGEST_LINE)
         self._start = len(head)
         try:
-            names = next(csv.reader([_text(head.removeprefix(BOM))], delimiter=delimiter), [])
+            names = next(csv.reader([text_of(head.removeprefix(BOM))], delimiter=delimiter), [])
         except csv.Error as error:
             raise ConfigError(
                 f"list {path}: its first line does not name columns: {error}; give it a line of column names"
@@ -153,11 +154,7 @@ class _TextTable:
                 cells = []
             yield (
                 number,
-                {
-                    name: cells[place].encode("utf-8", "surrogateescape")
-                    for name, place in self._columns.items()
-                    if place < len(cells)
-                },
+                {name: bytes_of(cells[place]) for name, place in self._columns.items() if place < len(cells)},
             )
 
 
@@ -181,7 +178,7 @@ class _Counted:
             raise csv.Error(f"a line of more than {_LONGEST_ROW} bytes")
         self.bytes += len(line)
         self.lines += 1
-        return _text(line)
+        return text_of(line)
 
 
 class _ParquetTable:
@@ -268,7 +265,7 @@ def _understood(cells: Iterable[tuple[int, Cells]]) -> tuple[list[UrlRow], list[
     for number, each in cells:
         if not any(each.values()):
             continue
-        size, md5, mtime = (_text(each.get(name, b"")) for name in ("size", "md5", "mtime"))
+        size, md5, mtime = (text_of(each.get(name, b"")) for name in ("size", "md5", "mtime"))
         try:
             key = _key_of(each)
             row = row_of(each.get("url", b""), key, size, md5, mtime)
@@ -287,7 +284,7 @@ def _key_of(cells: Cells) -> bytes:
     if not written:
         return cells.get("key", b"")
     try:
-        return bytes.fromhex(_text(written))
+        return bytes.fromhex(text_of(written))
     except ValueError:
         raise OddRow(f"{shown_row(written)} is not in hex") from None
 
@@ -298,8 +295,4 @@ def _bytes(value: object) -> bytes:
     if isinstance(value, bytes):
         return value
     isoformat = getattr(value, "isoformat", None)
-    return str(isoformat() if isoformat else value).encode("utf-8", "surrogateescape")
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "surrogateescape")
+    return bytes_of(str(isoformat() if isoformat else value))
