@@ -237,8 +237,7 @@ def _list(client: SourceClient, position: Position) -> Page | None:
         try:
             return client.page(position)
         except AnswerError as error:
-            if client.patience is not None:
-                client.patience.blame(error.reason, error.detail)
+            client.patience.blame(error.reason, error.detail)
             time.sleep(error.retry_after_seconds or 0.2 * attempt)
     return None
 

@@ -90,13 +90,12 @@ class Patience:
 class SourceClient:
     """One source, by one fetcher. Errors are those of the source's own verbs, and `patience`'s."""
 
-    def __init__(self, source: Source, fetcher: Fetcher, patience: Patience | None = None) -> None:
+    def __init__(self, source: Source, fetcher: Fetcher, patience: Patience) -> None:
         self.source = source
         self.patience = patience
         self._fetcher = fetcher
         self.listing = next(spec for spec in source.endpoints if spec.purpose is Purpose.LIST)
-        if patience is not None:
-            patience.expect(self.listing.sites)
+        patience.expect(self.listing.sites)
         self._silent: set[str] = set()
         self.fetching = {spec.name: spec for spec in source.endpoints if spec.purpose is Purpose.FETCH}
 
@@ -107,8 +106,7 @@ class SourceClient:
         self._fetcher.submit(request, answers.append)
         while not answers:
             self._fetcher.run_once(1.0)
-            if self.patience is not None:
-                self.patience.wait()
+            self.patience.wait()
             if time.monotonic() >= deadline:
                 self._fetcher.abandon(site, Reason.TIMEOUT, f"no answer within {SILENT_SECONDS:.0f} s")
         return answers[0]
@@ -136,8 +134,7 @@ class SourceClient:
         page = self.source.page_here(position)
         if page is None:
             page = self.source.read_page(position, self.ask_for_page(position), time.time())
-        if self.patience is not None:
-            self.patience.came()
+        self.patience.came()
         return page
 
     def usage(self) -> int | None:
@@ -210,8 +207,7 @@ def reach(client: SourceClient, name: str) -> tuple[Findings, Page]:
         if findings.first_page is not None:
             return findings, findings.first_page
         time.sleep(PAUSE_SECONDS)
-        if client.patience is not None:
-            client.patience.wait()
+        client.patience.wait()
 
 
 def _asked(question: Callable[[], T], client: SourceClient, name: str) -> T | None:
@@ -220,8 +216,7 @@ def _asked(question: Callable[[], T], client: SourceClient, name: str) -> T | No
         try:
             return question()
         except AnswerError as error:
-            if client.patience is not None:
-                client.patience.blame(error.reason, error.detail)
+            client.patience.blame(error.reason, error.detail)
             remedy = REMEDIES[error.reason]
             if remedy in {Remedy.STOP, Remedy.VANISH}:
                 reason = error.reason if remedy is Remedy.STOP else Reason.NO_BUCKET

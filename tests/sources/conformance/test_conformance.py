@@ -14,7 +14,7 @@ from bucketpull.domain.model import Position, key_of
 from bucketpull.domain.parameters import FetchOptions
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.sources.registry import pack, settings_of, unpack
-from bucketpull.wiring.source_client import SourceClient, site_of, wanted_of
+from bucketpull.wiring.source_client import Patience, SourceClient, site_of, wanted_of
 
 MANY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -22,7 +22,7 @@ MANY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_sco
 @pytest.fixture
 def client(world):
     loop = FetchLoop(FetchOptions())
-    yield SourceClient(world.settings.checked().open(), loop)
+    yield SourceClient(world.settings.checked().open(), loop, Patience("conformance"))
     loop.close()
 
 

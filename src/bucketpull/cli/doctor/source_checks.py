@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import socket
 import time
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from bucketpull.report.printable import printable
 from bucketpull.report.reasons import explain
 from bucketpull.sources.registry import credentials_of
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.source_client import SourceClient, wanted_of
+from bucketpull.wiring.source_client import Patience, SourceClient, wanted_of
 
 _CLOCK_SECONDS: Final = 60.0
 _SLOW_NAME_SECONDS: Final = 1.0
@@ -51,7 +52,8 @@ class SourceChecks:
             yield failed("configuration", str(error), "see `bucketpull sync --help`")
             return
         with closing(FetchLoop(self._settings.fetch_options())) as fetcher:
-            client = SourceClient(config.open(), fetcher)
+            silent = Patience(self._settings.source, told=lambda _: None, longest=math.inf)
+            client = SourceClient(config.open(), fetcher, silent)
             yield from [check_name(f"{shown(spec)} host", url) for spec, url in _hosts(client)]
             yield from self._ask(client)
 
