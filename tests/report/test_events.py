@@ -9,7 +9,6 @@ from bucketpull.report.events import (
     BrokerEvents,
     MachineEvents,
     RoomEvents,
-    Stall,
     StallEvents,
     VolumeEvents,
     WaitEvents,
@@ -178,57 +177,57 @@ def test_a_reason_that_keeps_a_broker_away_is_told_after_a_while_and_a_few_of_th
 
 
 def test_a_job_that_only_asks_again_speaks_after_ten_seconds_and_whenever_its_silence_has_doubled():
-    changes = StallEvents()
+    changes = StallEvents("https://photos.example")
     spoken = {}
 
     for second in range(100):
-        silence = changes.look(1000.0 + second, 0, {"connect": second, "reset": 1})
-        if silence is not None:
-            spoken[second] = silence
+        for level, event, about, text in changes.look(1000.0 + second, 0, {"connect": second, "reset": 1}):
+            assert (level, event, about) == ("warning", "source.silent", "source")
+            spoken[second] = text
 
-    assert spoken == {
-        10: Stall(10.0, "connect", 10),
-        20: Stall(20.0, "connect", 20),
-        40: Stall(40.0, "connect", 40),
-        80: Stall(80.0, "connect", 80),
-    }
+    assert list(spoken) == [10, 20, 40, 80]
+    assert spoken[20] == (
+        "nothing has come for 20 s: no connection (connect, 20 times; asked: https://photos.example); "
+        "check the network, the firewall, and the proxy if there is one"
+    )
+    assert spoken[80].startswith("nothing has come for 1 min 20 s: no connection (connect, 80 times; ")
 
 
 def test_a_silence_is_told_again_only_if_it_was_asked_again():
-    changes = StallEvents()
+    changes = StallEvents("the service")
 
     told = [
         second
         for second in range(400)
-        if changes.look(1000.0 + second, 0, {"garbage": min(second, 12) + 4 * (second > 330)})
+        if list(changes.look(1000.0 + second, 0, {"garbage": min(second, 12) + 4 * (second > 330)}))
     ]
 
     assert told == [10, 20, 331]
 
 
 def test_the_end_of_a_silence_is_told_if_the_silence_was():
-    changes = StallEvents()
+    changes = StallEvents("the service")
     ends = {}
 
     for second in range(60):
         gain = 0 if second < 30 else 1 if second < 35 else 2
-        changes.look(1000.0 + second, gain, {"connect": second})
-        if changes.ended:
-            ends[second] = changes.ended
+        for _, event, _, text in changes.look(1000.0 + second, gain, {"connect": second}):
+            if event == "source.back":
+                ends[second] = text
 
-    assert ends == {30: 30.0}
+    assert ends == {30: "something comes from the source again, after 30 s"}
 
 
 def test_a_job_to_which_something_comes_is_silent_about_its_retries():
-    changes = StallEvents()
+    changes = StallEvents("the service")
 
-    assert not any(changes.look(second, second // 9, {"reset": second}) for second in range(200))
+    assert not any(list(changes.look(second, second // 9, {"reset": second})) for second in range(200))
 
 
 def test_a_job_that_waits_without_asking_again_has_no_reason_to_tell():
-    changes = StallEvents()
+    changes = StallEvents("the service")
 
-    assert not any(changes.look(second, 7, {"reset": 3}) for second in range(200))
+    assert not any(list(changes.look(second, 7, {"reset": 3})) for second in range(200))
 
 
 def test_a_volume_is_named_with_its_machine_unless_that_is_here():

@@ -8,13 +8,14 @@ from typing import Final
 
 import msgspec
 
-from bucketpull.domain.counting import growth
+from bucketpull.domain.counting import counted, growth
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import IN_PLACE, EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.progress import JobState
 from bucketpull.report.figures import count, duration, size, speed
+from bucketpull.report.reasons import explain, remedy_while_running
 from bucketpull.report.words import Words
 
 Told = tuple[str, str, str, str]  # level, event, what it is about, text
@@ -203,45 +204,37 @@ class BrokerEvents:
         return 0.0 if self._since is None else max(0.0, self._now() - self._since)
 
 
-class Stall(msgspec.Struct, frozen=True):
-    """Nothing was received for so many seconds; meanwhile requests were repeated, most of them, so many times, for this reason."""
-
-    seconds: float
-    reason: str
-    times: int
-
-
 class StallEvents:
-    """Notices that a job receives nothing although it asks again and again; tells it after 10 s, and whenever that has doubled
-    and it has asked again.
-
-    `ended` is for how many seconds nothing had come, where that was told and the last look saw its end; else 0.
+    """Tells that a job receives nothing although it asks again and again: after 10 s, and whenever that has doubled and it has asked again;
+    and then that something comes again. `asked` names who is asked.
     """
 
-    def __init__(self) -> None:
-        self.ended = 0.0
+    def __init__(self, asked: str) -> None:
+        self._sites = asked
         self._gain = -1
         self._since = 0.0
         self._before: dict[str, int] = {}
         self._asked = 0  # when it was told last
         self._due_seconds = _FIRST_SECONDS
 
-    def look(self, now: float, gain: int, retries: Mapping[str, int]) -> Stall | None:
-        """Return the stall if it is to be told now. `gain` grows with whatever is received; `now` is monotonic seconds."""
-        self.ended, asked = 0.0, sum(retries.values())
+    def look(self, now: float, gain: int, retries: Mapping[str, int]) -> Iterator[Told]:
+        """Return what is new. `gain` grows with whatever is received; `now` is monotonic seconds."""
+        asked, seconds = sum(retries.values()), now - self._since
         if gain != self._gain:
             if self._due_seconds > _FIRST_SECONDS:
-                self.ended = now - self._since
+                text = f"something comes from the source again, after {duration(seconds)}"
+                yield "info", "source.back", "source", text
             self._gain, self._since, self._before, self._asked = gain, now, dict(retries), asked
             self._due_seconds = _FIRST_SECONDS
-            return None
-        seconds = now - self._since
+            return
         grown = growth(self._before, retries)
         reason = max(grown, key=lambda reason: grown[reason], default="")
         if seconds < self._due_seconds or not reason or asked <= self._asked:
-            return None
+            return
         self._due_seconds, self._asked = 2 * seconds, asked
-        return Stall(seconds, reason, grown[reason])
+        why = f"{reason}, {counted(grown[reason], 'times')}; asked: {self._sites}"
+        text = f"nothing has come for {duration(seconds)}: {explain(reason).meaning} ({why}); {remedy_while_running(reason)}"
+        yield "warning", "source.silent", "source", text
 
 
 # --- endpoints

@@ -8,7 +8,6 @@ import msgspec
 
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.domain.budget import NO_PRICES, BudgetState, Prices
-from bucketpull.domain.counting import counted
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Pulse
@@ -27,8 +26,6 @@ from bucketpull.report.events import (
     VolumeEvents,
     WaitEvents,
 )
-from bucketpull.report.figures import duration
-from bucketpull.report.reasons import explain, remedy_while_running
 from bucketpull.wiring.job_status import place
 
 NOTES_KEPT = 50
@@ -70,10 +67,9 @@ class Monitor:
         self._forecast = Forecast(usage_bytes)
         self._reporters = reporters
         self._notes: list[Note] = []
-        self._stall_events = StallEvents()
         self._endpoints = EndpointEvents(endpoints)
         sites = dict.fromkeys(site for spec in endpoints for site in spec.sites)
-        self._asked = ", ".join(sites) or "the listed URLs"
+        self._stall_events = StallEvents(", ".join(sites) or "the listed URLs")
         self._machine_events = MachineEvents(coordinator.fleet.silence_seconds)
         self._room_events, self._volume_events = RoomEvents(), VolumeEvents()
         self._process_events, self._wait_events = ProcessEvents(), WaitEvents()
@@ -269,19 +265,7 @@ class Monitor:
         for pulse in pulses:
             retries.update({name: times for name, times in pulse.retries.items() if name not in _OWN})
         gain = books.pages + books.listed + sum(pulse.bytes + pulse.objects for pulse in pulses)
-        silence = self._stall_events.look(self._clock.monotonic(), gain, retries)
-        if self._stall_events.ended:
-            text = f"something comes from the source again, after {duration(self._stall_events.ended)}"
-            self.note("info", "source.back", text, "source")
-        if silence is not None:
-            meaning, remedy = explain(silence.reason).meaning, remedy_while_running(silence.reason)
-            self.note(
-                "warning",
-                "source.silent",
-                f"nothing has come for {duration(silence.seconds)}: {meaning} "
-                f"({silence.reason}, {counted(silence.times, 'times')}; asked: {self._asked}); {remedy}",
-                "source",
-            )
+        self._tell(self._stall_events.look(self._clock.monotonic(), gain, retries))
 
 
 def _limited_by(pulses: Sequence[Pulse]) -> str:
