@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from functools import lru_cache
 from typing import Any, Final
 
 import click
@@ -20,7 +21,6 @@ from bucketpull.domain.errors import (
     VolumeForeign,
     VolumeSick,
 )
-from bucketpull.domain.memo import Memo
 from bucketpull.domain.model import Extent, show
 from bucketpull.domain.values import parse_age, shown_value
 from bucketpull.downloader.walk import ListingWalk
@@ -307,20 +307,17 @@ class _Left:
 
     def __init__(self, volumes: Sequence[DiskVolume]) -> None:
         self._volumes = {volume.id: volume for volume in volumes}
-        self._folders = Memo[Extent, Collection[bytes] | None](_BLOCKS)
+        self._folders_in = lru_cache(_BLOCKS)(self._read)
 
     def has(self, directory: bytes, blocks: Sequence[Extent]) -> bool:
         """Whether one of some blocks still has an object of a folder."""
-        return any(folders is None or directory in folders for folders in map(self._of, blocks))
+        return any(folders is None or directory in folders for folders in map(self._folders_in, blocks))
 
-    def _of(self, block: Extent) -> Collection[bytes] | None:
-        if block not in self._folders:
-            volume = self._volumes.get(block.volume)
-            self._folders[block] = None
+    def _read(self, block: Extent) -> Collection[bytes] | None:
+        if block.volume in self._volumes:
             with suppress(VolumeError):
-                if volume is not None:
-                    self._folders[block] = {record.directory for record in volume.read(block.offset)}
-        return self._folders[block]
+                return {record.directory for record in self._volumes[block.volume].read(block.offset)}
+        return None
 
 
 def _is_complete(walk: ListingWalk) -> bool:

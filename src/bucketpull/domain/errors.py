@@ -1,24 +1,6 @@
 """One tree of errors, and the closed list of reasons for which an object or a page can fail.
 
-* `BucketpullError`
-    * `ConfigError` - bad usage or configuration; found before any side effect (exit 2)
-    * `JobMismatch` - the journal belongs to another configuration (exit 2)
-    * `SourceRefused` - credentials, permission or bucket (exit 4)
-    * `SourceSilent` - it cannot be reached, for long
-    * `AnswerError` - one answer of the source that cannot be used; carries a `Reason`
-    * `VolumeError` - a volume cannot be used
-        * `VolumeFull` - no bytes or inodes left
-        * `VolumeSick` - I/O error, read-only, gone
-            * `VolumeForeign` - its own directory is not ours (exit 2)
-        * `ObjectUnwritten` - it refuses one object, and takes others
-        * `MachineShort` - this machine lacks open files or memory
-    * `LedgerError` - a volume's ledger is damaged
-    * `JournalError` - the journal cannot be used
-        * `JournalLocked` - another coordinator holds it
-        * `JournalDamaged` - it is corrupt; `bucketpull rebuild` makes a new one
-    * `TransportError` - machines cannot reach each other
-
-Anything else that is raised is a bug: a traceback and exit 1.
+An error's `exit_code` is that of the process which it ends. Anything else that is raised is a bug: a traceback and exit 1.
 """
 
 from collections.abc import Sequence

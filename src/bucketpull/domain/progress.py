@@ -90,8 +90,7 @@ class Note(Value):
 
 
 class Snapshot(Value):
-    """Where a job stands. `state` is one of: starting, listing, transferring, finishing, paused, no-room, budget-spent, no-broker,
-    waiting, complete, incomplete, interrupted, refused.
+    """Where a job stands.
 
     `machines` are the last pulses of the live workers; `volumes` are those of all known volumes, also when away.
     `failures` counts final failures by reason, `retries` repeated requests by reason; `limited_by` as in `messages.Pulse`.

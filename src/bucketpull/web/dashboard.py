@@ -35,7 +35,7 @@ _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg"
 class Dashboard:
     """Serves one job. `start` binds, unless `listeners` are bound already, and returns; `close` ends it. Runs in the caller's event loop.
 
-    `answer` is that of the job's `Api`; the metrics are made of `snapshot`. `port` 0 is any free port. `token` None makes a new one.
+    `answer` is that of the job's `Api`; the metrics are made of `snapshot`. `port` 0 is any free port, which it has from the start on. `token` None makes a new one.
     `last_look_seconds` is what an open page gets at the end. With `tls` it speaks HTTPS. A volume that is new to the job may be added
     below one of `volumes_below` only: whoever has the token may not have us write anywhere on this machine.
     """
@@ -55,7 +55,7 @@ class Dashboard:
         self.token = token or secrets.token_urlsafe(24)
         self._answer_api = answer
         self._snapshot = snapshot
-        self._host, self._port = host, port
+        self._host, self.port = host, port
         self._listeners = list(listeners)
         self._guard = Guard(self.token, is_loopback(host))
         self._last_look_seconds = last_look_seconds
@@ -81,17 +81,12 @@ class Dashboard:
 
         """
         if not self._listeners:
-            self._listeners = listen(self._host, self._port)
-        self._port = self._listeners[0].getsockname()[1]
+            self._listeners = listen(self._host, self.port)
+        self.port = self._listeners[0].getsockname()[1]
         for listener in self._listeners:
             self._server.start(listener)
         scheme = "https" if self._is_secure else "http"
         return f"{scheme}://{self._shown_host()}:{self.port}/#{self.token}"
-
-    @property
-    def port(self) -> int:
-        """The port that it is bound to."""
-        return self._port
 
     async def close(self) -> None:
         """Stop serving; an open page gets the time to ask once more, and so shows how the job ended."""
