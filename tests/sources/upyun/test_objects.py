@@ -185,6 +185,7 @@ def test_an_empty_object_is_an_object():
         (_good(b"x" * 100, Content_Type="text/html; charset=utf-8"), Reason.WRONG_CONTENT),
         (answer(302, b"", {"Location": "/error.jpg"}), Reason.REDIRECTED),
         (answer(206, _JPEG, {"Content-Range": "bytes 7-106/107"}), Reason.RANGE),
+        (_good(Content_Range="bytes 7-106/107"), Reason.RANGE),
         (answer(204, b""), Reason.GARBAGE),
     ],
 )  # fmt: skip

@@ -146,7 +146,9 @@ def quick(wanted: Wanted, endpoint: str, response: Response) -> Verdict | None: 
     # `find` takes a third of the time of `in`.
     if head.find(b"content-encoding") >= 0 or head.find(b"x-error-code") >= 0:
         return None
-    if head.find(b"\nhttp/") >= 0 or (endpoint == REST and head.find(b"x-upyun-list-iter") >= 0):
+    if head.find(b"\ncontent-range") >= 0 or head.find(b"\nhttp/") >= 0:
+        return None
+    if endpoint == REST and head.find(b"x-upyun-list-iter") >= 0:
         return None
     at = head.find(b"content-type: ")
     if at >= 0 and head[at + 14 : at + 20] != b"image/" and _says_markup(head, at):
