@@ -1,12 +1,10 @@
 """Sources that are another one, some of it changed: with rules of what is wanted, or for the keys of a list alone."""
 
 import re
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, key_of
@@ -21,15 +19,11 @@ class DerivedSource:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self.endpoints = source.endpoints
         # Asked for every object: without a call in between.
         self.routes = source.routes
         self.object_request = source.object_request
         self.judge = source.judge
-
-    @property
-    def endpoints(self) -> Sequence[EndpointSpec]:
-        """See `Source`."""
-        return self._source.endpoints
 
     def root(self) -> Position:
         """See `Source`."""

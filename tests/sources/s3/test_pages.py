@@ -46,7 +46,7 @@ class World:
             names, [1] * len(names), [0] * len(names), [], more, token, is_old=self.is_old and more
         )
 
-    def list(self, split: bool = True) -> list[bytes]:
+    def list(self) -> list[bytes]:
         """List everything; positions are taken in any order, as by many processes."""
         found: list[bytes] = []
         positions = [(Position(b""), 1)]
@@ -57,7 +57,7 @@ class World:
             seen.add((position.cursor, "page"))
             self.longest = max(self.longest, depth)
             listing = self.answer(position)
-            page = followed(position, listing.keys, listing, split)
+            page = followed(position, listing.keys, listing)
             found += page.part.names
             assert len(page.part.names) == len(page.part.sizes) == len(page.part.mtimes)
             positions += [(each, depth + 1) for each in page.following]
@@ -100,12 +100,6 @@ def test_a_short_listing_costs_its_pages_and_no_more(count):
     assert world.requests == max(1, -(-count // 100))
 
 
-def test_a_listing_that_is_not_to_be_split_is_one_chain():
-    world = World(_numbers(5_000))
-    assert world.list(split=False) == _numbers(5_000)
-    assert world.requests == world.longest == 50
-
-
 def test_a_service_that_does_not_heed_start_after_is_listed_by_its_tokens():
     world = World(_numbers(3_000), heeds=False)
     assert sorted(world.list()) == _numbers(3_000)
@@ -117,8 +111,8 @@ def test_a_service_that_does_not_heed_start_after_is_listed_by_its_tokens():
     [(Position(b""), [b"b", b"a"]), (Position(b"", "b", '["range",1,0,"","t"]'), [b"a"])],
 )
 def test_that_a_service_lists_in_its_own_way_is_said_by_the_page(position, names):
-    assert followed(position, names, _listing(names, "u"), True).serial
-    assert not followed(position, [b"c"], _listing([b"c"], "u"), True).serial
+    assert followed(position, names, _listing(names, "u")).serial
+    assert not followed(position, [b"c"], _listing([b"c"], "u")).serial
 
 
 def test_a_service_with_another_order_is_listed_by_its_tokens():
@@ -132,12 +126,12 @@ def _listing(names: list[bytes], token: str) -> Listing:
 
 
 def test_an_entry_that_a_page_gives_twice_counts_once():
-    page = followed(Position(b""), [b"a", b"b", b"b"], _listing([b"a", b"b", b"b"], ""), True)
+    page = followed(Position(b""), [b"a", b"b", b"b"], _listing([b"a", b"b", b"b"], ""))
     assert (page.part.names, page.part.sizes, page.duplicates) == ([b"a", b"b"], [1, 1], 1)
 
 
 def test_a_service_that_gives_the_name_again_after_which_was_asked_is_listed_by_name():
-    page = followed(Position(b"", "a"), [b"a", b"b", b"c"], _listing([b"a", b"b", b"c"], "t"), True)
+    page = followed(Position(b"", "a"), [b"a", b"b", b"c"], _listing([b"a", b"b", b"c"], "t"))
     assert (page.part.names, page.duplicates) == ([b"b", b"c"], 1)
     assert ask_for(page.following[0]).after == b"c"
 
@@ -146,14 +140,14 @@ def _by_tokens(pages: list[tuple[list[bytes], str]]) -> Position:
     """Follow pages by their tokens; return where the next is asked for."""
     position = Position(b"")
     for names, token in pages:
-        page = followed(position, names, _listing(names, token), True)
+        page = followed(position, names, _listing(names, token))
         (position,) = page.following
     return position
 
 
 def test_the_last_key_of_a_page_is_not_taken_from_the_next_one_again():
     position = _by_tokens([([b"b", b"a"], "1")])
-    page = followed(position, [b"a", b"c"], _listing([b"a", b"c"], ""), True)
+    page = followed(position, [b"a", b"c"], _listing([b"a", b"c"], ""))
     assert (page.part.names, page.duplicates) == ([b"c"], 1)
 
 
@@ -161,9 +155,9 @@ def test_the_last_key_of_a_page_is_not_taken_from_the_next_one_again():
 def test_a_token_that_leads_back_is_found_and_what_its_page_holds_is_taken_in_the_end(token):
     position = _by_tokens([([b"b", b"a"], "1"), ([b"c"], "2"), ([b"d"], "3")])
     with pytest.raises(AnswerError, match="leads back"):
-        followed(position, [b"e"], _listing([b"e"], token), True)
+        followed(position, [b"e"], _listing([b"e"], token))
     position.passes = 6
-    page = followed(position, [b"e"], _listing([b"e"], token), True)
+    page = followed(position, [b"e"], _listing([b"e"], token))
     assert (page.part.names, page.following) == ([b"e"], [])
     assert "what follows is not listed" in page.broken
 
@@ -171,7 +165,7 @@ def test_a_token_that_leads_back_is_found_and_what_its_page_holds_is_taken_in_th
 def test_a_page_that_was_given_before_is_found_whatever_its_token():
     position = _by_tokens([([b"b", b"a"], "1"), ([b"d", b"c"], "2")])
     with pytest.raises(AnswerError, match="leads back"):
-        followed(position, [b"d", b"c"], _listing([b"d", b"c"], "3"), True)
+        followed(position, [b"d", b"c"], _listing([b"d", b"c"], "3"))
 
 
 def test_a_service_of_version_1_goes_on_by_marker():
@@ -196,7 +190,7 @@ def test_an_old_service_with_another_order_goes_on_by_its_last_key():
 
 def test_an_empty_truncated_page_is_not_the_end():
     position = Position(b"", "k")
-    page = followed(position, [], Listing([], [], [], [], True, "t"), True)
+    page = followed(position, [], Listing([], [], [], [], True, "t"))
     (following,) = page.following
     assert ask_for(following).token == "t"
 
@@ -204,9 +198,9 @@ def test_an_empty_truncated_page_is_not_the_end():
 def test_a_page_that_says_how_it_goes_on_is_not_the_last_whatever_else_it_says():
     """What lay behind it was left out, and the job called complete. An empty page is: some services always tell how to go on."""
     last = Listing([b"k"], [1], [0], [], False, "t")
-    (following,) = followed(Position(b""), [b"k"], last, True).following
+    (following,) = followed(Position(b""), [b"k"], last).following
     assert ask_for(following).after == b"k"
-    assert not followed(following, [], Listing([], [], [], [], False, "t"), True).following
+    assert not followed(following, [], Listing([], [], [], [], False, "t")).following
 
 
 def test_a_first_page_that_is_refused_as_unknown_is_asked_for_in_the_old_way():
@@ -220,7 +214,7 @@ def test_a_first_page_that_is_refused_as_unknown_is_asked_for_in_the_old_way():
 @pytest.mark.parametrize("until", ["x", "[]x", '["probe"', "{}"])
 def test_a_stage_that_is_none_is_refused(until):
     with pytest.raises(AnswerError):
-        followed(Position(b"", "c", until), [], Listing([], [], [], [], False, ""), True)
+        followed(Position(b"", "c", until), [], Listing([], [], [], [], False, ""))
 
 
 _letters = st.sampled_from(["ab", "0123456789", "0123456789abcdef", "a中b😀", "aBc/é\x01~"])

@@ -3,9 +3,9 @@
 import pytest
 
 from bucketpull.sources.upyun.signing import (
-    BasicAuthorization,
     SignedAuthorization,
-    TokenAuthorization,
+    by_password,
+    by_token,
     cdn_token,
     password_key,
     read_token,
@@ -58,9 +58,9 @@ def test_a_request_is_signed_with_the_date_of_its_second():
 
 
 def test_basic_and_token_give_the_same_lines_every_time():
-    for authorization in (BasicAuthorization("op", "pw"), TokenAuthorization("op", "t", "/b/", 9)):
+    for authorization in (by_password("op", "pw"), by_token("op", "t", "/b/", 9)):
         assert authorization.lines("/a", 1.0) is authorization.lines("/b", 2.0)
-    assert BasicAuthorization("op", "pw").lines("/", 0.0) == ("Authorization: Basic b3A6cHc=",)
+    assert by_password("op", "pw").lines("/", 0.0) == ("Authorization: Basic b3A6cHc=",)
 
 
 @pytest.mark.parametrize(

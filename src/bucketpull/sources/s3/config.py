@@ -91,7 +91,6 @@ class S3Config(BucketSettings, frozen=True, kw_only=True):
     secret_key: str = ""
     session_token: str = ""
     user_agent: str = USER_AGENT
-    split_listing: bool = True
     lists_versions: bool = False
 
     def with_versions(self) -> "S3Config":

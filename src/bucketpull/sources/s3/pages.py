@@ -100,18 +100,10 @@ def ask_for(position: Position) -> Ask:
     return Ask(b"" if token else unquote_to_bytes(cursor), token, keys, stage.is_old)
 
 
-def followed(position: Position, names: list[bytes], listing: Listing, split: bool) -> Page:
-    """Make a page of a listing.
+def followed(position: Position, names: list[bytes], listing: Listing) -> Page:
+    """Make a page of a listing; `names` are its keys below the position's directory.
 
-    Args:
-        position: Where was asked.
-        names: The page's keys below the position's directory.
-        listing: The page.
-        split: Whether a long listing may be cut into ranges.
-
-    Raises:
-        AnswerError: `cursor`, where it leads nowhere or back, in a way that leaves no other.
-
+    Raises AnswerError (`cursor`) where it leads nowhere or back, in a way that leaves no other.
     """
     stage = stage_of(position)
     if stage.kind == "probe":
@@ -125,7 +117,7 @@ def followed(position: Position, names: list[bytes], listing: Listing, split: bo
     if not part.names and stage.kind != "token":
         part = listed  # the service ignored after which name it was asked
     answer = _Answer(position, stage, part, listing, rows=names)
-    page = answer.by_token() if stage.kind == "token" else answer.by_name(split)
+    page = answer.by_token() if stage.kind == "token" else answer.by_name()
     page.duplicates += len(names) - len(part.names)
     page.odd = listing.odd
     return page
@@ -185,7 +177,7 @@ class _Answer:
             return f"{trail.empty + 1} pages in a row have no key, and each leads on"
         return ""
 
-    def by_name(self, split: bool) -> Page:
+    def by_name(self) -> Page:
         """Take what lies before the range's end."""
         names, after = self._names, ask_for(self._position).after
         is_honoured = not names or not after or names[0] > after
@@ -196,7 +188,7 @@ class _Answer:
         # Whoever says that it was the last page, and how it goes on, is asked: behind the last one is an empty one.
         if end < len(names) or not (self._is_truncated or (names and self._token)):
             return Page(self._part.slice(0, end), [], [])
-        return Page(self._part.slice(0, end), [], self._further(split) if names else self._by_token())
+        return Page(self._part.slice(0, end), [], self._further() if names else self._by_token())
 
     def _distrusted(self, is_first: bool) -> Page:
         """Go on by token: names do not come in order, or `start-after` is ignored."""
@@ -219,14 +211,13 @@ class _Answer:
         stage = Stage("token", token=token, is_old=self._stage.is_old, trail=trail)
         return _at(self._position, f"{_TAG}token:{quoted(bytes_of(token))}", stage)
 
-    def _further(self, split: bool) -> list[Position]:
+    def _further(self) -> list[Position]:
         """Go on after a whole page of names in order."""
         stage, names = self._stage, self._names
         if stage.upto:
-            again = self._cut_again() if split else []
-            return again or [self._next(stage)]
+            return self._cut_again() or [self._next(stage)]
         stage = msgspec.structs.replace(stage, pages=stage.pages + 1, token=self._token[:2000])
-        if split and stage.pages == _SEARCH_AFTER and stage.depth < DEEPEST and len(names) > 1:
+        if stage.pages == _SEARCH_AFTER and stage.depth < DEEPEST and len(names) > 1:
             constructed = names[-2] + b" "
             if names[-2] < constructed < names[-1]:
                 probe = msgspec.structs.replace(stage, kind="probe", names=_samples(names))

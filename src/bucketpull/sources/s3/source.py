@@ -168,7 +168,7 @@ class S3Source:
             if not all(key.startswith(below) for key in names):
                 raise AnswerError(Reason.GARBAGE, f"a page with keys that are not below {show(below)!r}")
             names = [key[len(below) :] for key in names]
-        return followed(position, names, listing, self._config.split_listing)
+        return followed(position, names, listing)
 
     def _refusal(self, position: Position, response: Response, now: float) -> AnswerError:
         """Class the refusal of a page: what concerns the listing concerns the job."""

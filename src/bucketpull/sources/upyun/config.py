@@ -15,9 +15,9 @@ from bucketpull.sources.http import USER_AGENT
 from bucketpull.sources.source_settings import KEY_OPTIONS, BucketSettings, Option, check_headers
 from bucketpull.sources.upyun.signing import (
     Authorization,
-    BasicAuthorization,
     SignedAuthorization,
-    TokenAuthorization,
+    by_password,
+    by_token,
     read_token,
 )
 
@@ -26,7 +26,6 @@ LIST: Final = "list"
 REST: Final = "rest"
 CDN: Final = "cdn"
 
-MAX_LIST_LIMIT = 10_000
 AUTO_URLS = " ".join(f"https://v{number}.api.upyun.com" for number in range(4))
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Who we are, where a request goes, and where it ends: no other machine says that.
@@ -48,8 +47,7 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
 
     `api_url` and `cdn_url` are one URL each, or several with blanks between; "auto" stands for the service's own four.
     `cdn_url` None: objects come by REST. `style` is an image version appended to each object's URL, such as "!s400".
-    With `token` (and `token_expires`, Unix seconds) no password is needed. `token_secret` is the CDN's token key, and
-    `cdn_token_expires` its fixed expiry (0: about a year ahead, equal for all requests of a month).
+    With `token` (and `token_expires`, Unix seconds) no password is needed. `token_secret` is the CDN's token key.
     `headers` are complete lines added to every request of an object.
     """
 
@@ -98,12 +96,10 @@ class UpyunConfig(BucketSettings, frozen=True, kw_only=True):
     token: str = ""
     token_expires: int = 0
     token_secret: str = ""
-    cdn_token_expires: int = 0
-    cdn_token_of_encoded_path: bool = False
     headers: tuple[str, ...] = ()
     referer: str = ""
     user_agent: str = USER_AGENT
-    list_limit: int = MAX_LIST_LIMIT
+    list_limit: int = 10_000
     split_listing: bool = True
 
     @property
@@ -167,10 +163,6 @@ def _check_names(config: UpyunConfig) -> None:
         raise ConfigError(
             f"source: bucket {shown_value(config.bucket)} is not a bucket name; write upyun://BUCKET[/FOLDER]"
         )
-    if not 1 <= config.list_limit <= MAX_LIST_LIMIT:
-        raise ConfigError(
-            f"source: list_limit {config.list_limit} is not within 1 and {MAX_LIST_LIMIT}; write a number that is"
-        )
 
 
 def _check_access(config: UpyunConfig) -> None:
@@ -230,7 +222,7 @@ def endpoints_of(config: UpyunConfig) -> tuple[EndpointSpec, ...]:
 def authorization_of(config: UpyunConfig) -> Authorization:
     """Return what signs requests, by what the configuration has."""
     if config.token:
-        return TokenAuthorization(config.operator, config.token, uri_prefix(config), config.token_expires)
+        return by_token(config.operator, config.token, uri_prefix(config), config.token_expires)
     if config.auth == "basic":
-        return BasicAuthorization(config.operator, config.password)
+        return by_password(config.operator, config.password)
     return SignedAuthorization(config.operator, config.password)

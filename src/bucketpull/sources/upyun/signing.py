@@ -50,31 +50,30 @@ class SignedAuthorization:
         return (f"Authorization: UPYUN {self._operator}:{signed}", f"Date: {self._date}")
 
 
-class BasicAuthorization:
-    """The plain password, hence for https only."""
+class FixedAuthorization:
+    """The same lines for every request."""
 
-    def __init__(self, operator: str, password: str) -> None:
-        word = base64.b64encode(f"{operator}:{password}".encode()).decode()
-        self._lines = (f"Authorization: Basic {word}",)
+    def __init__(self, *lines: str) -> None:
+        self._lines = lines
 
     def lines(self, uri: str, now: float) -> tuple[str, ...]:  # noqa: ARG002
-        """Return the same lines for every request."""
+        """Return the lines."""
         return self._lines
 
 
-class TokenAuthorization:
-    """A token made beforehand for every GET below a path, so that who uses it needs no password."""
+def by_password(operator: str, password: str) -> FixedAuthorization:
+    """Send the plain password, hence by https only."""
+    word = base64.b64encode(f"{operator}:{password}".encode()).decode()
+    return FixedAuthorization(f"Authorization: Basic {word}")
 
-    def __init__(self, operator: str, token: str, prefix: str, expires: int) -> None:
-        self._lines = (
-            f"Authorization: UPYUN {operator}:{token}",
-            f"X-Upyun-Uri-Prefix: {prefix}",
-            f"X-Upyun-Expire: {expires}",
-        )
 
-    def lines(self, uri: str, now: float) -> tuple[str, ...]:  # noqa: ARG002
-        """Return the same lines for every request."""
-        return self._lines
+def by_token(operator: str, token: str, prefix: str, expires: int) -> FixedAuthorization:
+    """Send a token made beforehand for every GET below a path, so that who uses it needs no password."""
+    return FixedAuthorization(
+        f"Authorization: UPYUN {operator}:{token}",
+        f"X-Upyun-Uri-Prefix: {prefix}",
+        f"X-Upyun-Expire: {expires}",
+    )
 
 
 def read_token(password: str, prefix: str, expires: int) -> str:

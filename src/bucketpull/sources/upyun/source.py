@@ -215,11 +215,9 @@ class UpyunSource:
         return refusal(reason, said, headers, now)
 
     def _protection(self, directory: bytes, name: bytes, now: float) -> str:
-        """Return the query that a protected domain asks for; the path is signed decoded."""
+        """Return the query that a protected domain asks for; the path is signed decoded. It is the same for all requests of a month."""
         path = b"/" + (directory + b"/" + name if directory else name)
-        if self._config.cdn_token_of_encoded_path:
-            path = b"/" + quoted(path[1:]).encode()
-        expires = self._config.cdn_token_expires or (int(now) // _MONTH_SECONDS + 12) * _MONTH_SECONDS
+        expires = (int(now) // _MONTH_SECONDS + 12) * _MONTH_SECONDS
         return "?_upt=" + cdn_token(self._config.token_secret, expires, path + self._style.encode())
 
 
