@@ -177,3 +177,11 @@ def test_a_process_that_computes_all_the_time_is_what_limits(cpu, limit):
     before, now = Load(0.0, 0, 0, endpoints, [0.0, 0.0]), Load(2.0, 9, 9, endpoints, cpu)
 
     assert limited_by(before, now, Limits(), [], 100) == limit
+
+
+@pytest.mark.parametrize("held", [0, 3], ids=["lists", "fetches too"])
+def test_a_cap_on_requests_holds_back_though_many_of_them_bring_no_object(scheduler, held):
+    rated = msgspec.structs.replace(tick(objects=40), is_at_rate=True)
+    scheduler.limits = Limits(requests_per_second=100.0)
+    scheduler.tick(0, rated, 0.5)
+    assert pulse_of(scheduler, held).limited_by == "rate"

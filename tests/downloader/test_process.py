@@ -220,6 +220,33 @@ def test_limits_are_heeded_as_they_come(agents):
     assert 2.5 < agent.clock.seconds < 4.5
 
 
+@pytest.mark.parametrize(
+    ("limits", "is_at_rate"),
+    [
+        (Limits(requests_per_second=10.0), True),
+        (Limits(requests_per_second=10.0, concurrency=1), False),
+        (Limits(concurrency=1), False),
+        (Limits(requests_per_second=1e5), False),
+    ],
+)
+def test_a_process_tells_that_its_cap_on_requests_holds_it_back_and_not_another_limit(
+    agents, limits, is_at_rate
+):
+    agent = agents(answer=lambda request: Answer(body=b"x", seconds=0.3))
+    agent.say(MOUNT, Tune(limits), assignment(60))
+    agent.process.turn_until(lambda: agent.clock.seconds > 2)
+
+    assert {tick.is_at_rate for tick in of(Tick, agent.hear())[1:]} == {is_at_rate}
+
+
+def test_a_cap_on_requests_holds_nothing_back_that_is_not_there(agents):
+    agent = agents()
+    agent.say(MOUNT, Tune(Limits(requests_per_second=10.0)), assignment(1))
+    agent.process.turn_until(lambda: agent.clock.seconds > 2)
+
+    assert not any(tick.is_at_rate for tick in of(Tick, agent.hear()))
+
+
 def test_a_pause_begins_nothing_until_it_ends(agents):
     agent = agents()
     agent.say(MOUNT, Tune(Limits(paused=True)), assignment(2))

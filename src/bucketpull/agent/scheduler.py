@@ -282,7 +282,7 @@ class Scheduler:
             endpoints=self._judged(load.endpoints, now),
             volumes=[volume.status for volume in self.volumes.values()],
             job_digest=parameters.job_digest,
-            limited_by=self._limited_by(load) if batch else "",
+            limited_by=self._limited_by(load) if batch or self._is_at_rate else "",
             waiting_for=waiting_for,
             still_seconds=still,
             placed=self.placed,
@@ -311,6 +311,10 @@ class Scheduler:
             found[name] = msgspec.structs.replace(status, away=away, rest_seconds=rest)
         return found
 
+    @property
+    def _is_at_rate(self) -> bool:
+        return any(tick is not None and tick.is_at_rate for tick in self._ticks)
+
     def _limited_by(self, load: Load) -> str:
         """Name the bottleneck since at least half a second ago, so that single answers do not decide."""
         if load.at - self._load.at >= COMPARE_SECONDS:
@@ -322,6 +326,7 @@ class Scheduler:
                 queued,
                 sum(self.unstarted),
                 is_capped=any(tick is not None and tick.is_capped for tick in self._ticks),
+                is_at_rate=self._is_at_rate,
             )
             self._load = load
         return self._limit
@@ -367,11 +372,18 @@ def _use_between(
 
 
 def limited_by(
-    before: Load, now: Load, limits: Limits, queued: Sequence[int], unstarted: int, *, is_capped: bool = False
+    before: Load,
+    now: Load,
+    limits: Limits,
+    queued: Sequence[int],
+    unstarted: int,
+    *,
+    is_capped: bool = False,
+    is_at_rate: bool = False,
 ) -> str:
     """Name what holds a worker back since the pulse before, as `Pulse.limited_by`; `queued` are bytes waiting for each volume, per process.
 
-    `is_capped`: a process begins no more because of the cap on bandwidth.
+    A process begins no more because of the cap on bandwidth (`is_capped`), or on requests (`is_at_rate`).
     """
     seconds = max(now.at - before.at, 0.001)
     for name, endpoint in now.endpoints.items():
@@ -382,7 +394,7 @@ def limited_by(
         return "disk"
     for limit, reached in (
         ("bandwidth", is_capped or _near(limits.bytes_per_second, (now.size - before.size) / seconds)),
-        ("rate", _near(limits.requests_per_second, (now.objects - before.objects) / seconds)),
+        ("rate", is_at_rate),
         ("cpu", max(map(sub, now.cpu, before.cpu), default=0.0) > BUSY * seconds),
         ("work", unstarted == 0),
     ):

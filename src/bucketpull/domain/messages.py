@@ -322,9 +322,9 @@ class Tick(Value, tag="tick"):
     """A process's counters since its start, sent twice a second. `unstarted` objects wait for a transfer slot.
 
     `queued` are bytes waiting for each volume's writer, `written` bytes written to it since the start. `waiting_for` names an
-    object in hand when no object has ended for `still_seconds`, at least ten. `cpu_seconds` is what the process has computed. `is_capped` tells that the cap on
-    bandwidth keeps it from beginning more. `wasted` are bytes that were received and thrown away, by reason; `arriving` are those of
-    transfers that are not done, which the endpoints count as received.
+    object in hand when no object has ended for `still_seconds`, at least ten. `cpu_seconds` is what the process has computed. The cap
+    on bandwidth (`is_capped`), or on requests (`is_at_rate`), keeps it from beginning more. `wasted` are bytes that were received and
+    thrown away, by reason; `arriving` are those of transfers that are not done, which the endpoints count as received.
     """
 
     objects: int
@@ -339,6 +339,7 @@ class Tick(Value, tag="tick"):
     still_seconds: float = 0.0
     cpu_seconds: float = 0.0
     is_capped: bool = False
+    is_at_rate: bool = False
     symptoms: dict[str, Symptoms] = {}
     wasted: dict[str, int] = {}
     arriving: int = 0

@@ -90,6 +90,7 @@ class Process:
         self._deadline: float | None = None
         self._fatal = False
         self._open_objects, self._moved = 0, clock.monotonic()
+        self._filled = self._moved
         fetcher.watch(self._channel.fileno(), self._hear)
         self._watch.resolve()
         self._tick()
@@ -113,7 +114,7 @@ class Process:
         """Wait for something to happen, then start what there is room for."""
         self._fetcher.run_once(self._patience(self._clock.monotonic()))
         if not self._channel.clogged and not self._fatal:
-            now = self._clock.monotonic()
+            self._filled = now = self._clock.monotonic()
             self.scan.fill(now)
             self.transfers.fill(now)
         self._channel.flush()
@@ -218,9 +219,16 @@ class Process:
                 still_seconds=still if still > STILL_SECONDS else 0.0,
                 cpu_seconds=time.process_time(),
                 is_capped=self.transfers.memory.is_capped,
+                is_at_rate=self._is_at_rate(),
                 symptoms=self._watch.symptoms(),
             )
         )
+
+    def _is_at_rate(self) -> bool:
+        """Whether it was the cap on requests alone, when requests could be sent last, that kept one from being sent."""
+        now = self._filled
+        wait = self._bucket.delay(now)
+        return wait > 0.0 and min(self.scan.delay(now), self.transfers.delay(now)) <= wait
 
     def _still_seconds(self) -> float:
         """Return for how long no object has ended, although some are in hand."""

@@ -5,6 +5,7 @@ is done goes back as new work, so that a directory that keeps failing delays no 
 for yet, `REPORT_SECONDS` after its first page: what is listed is reported, which a kill would have listed again.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -134,6 +135,10 @@ class Scan:
                 request = self._source.list_request(wanted.position, endpoint.target.site, self._clock.now())
                 wanted.target = target = endpoint.start(now, request.url)
                 self._fetcher.submit(target.to(request), partial(self._answered, wanted))
+
+    def delay(self, now: float) -> float:
+        """Return in how many seconds a page that waits may be asked for; `math.inf` where none waits, or as `Endpoint.delay`."""
+        return self._endpoint.delay(now) if self._endpoint.waiting else math.inf
 
     def _read_here(self, wanted: WantedPage) -> bool:
         """Read a page that is on this machine; tell whether it is."""

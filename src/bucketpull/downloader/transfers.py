@@ -4,6 +4,7 @@ Each ended transfer frees a slot that the next object takes, whichever assignmen
 ordinary object costs one `Transfer` and a handful of calls. What starts is decided here, what becomes of it in `answers`.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -269,6 +270,11 @@ class Transfers:
     def unstarted(self) -> int:
         """Return how many objects wait for a slot."""
         return self.volumes.unstarted() + len(self._waiting)
+
+    def delay(self, now: float) -> float:
+        """Return in how many seconds an object that waits may be asked for; `math.inf` where none waits, or as `Endpoint.delay`."""
+        has_room = self._room() > 0 and self.memory.held < self.memory.most
+        return self._routing.first().delay(now) if has_room and self.unstarted() else math.inf
 
     # --- the end
 
