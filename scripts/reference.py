@@ -8,6 +8,7 @@ They are committed, so that links to them work in the repository too; `make refe
 import inspect
 import re
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -31,6 +32,7 @@ from bucketpull.wiring.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 WIDTH = 100
+NAMES = [name for name in COMMANDS if find_spec(f"bucketpull.cli.{name}")]
 REMEDY_WORDS = {
     Remedy.FAIL: "recorded as a failure; the job goes on",
     Remedy.VANISH: "counted as vanished: the source no longer has it",
@@ -63,7 +65,7 @@ def pages() -> dict[str, str]:
 def commands_page() -> str:
     """Write the help of every command."""
     parts = ["# Commands", _block(help_of(bucketpull, "bucketpull"))]
-    for name in COMMANDS:
+    for name in NAMES:
         parts += [f"## {name}", *(_block(text) for text in helps(name))]
     return "\n\n".join(parts) + "\n"
 
@@ -175,7 +177,7 @@ def _meaning(name: str) -> str:
 
 
 def _flags() -> set[str]:
-    parameters = (parameter for name in COMMANDS for parameter in command(name).params)
+    parameters = (parameter for name in NAMES for parameter in command(name).params)
     return {parameter.name or "" for parameter in parameters if isinstance(parameter, click.Option)}
 
 
@@ -362,7 +364,7 @@ def man_page() -> str:
         ".SH SYNOPSIS\n.B bucketpull\n.I COMMAND\n[\\fIARGUMENT\\fR...]",
         ".SH DESCRIPTION\n" + _roff(help_of(bucketpull, "bucketpull")),
     ]
-    parts += [f".SH {name.upper()}\n" + _roff("\n\n".join(helps(name))) for name in COMMANDS]
+    parts += [f".SH {name.upper()}\n" + _roff("\n\n".join(helps(name))) for name in NAMES]
     parts.append(".SH EXIT STATUS")
     parts += [f".TP\n{code:d}\n{_escape(meaning)}" for code, meaning in MEANINGS.items()]
     return "\n".join(parts) + "\n"

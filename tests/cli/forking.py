@@ -69,11 +69,11 @@ class Forking:
 
 
 def serve() -> None:
-    from bucketpull.cli.main import COMMANDS, MODULES
+    from bucketpull.cli.main import COMMANDS
 
     # All that a command imports only when it needs it: a user of the copies may have no right to read that.
     for name in COMMANDS:
-        importlib.import_module(f"bucketpull.cli.{MODULES.get(name, name)}")
+        importlib.import_module(f"bucketpull.cli.{name}")
     for name in LATE:
         importlib.import_module(name)
     for line in sys.stdin:

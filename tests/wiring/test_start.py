@@ -65,7 +65,7 @@ def test_collections_of_garbage_are_put_off_before_anything_large_is_imported():
 
 
 def test_a_command_that_reads_a_journal_imports_no_event_loop():
-    code = "import bucketpull.cli.status, bucketpull.cli.steering, sys; print('asyncio' in sys.modules)"
+    code = "import bucketpull.cli.status, bucketpull.cli.pause, sys; print('asyncio' in sys.modules)"
     assert printed_by(code) == ["False"]
 
 

@@ -48,11 +48,7 @@ COMMANDS = {
     "completion": "Print the shell's completion script.",
     "help": "Explain a topic, such as exit-codes.",
 }
-# Their modules, where these are not of their names.
-MODULES = {
-    **dict.fromkeys(("coordinate", "work"), "cluster"),
-    **dict.fromkeys(("pause", "resume", "limit"), "steering"),
-}
+
 
 # Ctrl-C ends these at once until they listen for signals themselves: a job may be killed at any instant.
 JOBS = frozenset({"sync", "coordinate", "work"})
@@ -79,7 +75,7 @@ class Commands(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"bucketpull.cli.{MODULES.get(cmd_name, cmd_name)}")
+        module = importlib.import_module(f"bucketpull.cli.{cmd_name}")
         if cmd_name not in JOBS:
             _raise_interrupts()
         command: click.Command = getattr(

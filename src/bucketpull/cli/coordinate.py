@@ -1,4 +1,4 @@
-"""`bucketpull coordinate` and `bucketpull work`: a job on several machines, one of which lists and keeps the books."""
+"""`bucketpull coordinate`: the lister and bookkeeper of a cluster."""
 
 import time
 from typing import Annotated, Any
@@ -60,33 +60,6 @@ def coordinate(worker_token: str | None, worker_key: str | None, **flags: Any) -
     # Its page adds no volumes: it has no disks.
     open_dashboard = dashboard_opener(msgspec.structs.replace(settings, volumes_below=[]))
     return notified(settings, lambda notifier: run_coordinate(settings, open_dashboard, notifier))
-
-
-@click.command()
-@click.argument("volumes", metavar="VOLUME...", nargs=-1, type=options.UnvisitedPath())
-@options.own_of_source
-@options.broker
-@options.job_key
-@click.option("--machine", metavar="NAME", help="This machine's name in the job (default: the host's name).")
-@click.option("--processes", metavar="N", help="Worker processes (default: one a core).")
-@options.reserve
-@options.notices
-@options.foreign
-@options.common
-def work(**flags: Any) -> int:
-    """Download onto one or more VOLUMEs for the coordinator of --job. It may start before the coordinator.
-
-    Credentials, --api-url and --cdn-url are this machine's own: those of the coordinator are only compared with them. All else
-    of the source comes from the coordinator. The broker's URL is best in BUCKETPULL_BROKER, for it holds a password.
-
-    \b
-    bucketpull work /mnt/d1 /mnt/d2 --job photos --job-key-file /etc/bucketpull/photos.key
-    """
-    from bucketpull.wiring.cluster import run_work
-    from bucketpull.wiring.notifier import notified
-
-    settings = options.settings(flags)
-    return notified(settings, lambda notifier: run_work(settings, notifier))
 
 
 def _print_token(settings: Settings, text: str) -> ExitCode:

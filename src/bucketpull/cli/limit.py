@@ -1,4 +1,4 @@
-"""`bucketpull pause`, `resume` and `limit`: orders to a running job."""
+"""`bucketpull limit`: other limits for a running job."""
 
 from typing import Any
 
@@ -9,35 +9,6 @@ from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.user_limits import parse_bandwidth
 from bucketpull.domain.values import Concurrency, Rate, converted
 from bucketpull.wiring.coordinator_client import order
-
-
-@click.command()
-@options.of_job
-def pause(**flags: Any) -> int:
-    """Have a running job start no more transfers, until `bucketpull resume`.
-
-    What is in transfer ends; listing stops too. A coordinator that is started again is still paused; `sync` goes on.
-
-    \b
-    bucketpull pause --job photos
-    bucketpull pause --job photos --broker
-    """
-    settings, by_broker = options.asking(flags)
-    order(settings, "/api/pause", by_broker=by_broker)
-    return ExitCode.COMPLETE
-
-
-@click.command()
-@options.of_job
-def resume(**flags: Any) -> int:
-    """Let a paused job go on.
-
-    \b
-    bucketpull resume --job photos
-    """
-    settings, by_broker = options.asking(flags)
-    order(settings, "/api/resume", by_broker=by_broker)
-    return ExitCode.COMPLETE
 
 
 @click.command()
