@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple, overload
+from typing import Final, NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -99,7 +99,7 @@ def mime_type(name: str) -> str:
     return _TYPES.get(name.rpartition(".")[2].lower(), "application/octet-stream")
 
 
-def span(names: Sequence[str], after: str | None, limit: int, *, desc: bool) -> tuple[int, int]:
+def span(names: "Sequence[str] | Numbered", after: str | None, limit: int, *, desc: bool) -> tuple[int, int]:
     """Return the index range of the `limit` names strictly behind `after`; for `desc` it ends just before it."""
     if desc:
         stop = len(names) if after is None else bisect_left(names, after)
@@ -108,7 +108,7 @@ def span(names: Sequence[str], after: str | None, limit: int, *, desc: bool) -> 
     return start, min(len(names), start + limit)
 
 
-class Numbered(Sequence[str]):
+class Numbered:
     """Names computed from their index: prefix, number padded with zeros, suffix. Name order is index order."""
 
     def __init__(self, count: int, prefix: str, suffix: str = "", width: int = 0) -> None:
@@ -119,19 +119,15 @@ class Numbered(Sequence[str]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            pattern = self._pattern
-            return [pattern % number for number in range(*index.indices(self._count))]
+    def __getitem__(self, index: int) -> str:
         if not 0 <= index < self._count:
             raise IndexError(index)
         return self._pattern % index
+
+    def between(self, start: int, stop: int) -> list[str]:
+        """Return the names from one index to before another, both within their number."""
+        pattern = self._pattern
+        return [pattern % number for number in range(start, stop)]
 
     def find(self, name: str) -> int | None:
         """Return the index of a name, or None where it is not one of these."""
@@ -164,10 +160,10 @@ class FormulaFolder(Folder):
         digest, table, kind, make, crc = self._digest, self._sizes.table, self._type, Entry, crc32
         rows: list[Entry] = []
         add = rows.append
-        for name in self._files[start:stop]:
+        for name in self._files.between(start, stop):
             mark = crc(name.encode(), digest)
             add(make(name, kind, table[(mark * 2654435761 & 0xFFFFFFFF) >> 20], OLDEST + mark % 300_000_000))
         return rows
 
     def _folder_rows(self, start: int, stop: int) -> list[Entry]:
-        return [Entry(name, FOLDER, 0, OLDEST) for name in self._folders[start:stop]]
+        return [Entry(name, FOLDER, 0, OLDEST) for name in self._folders.between(start, stop)]

@@ -23,7 +23,7 @@ class Overlay(Contents):
 
     def folder(self, path: str) -> Folder | None:
         """See `Contents.folder`."""
-        if self._gone and any(path.startswith(gone) for gone in self._gone):
+        if self._is_gone(path):
             return None
         base = self._base.folder(path)
         if not self._touched[path]:
@@ -34,7 +34,7 @@ class Overlay(Contents):
         """See `Contents.item`."""
         if key in self._changed:
             return self._changed[key]
-        if self._gone and any(key.startswith(gone) for gone in self._gone):
+        if self._is_gone(key):
             return None
         return self._base.item(key)
 
@@ -51,7 +51,7 @@ class Overlay(Contents):
 
         ValueError for a key in a folder that was deleted: what the base holds there can't come back.
         """
-        if any(key.startswith(gone) for gone in self._gone):
+        if self._is_gone(key):
             msg = f"the folder of {key!r} was deleted: put the object elsewhere"
             raise ValueError(msg)
         old = self.item(key)
@@ -62,6 +62,9 @@ class Overlay(Contents):
             item = old._replace(size=old.size if size is None else size, mtime=later, version=old.version + 1)
         self._record(key, item, old)
         return item
+
+    def _is_gone(self, path: str) -> bool:
+        return any(map(path.startswith, self._gone))
 
     def delete(self, key: str) -> bool:
         """Delete one object, or with a trailing slash a folder with all in it; false where there is none."""

@@ -114,15 +114,12 @@ class Scheduler:
     def hung(self, seconds: float, now: float, *, stopping: bool) -> list[ManagedVolume]:
         """Return the volumes that have not answered for so long, if there are others that do; sooner when stopping."""
         if stopping:
-            return [
-                volume for volume in self.working() if volume.silent_seconds(now) > min(seconds, LEFT_SECONDS)
-            ]
-        well = [
-            volume
-            for volume in self.volumes.values()
-            if volume.is_open and volume.silent_seconds(now) < SILENT_SECONDS
-        ]
-        return [volume for volume in self.working() if volume.silent_seconds(now) > seconds] if well else []
+            seconds = min(seconds, LEFT_SECONDS)
+        elif not any(
+            each.is_open and each.silent_seconds(now) < SILENT_SECONDS for each in self.volumes.values()
+        ):
+            return []
+        return [volume for volume in self.working() if volume.silent_seconds(now) > seconds]
 
     def frozen(self, now: float) -> list[int]:
         """Return the processes that have sent nothing for two minutes, although no disk holds them up. To be called every few seconds.

@@ -80,8 +80,7 @@ class JournalReader:
 
     def configuration(self) -> dict[str, str]:
         """Return the settings of the last session, by name."""
-        with self._tables.store.reading():
-            return read_configuration(self._tables.store)
+        return read_configuration(self._tables.store)
 
     def counters(self) -> Counters:
         """Return the books of the present run."""

@@ -31,7 +31,7 @@ from bucketpull.journal import batch_receipts, database, scan_receipts
 from bucketpull.journal.database import Lock
 from bucketpull.journal.journal_tables import Tables
 from bucketpull.journal.maintenance import Maintenance
-from bucketpull.journal.store import FLOOR_BYTES, Store
+from bucketpull.journal.store import Store
 from bucketpull.journal.sums import check_outstanding
 from bucketpull.journal.volume_numbers import KnownVolume
 
@@ -201,8 +201,7 @@ class SqliteJournal(Maintenance):
             return
         self._closed = True
         try:
-            with self._tables.store.reading():
-                self._tables.store.rows("set-closed", 1)
+            self._tables.store.rows("set-closed", 1)
         finally:
             self._tables.store.close()
             self._lock.release()
@@ -227,9 +226,9 @@ class SqliteJournal(Maintenance):
                 for span in spans:
                     tables.pages.keep(span, (number, block.offset), tables.run.number)
 
-    def check_room(self, floor_bytes: int = FLOOR_BYTES) -> None:
+    def check_room(self) -> None:
         """See `ports.Journal`."""
-        self._tables.store.check_room(floor_bytes)
+        self._tables.store.check_room()
 
     def see_volumes(self, volumes: Sequence[VolumeStatus]) -> None:
         """See `ports.Journal`."""

@@ -76,10 +76,10 @@ class Store:
         if after <= before:
             raise damaged(self.folder, "its rows are not in order")
 
-    def _free_bytes(self) -> int | None:
-        """Return how much the journal's own disk can take; None where it tells no size, as some FUSE.
+    def check_room(self) -> None:
+        """Make sure that the journal can go on growing; a disk that tells no size, as some FUSE, may have room.
 
-        Raises JournalError where its folder is gone, or the disk does not answer.
+        Raises JournalError where less than the floor is free, its folder is gone, or the disk does not answer.
         """
         try:
             space = os.statvfs(self.folder)
@@ -87,14 +87,10 @@ class Store:
             raise JournalError(
                 f"journal {self.folder}: {error.strerror}; put its folder back, or make a journal from the volumes: `bucketpull rebuild`"
             ) from error
-        return space.f_bavail * space.f_frsize if space.f_blocks else None
-
-    def check_room(self, floor_bytes: int = FLOOR_BYTES) -> None:
-        """Make sure that the journal can go on growing. Raises JournalError where less than the floor is free."""
-        free = self._free_bytes()
-        if free is not None and free < floor_bytes:
+        free = space.f_bavail * space.f_frsize
+        if space.f_blocks and free < FLOOR_BYTES:
             raise JournalError(
-                f"journal {self.folder}: {free >> 20} MiB free on its disk, {floor_bytes >> 20} MiB are needed; "
+                f"journal {self.folder}: {free >> 20} MiB free on its disk, {FLOOR_BYTES >> 20} MiB are needed; "
                 "free some space there, or move the folder with --state"
             )
 

@@ -103,9 +103,8 @@ def check_outstanding(store: Store, books: Books) -> None:
 
     Raises JournalDamaged where one is such that no machine is ever given it, or the sums are of others.
     """
-    with store.reading():
-        impossible = store.rows("impossible-work")
-        *sums, usual, last, again = map(int, store.rows("sums-of-work")[0])
+    impossible = store.rows("impossible-work")
+    *sums, usual, last, again = map(int, store.rows("sums-of-work")[0])
     if impossible:
         raise damaged(store.folder, f"work {impossible[0][0]} has values that no machine can act on")
     counted = msgspec.structs.astuple(books.outstanding)[: len(sums)]

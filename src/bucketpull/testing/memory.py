@@ -145,17 +145,12 @@ class MemoryWriter:
         self.closed = False
         self._queue: list[tuple[bytes, int, bytes, object]] = []
         self._done: list[Written] = []
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     @property
     def queued_bytes(self) -> int:
         """Bytes not yet stored; `backlog` is added."""
         return self.backlog + sum(len(body) for _, _, body, _ in self._queue)
-
-    @property
-    def wake_fd(self) -> int:
-        """Readable while there are outcomes."""
-        return self._wake
 
     def put(
         self, directory: bytes, name: bytes, mtime: int, chunks: Sequence[Chunk], token: object
@@ -178,7 +173,7 @@ class MemoryWriter:
         """Store what was taken."""
         self._done += [self._write(*each) for each in self._queue]
         if self._queue:
-            os.eventfd_write(self._wake, 1)
+            os.eventfd_write(self.wake_fd, 1)
         self._queue.clear()
 
     def set_aside(self, directory: bytes, name: bytes) -> bool:
@@ -207,12 +202,12 @@ class MemoryWriter:
     def tell(self, written: Written) -> None:
         """Add an outcome."""
         self._done.append(written)
-        os.eventfd_write(self._wake, 1)
+        os.eventfd_write(self.wake_fd, 1)
 
     def outcomes(self) -> list[Written]:
         """Take what was done."""
         try:
-            os.eventfd_read(self._wake)
+            os.eventfd_read(self.wake_fd)
         except BlockingIOError:
             return []
         done, self._done = self._done, []
@@ -220,9 +215,9 @@ class MemoryWriter:
 
     def discard(self) -> None:
         """Give the descriptor back."""
-        if self._wake >= 0:
-            os.close(self._wake)
-        self._wake = -1
+        if self.wake_fd >= 0:
+            os.close(self.wake_fd)
+        self.wake_fd = -1
 
     __del__ = discard
 

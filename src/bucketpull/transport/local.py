@@ -16,6 +16,7 @@ class DirectTransport:
         self._down: Mailbox[Work | Control] = Mailbox()
         self._up: Mailbox[FromWorker] = Mailbox()
         self.inbox = DirectInbox(self._down, self._up)
+        self.hears = True
 
     async def send(self, works: Sequence[Work], machine: str) -> None:
         """See `ports.Transport`; there is one machine."""
@@ -29,11 +30,6 @@ class DirectTransport:
 
     async def acknowledge(self, messages: Sequence[FromWorker]) -> None:
         """Do nothing: a receipt that is not booked is lost with the process."""
-
-    @property
-    def hears(self) -> bool:
-        """Always."""
-        return True
 
     async def control(self, control: Control, machine: str) -> None:
         """See `ports.Transport`."""

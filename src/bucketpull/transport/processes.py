@@ -157,7 +157,7 @@ class ForkedPool:
 
     def __init__(self, fork_server: ForkServer, size: int) -> None:
         self._fork_server = fork_server
-        self._size = size
+        self.size = size
         self._lines: dict[int, _Line] = {}
         self._heard: Mailbox[tuple[int, FromProcess]] = Mailbox()
         self._closing = False
@@ -165,14 +165,9 @@ class ForkedPool:
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(FromProcess).decode
 
-    @property
-    def size(self) -> int:
-        """See `ports.ProcessPool`."""
-        return self._size
-
     def start_all(self) -> None:
         """Start the processes."""
-        for number in range(self._size):
+        for number in range(self.size):
             self.start(number)
 
     def send(self, process: int, message: ToProcess) -> None:

@@ -188,7 +188,7 @@ class Ledger:
         offsets, pieces, end, objects, size = [], [], self.end, self.objects, self.size
         for entry in entries:
             objects, size = max(0, objects + entry.objects), max(0, size + entry.size)
-            frame = _framed(entry, objects, size)
+            frame = _with_header(entry, zlib.compress(entry.records, 1), objects, size)
             offsets.append(end)
             pieces.append(frame)
             end += len(frame)
@@ -381,10 +381,6 @@ class LedgerCheck:
 
     def _found(self, trouble: str) -> None:
         self._trouble = self._trouble or trouble
-
-
-def _framed(entry: Entry, objects: int, size: int) -> bytes:
-    return _with_header(entry, zlib.compress(entry.records, 1), objects, size)
 
 
 def _blank(length: int, objects: int, size: int) -> bytes:
