@@ -38,9 +38,9 @@ class Unconfirmed:
         self.reporting: set[int] = set()
         """Their receipt is not with the coordinator's transport yet: still held, as far as anybody else knows."""
         self._since: dict[int, float] = {}
-        """Not known to count: from when on an answer is waited for, the one asked about last at the end."""
+        """Not known to count: since when an answer is awaited. The one asked about last is at the end."""
         self._doubted: set[int] = set()
-        """Files of them may lie where no receipt tells: that they are booked does not say that all here counts."""
+        """They may have files that no receipt names: when they are booked, not all of their files need count."""
         self._unanswered: set[int] = set()
         """Their last receipt is sent, and not known to be booked."""
 
@@ -57,7 +57,7 @@ class Unconfirmed:
     def arrived(self, work: Work, volumes: Iterable[ManagedVolume]) -> None:
         """Note that a batch came, perhaps again; it waits until `take_waiting` returns it."""
         self._since.pop(work.id, None)
-        # An answer that is on its way may be to what was said of the batch before.
+        # An answer that is on its way may be about the time when the batch was here before.
         if work.id in self._unanswered or any(work.id in volume.known for volume in volumes):
             self._doubted.add(work.id)
         self.waiting[work.id] = work

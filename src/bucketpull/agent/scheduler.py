@@ -169,7 +169,7 @@ class Scheduler:
         self._batch += (objects - self._batch) / 8
 
     def forget(self, process: int, now: float) -> None:
-        """Note that a process was replaced, and keep the counters of the old one, with what it has probably used since it told them."""
+        """Note that a process was replaced. The counters of the old one are kept, with an estimate of what it used after its last tick."""
         self._deaths += 1
         last = self._ticks[process]
         if last is not None:
@@ -185,7 +185,7 @@ class Scheduler:
             volume.queued.pop(process, None)
 
     def _used(self, process: int, last: Tick, seconds: float) -> dict[str, EndpointStatus]:
-        """Return what a process that is gone had used so many seconds after its last tick, at its speed; where it had none yet, at that of the one before."""
+        """Estimate what a process that died had used so many seconds after its last tick: by its own speed, else by that of its predecessor."""
         found: dict[str, EndpointStatus] = {}
         for name in last.endpoints.keys() | self._use[process].keys():
             use = self._use[process].get(name, Use())

@@ -8,9 +8,9 @@ from bucketpull.domain.budget import ANY_ROOM, Budget, BudgetLeft, BudgetState, 
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Pulse
 from bucketpull.domain.model import SentWork, Work, WorkKind
 
-# What a receipt tells of was received before: the pulses of so long after surely tell of it, for processes tell twice a second.
+# A pulse that comes so long after a receipt includes what that reports: processes report twice a second.
 TOLD_SECONDS = 1.5
-# A crash forgets at most so much of what was used.
+# After a crash at most the use of so many seconds is forgotten.
 WRITE_SECONDS = 2.0
 
 
@@ -77,7 +77,7 @@ class BudgetWatch:
         self._changed |= self.spent.see(pulse, self._today())
 
     def inherit(self, sent: Iterable[SentWork]) -> None:
-        """Take what an earlier coordinator of the job sent: machines may still have it. A trial counts its own session's objects alone."""
+        """Count what an earlier coordinator of the job sent: machines may still have it. A trial counts only objects of its own session."""
         for work in sent:
             self._promises.give(work.id, work)
 
@@ -91,7 +91,7 @@ class BudgetWatch:
                     self._promises.give(work.id, batch)
 
     def booked(self, receipts: Iterable[FromWorker], now: float) -> None:
-        """Take receipts: objects that come back, and are given again, do not count as given."""
+        """Count receipts. Objects that come back are given out again, so they no longer count as given."""
         for receipt in receipts:
             if isinstance(receipt, BatchReceipt):
                 batches = (receipt.deferred, receipt.returned, receipt.sent_on)
@@ -124,7 +124,7 @@ class BudgetWatch:
         return judged(self._budget, self.spent, self._today())
 
     def _today(self) -> str:
-        """Return the date. After the clock was set back, use counts for the new date: a date far ahead would otherwise hold for years."""
+        """Return the date. If the clock was set back, use counts for the earlier date: one far in the future would last for years."""
         today = self._day()
         self.spent.day = min(self.spent.day, today)
         return today

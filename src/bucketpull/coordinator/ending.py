@@ -72,9 +72,9 @@ def final_state(books: Counters, outstanding: Outstanding, *, is_short: bool) ->
 
 
 class Headway:
-    """When machines last made progress with what is `Fleet.unsettled`: there was less of it than ever, or something new.
+    """When machines last made progress with what is `Fleet.unsettled`: less of it was left than ever, or something new appeared.
 
-    After a time in which nobody could be heard they have as long as at first. `at` is in monotonic seconds.
+    When machines can be heard again after an outage, their time begins anew. `at` is in monotonic seconds.
     """
 
     def __init__(self, now: float) -> None:

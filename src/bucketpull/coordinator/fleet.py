@@ -68,7 +68,7 @@ class Fleet:
     """All workers of a job, by machine. `left` are those that left in order and have not come back.
 
     `restored` are the volumes, by id, that were put back from older copies since this session began. `brings` is whether a machine
-    joined that was at work before: what it tells first was not done since.
+    joined that had worked before this session: its first counters include that work.
 
     Args:
         silence_seconds: A worker that sent no pulse for so long is taken for dead.
@@ -191,7 +191,7 @@ class Fleet:
 
     def declare_dead(self, machine: str) -> list[int]:
         """Forget a machine that is taken for dead, as `leave`; its volumes are away."""
-        # Copies: an agent of this process goes on with its own.
+        # Copies: an agent in this process still uses the originals.
         self.volumes |= {
             id_: replace(volume, state=VolumeState.AWAY)
             for id_, volume in self.volumes.items()

@@ -15,7 +15,7 @@ STEP_SECONDS = 2.0
 HOLD_SECONDS = 6.0  # a cap stays so long before it is tried whether the source takes more
 BLIND_SECONDS = 3.0  # after a cut, until the answers to what was asked before it are counted
 CUT, GROW = 0.8, 1.1
-# The share of throttled answers that is no reason to slow down: one now and then shows that all of the rate is used.
+# So small a share of throttled answers is no reason to slow down: it shows that the rate is fully used.
 TOLERATED = 0.01
 ENOUGH = 30  # answers, to say whether a cut has helped
 # The share of the rate that a coordinator's lister may use; the others get what it leaves.
@@ -52,7 +52,7 @@ class Tally:
 
 
 class Cause:
-    """Whether the pace is why requests are throttled: it is not, if a cut leaves as large a share of them throttled as before.
+    """Whether the pace is why requests are throttled. It is not if as large a share is throttled after a cut as before it.
 
     Shares are of all answers. `usual` is the share that is throttled at any pace.
     """
@@ -140,7 +140,7 @@ class Sharing:
     def due(
         self, limits: Limits, fleet: Fleet, remind_seconds: float, now: float
     ) -> Iterator[tuple[str, Limits]]:
-        """Give machines whose share has changed with their share; after so long they are told again: the message before may be lost."""
+        """Give each machine whose share has changed, and its share; after so long all are told again, since a message may be lost."""
         for machine, member in list(fleet.members.items()):
             share = self.share(limits, fleet.takers, is_lister=fleet.is_lister(machine))
             if member.share != share or now - member.share_told_at > remind_seconds:

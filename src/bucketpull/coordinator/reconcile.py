@@ -63,7 +63,9 @@ def _judge_block(journal: Journal, begun: Begun, verdict: BatchVerdict) -> None:
 
 
 class FormerCopies:
-    """Copies that count no more, because their objects were stored on another volume since: which machines have none, and when the others were told of theirs.
+    """Copies that no longer count, because their objects were stored on another volume since.
+
+    It remembers which machines have none, and when the others were told of theirs.
 
     Times are monotonic seconds.
     """

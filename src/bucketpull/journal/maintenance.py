@@ -251,9 +251,9 @@ class Maintenance(JournalReader):
 def _forget_pages(tables: Tables, rows: Sequence[PageRow]) -> int:
     """Remove pages that the finished run did not see, unless it could not list their directory; return how many were looked at.
 
-    Where no page of it stands in their place, be it between two pages, it stays known where theirs lie: if they are made again, they go
-    back there. What lies among the names of a page is told by the batch that was compared with it. A page in its place that lacks some of
-    its blocks may not have been: then that one is compared in the next run, and this one stays, without its counts, until after that.
+    Of names that no page of the finished run covers, the blocks stay known: if the objects are made again, they go back to those volumes.
+    Names that a page of that run covers were compared with the blocks that it knows. If it lacks some, it is compared in the next
+    run, and the old page stays until after that, without its counts.
     """
     for row in rows:
         if row.run < tables.run.number and _may_forget(tables, row.directory):

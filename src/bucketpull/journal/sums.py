@@ -16,7 +16,8 @@ class Books(msgspec.Struct):
     `spent` is of all runs. `selection` stands for what the present run wants of the source, "" where that was not said; `is_mixed`
     says that earlier runs wanted something else, so that what the present one does not see may still be there. `last_blocks` are, by
     volume, the highest offsets (bytes) of ledger blocks that were booked. `steering` is what commands changed while the job runs.
-    `unmet` are the numbers of volumes that are known from their ledgers alone: none was there since. `is_void` says that some of what the present run counts was removed since, nobody knows how much: unfinished, it is not gone on with.
+    `unmet` are the numbers of volumes that are known from their ledgers alone: no machine has had them since. `is_void` says that
+    an unknown part of what the present run counts was removed since, so that it is not continued if it is unfinished.
     """
 
     counters: Counters = msgspec.field(default_factory=Counters)

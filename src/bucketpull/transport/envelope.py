@@ -32,9 +32,8 @@ MOST_KINDS: Final = 100
 _FRONT = struct.Struct("<4sH32s")
 _MOST_HEADER_BYTES: Final = 2_000
 _REMEMBERED_NUMBERS: Final = 4_096
-_REMEMBERED_SESSIONS: Final = (
-    64  # of one machine and way: somebody may have kept messages of as many earlier ones
-)
+# Of one machine and way: messages of so many sessions are recognised when somebody sends them again.
+_REMEMBERED_SESSIONS: Final = 64
 _REMEMBERED_MACHINES: Final = 10_000
 
 Short = Annotated[str, msgspec.Meta(max_length=64)]

@@ -30,7 +30,7 @@ from bucketpull.transport.wire import Echo, Greeting, Query, SealedWork, encode
 PREFETCH: Final = 256
 START_SECONDS: Final = 10.0
 ECHO_SECONDS: Final = 1.0
-# Less than after how long a silent machine is taken for dead: what keeps our own echo away keeps its pulses away too.
+# Shorter than the silence after which a machine is taken for dead: without our own echo, pulses do not arrive either.
 DEAF_SECONDS: Final = 2.5
 REFUSE_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 3.0

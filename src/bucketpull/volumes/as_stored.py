@@ -12,7 +12,7 @@ from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LOCK
 
 UNDATED: Final = "undated"
-"""Of our own folder: there once a file could not be given its date, so that those of the volume may have the date of their writing."""
+"""This file in our own folder says that some file could not be given its date: files here may have the date of their writing."""
 _MTIME_SECONDS: Final = 2.0  # FAT keeps even seconds
 _PIECE_BYTES: Final = 1 << 20
 

@@ -70,9 +70,9 @@ class PartialBlocks:
         return [record.take(indexes) for record, indexes in kept if indexes]
 
     def replaced(self, copies: Sequence[Former]) -> tuple[list[Gone], list[Gone], set[int]]:
-        """Find former copies that are there, as their files or the ledger tell; apart from them those whose removal the ledger tells already.
+        """Sort former copies: those to remove, those whose removal the ledger records already, and all blocks that name any of them.
 
-        Of these a kill kept the files from going. The last are all blocks that tell of some of them.
+        The files of the second kind are there because of a kill. Whether a copy is there is seen from its file, else from the ledger.
         """
         found: dict[Id, Gone] = {}
         blocks: set[int] = set()

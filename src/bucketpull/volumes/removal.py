@@ -46,7 +46,7 @@ class Latest(msgspec.Struct, frozen=True, gc=False):
 
 
 _UNKNOWN: Final = Latest(-1, None)
-"""A damaged part of the ledger, which may tell of any object, is behind the last whole frame that does: nothing of it is removed."""
+"""Behind the last whole frame that names the object is a damaged part of the ledger, which may name it too: it is not removed."""
 
 
 class LeftAlone:
