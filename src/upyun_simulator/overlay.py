@@ -78,6 +78,7 @@ class Overlay(Contents):
     def _delete_folder(self, path: str) -> bool:
         if self.folder(path) is None:
             return False
+        self._bytes -= sum(item.size for item in self.walk(path))
         self._gone.add(path)
         self._changed = {key: item for key, item in self._changed.items() if not key.startswith(path)}
         self._touched[_parent(path)[0]] += 1

@@ -204,6 +204,15 @@ class TestOverlay:
         assert contents.usage() == 1000 + 11 - 50 - 100
         assert contents.usage() == sum(item.size for item in contents.walk())
 
+    def test_usage_follows_a_folder_that_is_deleted(self):
+        contents = Overlay(parse_spec("tree:dirs=4,files=3,depth=1,size=100"))
+        contents.put("d0/new.jpg", 50)
+        contents.put("d0/img-0.jpg", 70)
+
+        contents.delete("d0/")
+
+        assert contents.usage() == 9 * 100 == sum(item.size for item in contents.walk())
+
     def test_a_deleted_folder_is_gone_with_all_in_it(self):
         contents = Overlay(parse_spec("tree:dirs=4,files=2,depth=2"))
 
