@@ -63,11 +63,7 @@ _WHICH_FORM: Final = (
 @options.by_broker
 @options.common
 def export(
-    files: tuple[str, ...],
-    output: str | None,
-    form: str | None,
-    base_url: str | None,
-    **flags: Any,
+    files: tuple[str, ...], output: str | None, form: str | None, base_url: str | None, **flags: Any
 ) -> int:
     """Write what the job's volumes hold: key, size, mtime, md5, volume, path, machine, file; to FILE or standard output.
 

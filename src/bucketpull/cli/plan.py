@@ -49,12 +49,7 @@ from bucketpull.wiring.volume_opening import check_paths
 @click.command(cls=options.ChoosingCommand)
 @options.places("SOURCE VOLUME...")
 @click.option(
-    "--sample",
-    type=options.count,
-    default="50",
-    show_default=True,
-    metavar="N",
-    help="List at most N pages.",
+    "--sample", type=options.count, default="50", show_default=True, metavar="N", help="List at most N pages."
 )
 @options.source
 @options.choosing

@@ -83,11 +83,7 @@ _LISTS: Final = frozenset({"versions", "referers", "blocked_agents"})
     help="Any other setting, such as empty=object or token_secret=abc.",
 )
 @click.option("--seed", metavar="N", default="0", help="Seed of faults and jitter.")
-@click.option(
-    "--ports-file",
-    metavar="FILE",
-    help="File to write the URLs to, as JSON, once it listens.",
-)
+@click.option("--ports-file", metavar="FILE", help="File to write the URLs to, as JSON, once it listens.")
 @click.option(
     "--access-log", metavar="FILE", default="", help="File to log each request to, - for standard error."
 )

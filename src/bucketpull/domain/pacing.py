@@ -340,16 +340,7 @@ class Limiter:
 class Climb:
     """How the level changes while all of it is used: up as long as that brings more, else back."""
 
-    __slots__ = (
-        "_before",
-        "_doubling",
-        "_goal",
-        "_is_falling",
-        "_misses",
-        "_rest",
-        "_rests",
-        "_tried",
-    )
+    __slots__ = ("_before", "_doubling", "_goal", "_is_falling", "_misses", "_rest", "_rests", "_tried")
 
     GAIN = 1.1
     MISSES = 3  # rounds that brought no more, before the doubling ends: one alone may be noise

@@ -108,10 +108,7 @@ class FaultsPage(msgspec.Struct, array_like=True):
 
 def objects(volume: KnownVolume, below: bytes = b"") -> Generator[ObjectsPage, None, None]:
     """Give the objects of a volume in or below a directory (b"": all). Raises VolumeError where it is not here."""
-    with (
-        closing(open_reader(volume.path or ".", volume.id)) as opened,
-        scratch_folder("export") as folder,
-    ):
+    with closing(open_reader(volume.path or ".", volume.id)) as opened, scratch_folder("export") as folder:
         live = LiveObjects(opened, folder)
         damages = [
             f"its ledger is damaged from byte {damage.offset} to {damage.end}, which `bucketpull verify {opened.path} --repair` heals"

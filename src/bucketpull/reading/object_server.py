@@ -113,10 +113,7 @@ class ObjectServer:
     """
 
     def __init__(
-        self,
-        volumes: OpenVolumes,
-        options: Options,
-        changed: Callable[[str, str], None] = lambda _, __: None,
+        self, volumes: OpenVolumes, options: Options, changed: Callable[[str, str], None] = lambda _, __: None
     ) -> None:
         self._volumes = volumes
         self._options = options

@@ -126,10 +126,7 @@ class NonblockingStream(io.TextIOBase):
     """Takes text at once, and writes it to the descriptor of `stream` when that can be. What its encoding lacks is replaced."""
 
     def __init__(
-        self,
-        stream: TextIO,
-        missed: Callable[[int], str],
-        most_waiting_bytes: int = MOST_WAITING_BYTES,
+        self, stream: TextIO, missed: Callable[[int], str], most_waiting_bytes: int = MOST_WAITING_BYTES
     ) -> None:
         self._stream = stream
         self._encoding = stream.encoding or "utf-8"

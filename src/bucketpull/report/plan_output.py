@@ -65,10 +65,7 @@ def plan_lines(plan: Plan, words: Words) -> list[str]:
         ("on_disk", say("plan.blocks", banded(needed.disk_bytes, size, say))),
         ("inodes", banded(needed.inodes, count, say)),
         ("in_packs", _in_packs(plan.packed, say)),
-        (
-            "requests",
-            say("plan.both", count(needed.objects.value), count(needed.listing_requests.value)),
-        ),
+        ("requests", say("plan.both", count(needed.objects.value), count(needed.listing_requests.value))),
         ("traffic", _traffic(plan, say)),
         ("time", _time(plan, say)),
     ]

@@ -77,8 +77,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "set this machine's clock: timedatectl set-ntp true",
     ),
     Reason.CREDENTIALS: Explanation(
-        "the source refuses the credentials",
-        "check the credentials of the source",
+        "the source refuses the credentials", "check the credentials of the source"
     ),
     Reason.PERMISSION: Explanation(
         "these credentials may not read the bucket", "grant them read permission in the console"

@@ -18,11 +18,7 @@ class HttpConnection:
     """One connection. A request may take `request_seconds` from its first byte to its end; `client` says who asks, for people."""
 
     def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        client: str,
-        request_seconds: float,
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: str, request_seconds: float
     ) -> None:
         self._reader = reader
         self._writer = writer

@@ -58,10 +58,7 @@ def run_sync(
         sick: list[VolumeSick] = []
         owner = owner_of(opening.journal.id, opening.source)
         volumes = open_all(paths, known_paths(known, machine), settings, sick.append, owner)
-        warnings = [
-            *_of_absent(sick, away),
-            *_of_new(volumes, known, opening.journal.counters().stored),
-        ]
+        warnings = [*_of_absent(sick, away), *_of_new(volumes, known, opening.journal.counters().stored)]
         if settings.adopt == "date":
             warnings.append(("adopt.date", _UNCOMPARED))
         # What was lost is wanted, whatever was chosen.

@@ -115,10 +115,7 @@ class Monitor:
         """Return the latest snapshot, with what an operator has just changed."""
         coordinator = self._coordinator
         return msgspec.structs.replace(
-            self.latest,
-            limits=coordinator.limits,
-            volumes=self._volumes(),
-            notes=self._notes,
+            self.latest, limits=coordinator.limits, volumes=self._volumes(), notes=self._notes
         )
 
     def snapshot(self) -> Snapshot:
