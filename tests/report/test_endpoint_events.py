@@ -128,7 +128,7 @@ def test_an_address_that_is_left_alone_is_told_once_whoever_sees_it(running):
 
     changes = EndpointEvents((LIST, EDGE, ORIGIN))
     ((level, event, about, text),) = changes.look(seen(["v0.api.example"], []), 1000.0)
-    assert (level, event, about) == ("warning", "address.away", "v0.api.example")
+    assert (level, event, about) == ("warning", "address.away", "endpoint v0.api.example")
     assert text == "v0.api.example is left alone: connect: no; the others are used"
     assert translated(text, "zh").startswith("v0.api.example 暂停使用")
     assert list(changes.look(seen(["v0.api.example"], ["v0.api.example"]), 1001.0)) == []
@@ -136,7 +136,7 @@ def test_an_address_that_is_left_alone_is_told_once_whoever_sees_it(running):
     assert (level, event, about, text) == (
         "info",
         "address.back",
-        "v0.api.example",
+        "endpoint v0.api.example",
         "v0.api.example is used again, after 1 min",
     )
 
@@ -149,10 +149,10 @@ def test_a_long_rest_is_told_once_whether_the_endpoint_asks_for_it_or_refuses_ev
     changes = EndpointEvents((LIST, EDGE, ORIGIN))
     assert list(changes.look(seen(2.0), 1000.0)) == []
     ((_, event, about, text),) = changes.look(seen(300.0), 1000.0)
-    assert (event, about) == ("endpoint.rest", "rest rest")
+    assert (event, about) == ("endpoint.rest", "endpoint rest rest")
     words = r"the API v0\.api\.example is left alone until \d\d:\d\d:\d\d: it asked for that, or refuses whatever it is asked"
     assert re.fullmatch(words, text)
     assert list(changes.look(seen(290.0), 1010.0)) == []
     ((level, event, about, text),) = changes.look(seen(0.0), 1301.0)
-    assert (level, event, about) == ("info", "endpoint.rested", "rest rest")
+    assert (level, event, about) == ("info", "endpoint.rested", "endpoint rest rest")
     assert text == "the API v0.api.example is asked again"

@@ -254,7 +254,7 @@ class EndpointEvents:
         self._rests: dict[str, float] = {}
 
     def look(self, machines: Sequence[Pulse], now: float) -> Iterator[Told]:
-        """Return what is new, as level, event, endpoint and text; `now` is monotonic seconds."""
+        """Return what is new; `now` is monotonic seconds."""
         worst = {name: _worst(name, machines) for name in self._specs}
         for name, status in worst.items():
             state, since = self._told.get(name, (State.UP, 0.0))
@@ -264,18 +264,14 @@ class EndpointEvents:
             if status.state is state and (spread.is_partial or state is State.UP or name in self._everywhere):
                 continue
             if status.state is State.UP:
-                yield (
-                    "info",
-                    "endpoint.up",
-                    name,
-                    f"{self._title(name)} answers again, after {duration(now - since)}",
-                )
+                text = f"{self._title(name)} answers again, after {duration(now - since)}"
+                yield "info", "endpoint.up", f"endpoint {name}", text
             elif status.state is State.SLOW and status.state_seconds < _SLOW_TOLD_SECONDS:
                 continue
             else:
                 where = f"{spread.words()}: " if spread.asking > 1 else ""
                 text = where + self._trouble(name, status, worst)
-                yield "warning", f"endpoint.{status.state}", name, text
+                yield "warning", f"endpoint.{status.state}", f"endpoint {name}", text
                 since = now - status.state_seconds if state is State.UP else since
             self._told[name] = status.state, since
             (self._everywhere.discard if spread.is_partial else self._everywhere.add)(name)
@@ -289,7 +285,7 @@ class EndpointEvents:
                 (each.endpoints[name].rest_seconds for each in machines if name in each.endpoints),
                 default=0.0,
             )
-            until, about = self._rests.get(name, 0.0), f"{name} rest"
+            until, about = self._rests.get(name, 0.0), f"endpoint {name} rest"
             if seconds > _REST_TOLD_SECONDS and now + seconds > until + _REST_TOLD_SECONDS:
                 self._rests[name] = now + seconds
                 end = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
@@ -308,10 +304,10 @@ class EndpointEvents:
         for label in sorted(away.keys() - self._away.keys()):
             self._away[label] = now
             text = f"{label} is left alone: {away[label]}; the others are used"
-            yield "warning", "address.away", label, text
+            yield "warning", "address.away", f"endpoint {label}", text
         for label in sorted(self._away.keys() - away.keys()):
-            since = self._away.pop(label)
-            yield "info", "address.back", label, f"{label} is used again, after {duration(now - since)}"
+            text = f"{label} is used again, after {duration(now - self._away.pop(label))}"
+            yield "info", "address.back", f"endpoint {label}", text
 
     def _title(self, name: str) -> str:
         return self._specs[name].title or name

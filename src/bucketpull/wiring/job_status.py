@@ -25,6 +25,7 @@ from bucketpull.journal.journal_reader import JournalReader, RunNote
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.volumes.free_space import measured
 from bucketpull.volumes.packs.folder import usage
+from bucketpull.wiring.journals import source_in
 from bucketpull.wiring.settings import Settings
 
 _ANSWER_SECONDS: Final = 3.0
@@ -122,13 +123,12 @@ def _snapshot(reader: JournalReader, last: RunNote | None) -> Snapshot:
     started = last.started if last else now
     ended = last.ended if last and last.ended else now
     configuration = reader.configuration()
-    source, prefix = configuration.get("source", ""), configuration.get("prefix", "")
     summary = _Summary.of(last.summary if last else "")
     listing_done = outstanding.scans == 0 and last is not None
     held, reserve = held_last(reader), configuration.get(RESERVE, "")
     return Snapshot(
         job=reader.job,
-        source=f"{source}/{prefix}" if prefix else source,
+        source=source_in(configuration),
         state=_state(last, outstanding),
         at=ended,
         started=started,

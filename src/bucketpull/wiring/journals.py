@@ -1,6 +1,6 @@
 """Finds and opens the journal that a command is about: by --state, --job, or SOURCE, or because there is only one; and what it says of the job."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -103,14 +103,18 @@ def own_journal(
         yield reader
 
 
+def source_in(known: Mapping[str, str]) -> str:
+    """Return the source of a job as a user writes it, of what its journal knows."""
+    return "/".join(filter(None, (known.get("source", ""), known.get("prefix", ""))))
+
+
 def with_configuration(settings: Settings, reader: JournalReader, folder: str) -> Settings:
     """Return settings that name the journal's job; addresses of the service count as given, if they were."""
     known = reader.configuration()
-    source, prefix = known.get("source", ""), known.get("prefix", "")
     options = {name.removeprefix(OPTION): value for name, value in known.items() if name.startswith(OPTION)}
     return msgspec.structs.replace(
         settings,
-        source=settings.source or (f"{source}/{prefix}" if prefix else source),
+        source=settings.source or source_in(known),
         job=reader.job,
         state=folder,
         layout="hashed" if known.get("layout") == "hashed" else "key",

@@ -85,10 +85,7 @@ class Monitor:
             self.latest = self.snapshot()
             self._watch_volumes()
             self._watch_source()
-            for level, event, name, text in self._endpoints.look(
-                self.latest.machines, self._clock.monotonic()
-            ):
-                self.note(level, event, text, f"endpoint {name}")
+            self._tell(self._endpoints.look(self.latest.machines, self._clock.monotonic()))
             self._watch_machines()
             self._watch_budget()
             ended = self.refusals_end()

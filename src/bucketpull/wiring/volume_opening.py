@@ -28,6 +28,7 @@ from bucketpull.volumes.identity import HOME, PACKS, Owner, identify, initialise
 from bucketpull.volumes.os_errors import volume_error
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.file_checks import check_folder, is_inside, refuse_foreign_link
+from bucketpull.wiring.journals import source_in
 from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:
@@ -394,6 +395,5 @@ def _refuse(path: str, owner: Owner | None, journal: str, objects: int) -> None:
 
 def name_of(owner: Owner) -> str:
     """Return the source of a volume's job as a user writes it."""
-    place = "/".join(filter(None, (owner.source.get("source", ""), owner.source.get("prefix", ""))))
-    style = owner.source.get("style", "")
+    place, style = source_in(owner.source), owner.source.get("style", "")
     return f"{place} --style {style}" if style else place
