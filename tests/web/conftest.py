@@ -34,7 +34,7 @@ from bucketpull.domain.progress import DirectoryState, Note, Rates, Snapshot, St
 from bucketpull.domain.user_limits import Limits
 from bucketpull.journal.journal_reader import JobRecord
 from bucketpull.web.api import Api
-from bucketpull.web.dashboard import Dashboard
+from bucketpull.web.dashboard import Dashboard, listen
 from bucketpull.web.history import History
 
 TB = 10**12
@@ -289,9 +289,15 @@ class Served:
         self._history = history
         self.has_ended = False
         api = Api(self.panel, history, self.panel, lambda: self.has_ended)
-        options = {"volumes_below": ["/mnt"]} | options
-        self.dashboard = Dashboard(api.answer, self.panel.snapshot, port=0, last_look_seconds=0.0, **options)
-        address = await self.dashboard.start()
+        options = {"host": "127.0.0.1", "volumes_below": ["/mnt"]} | options
+        self.dashboard = Dashboard(
+            api.answer,
+            self.panel.snapshot,
+            listeners=listen(options["host"], 0),
+            last_look_seconds=0.0,
+            **options,
+        )
+        address = self.dashboard.start()
         self._ticker = asyncio.create_task(self._tick())
         return address
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from bucketpull.web.dashboard import listen
+
 
 def bearer(served):
     return {"Authorization": f"Bearer {served.token}"}
@@ -205,15 +207,8 @@ def test_the_metrics_are_prometheus_text(serve):
 
 
 def test_a_taken_port_is_an_error_at_the_start(serve):
-    first = serve()
     with pytest.raises(OSError, match=r"(?i)address already in use"):
-        first.call(_start_at(first.port))
-
-
-async def _start_at(port):
-    from bucketpull.web.dashboard import Dashboard
-
-    await Dashboard(None, None, port=port).start()
+        listen("127.0.0.1", serve().port)
 
 
 def test_no_answer_bears_the_token(serve):

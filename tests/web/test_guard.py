@@ -10,7 +10,8 @@ LAN = {"Host": "10.0.0.7:8377"}
 
 
 def status(guard, headers, change=False, public=False):
-    objection = guard.objection(headers, change=change, public=public)
+    lower = {name.lower(): value for name, value in headers.items()}
+    objection = guard.objection(lower, change=change, public=public)
     return objection[0] if objection else 200
 
 

@@ -18,7 +18,7 @@ DEADLINE_SECONDS = 20
 
 async def echo(request):
     words = f"{request.method} {request.path} {dict(request.query)} {request.body.decode()} {request.client}"
-    return ApiResponse(200, words.encode(), "text/plain", {"X-Seen": request.headers.get("X-ASKED", "")})
+    return ApiResponse(200, words.encode(), "text/plain", {"X-Seen": request.headers.get("x-asked", "")})
 
 
 class Running:

@@ -46,21 +46,13 @@ MOST_DIRECTORIES = 500
 _encoder = msgspec.json.Encoder()
 
 
-class Headers(dict[str, str]):
-    """Headers by name, however it is written."""
-
-    def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as of any mapping
-        """Return a header, or else the default."""
-        return super().get(name.lower(), default)
-
-
 class ApiRequest(NamedTuple):
-    """One request. `path` is decoded; `client` names who asks, for people."""
+    """One request. `path` is decoded; `headers` are by their names in lower case; `client` names who asks, for people."""
 
     method: str
     path: str
     query: Mapping[str, str]
-    headers: Headers
+    headers: Mapping[str, str]
     body: bytes
     client: str
 
@@ -79,12 +71,12 @@ Handler = Callable[[ApiRequest], Awaitable[ApiResponse]]
 
 
 def request_of(
-    method: str, target: str, body: bytes, client: str, headers: Headers | None = None
+    method: str, target: str, body: bytes, client: str, headers: Mapping[str, str] | None = None
 ) -> ApiRequest:
     """Make a request of its target, which is a path and a query as sent."""
     path, _, query = target.partition("?")
     values = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
-    return ApiRequest(method, unquote(path), dict(values), headers or Headers(), body, client)
+    return ApiRequest(method, unquote(path), dict(values), headers or {}, body, client)
 
 
 # --- what it needs of a job

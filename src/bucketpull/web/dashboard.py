@@ -26,16 +26,15 @@ from bucketpull.web.api import (
 from bucketpull.web.guard import HEADERS, Guard, is_loopback
 from bucketpull.web.server import Server
 
-DEFAULT_PORT = 8377
 LOOKING_SECONDS = 3.0  # a page that is seen asks every second
 LAST_LOOK_SECONDS = 2.0
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
 class Dashboard:
-    """Serves one job. `start` binds, unless `listeners` are bound already, and returns; `close` ends it. Runs in the caller's event loop.
+    """Serves one job on `listeners`, which `listen` has bound to `host`, from `start` until `close`, in the caller's event loop.
 
-    `answer` is that of the job's `Api`; the metrics are made of `snapshot`. `port` 0 is any free port, which it has from the start on. `token` None makes a new one.
+    `answer` is that of the job's `Api`; the metrics are made of `snapshot`. `token` None makes a new one.
     `last_look_seconds` is what an open page gets at the end. With `tls` it speaks HTTPS. A volume that is new to the job may be added
     below one of `volumes_below` only: whoever has the token may not have us write anywhere on this machine.
     """
@@ -44,19 +43,18 @@ class Dashboard:
         self,
         answer: Handler,
         snapshot: Callable[[], Snapshot],
-        host: str = "127.0.0.1",
-        port: int = DEFAULT_PORT,
+        host: str,
+        listeners: Sequence[socket.socket],
         token: str | None = None,
         last_look_seconds: float = LAST_LOOK_SECONDS,
-        listeners: Sequence[socket.socket] = (),
         tls: ssl.SSLContext | None = None,
         volumes_below: Sequence[str] = (),
     ) -> None:
         self.token = token or secrets.token_urlsafe(24)
         self._answer_api = answer
         self._snapshot = snapshot
-        self._host, self.port = host, port
-        self._listeners = list(listeners)
+        self._host, self.port = host, listeners[0].getsockname()[1]
+        self._listeners = listeners
         self._guard = Guard(self.token, is_loopback(host))
         self._last_look_seconds = last_look_seconds
         self._looked_at = -LOOKING_SECONDS
@@ -70,19 +68,8 @@ class Dashboard:
             if item.name.rpartition(".")[2] in _TYPES
         }
 
-    async def start(self) -> str:
-        """Bind and serve.
-
-        Returns:
-            The address for the operator's browser; it ends with the token.
-
-        Raises:
-            OSError: The port is taken, or the host is not of this machine.
-
-        """
-        if not self._listeners:
-            self._listeners = listen(self._host, self.port)
-        self.port = self._listeners[0].getsockname()[1]
+    def start(self) -> str:
+        """Serve from now on; return the address for the operator's browser, which ends with the token."""
         for listener in self._listeners:
             self._server.start(listener)
         scheme = "https" if self._is_secure else "http"
@@ -93,7 +80,6 @@ class Dashboard:
         if asyncio.get_running_loop().time() - self._looked_at < LOOKING_SECONDS:
             await asyncio.sleep(self._last_look_seconds)
         await self._server.close()
-        self._listeners = []
 
     def _shown_host(self) -> str:
         if self._host in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared, not bound

@@ -51,9 +51,9 @@ class Guard:
     def objection(self, headers: Mapping[str, str], *, change: bool, public: bool) -> tuple[int, str] | None:
         """Return a status and a sentence if a request must be refused, else None.
 
-        `public` is what holds no figures: the page itself.
+        The names of `headers` are in lower case. `public` is what holds no figures: the page itself.
         """
-        host = headers.get("Host", "")
+        host = headers.get("host", "")
         if self._local and not is_loopback(host_name(host)):
             return 403, f"host {shown_value(host)} is no name of this machine"
         if not public and _is_foreign(headers, host):
@@ -63,14 +63,14 @@ class Guard:
         return None
 
     def _knows_token(self, headers: Mapping[str, str]) -> bool:
-        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        scheme, _, token = headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(token.encode(), self._token.encode())
 
 
 def _is_foreign(headers: Mapping[str, str], host: str) -> bool:
-    if headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+    if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         return True
-    origin = headers.get("Origin")
+    origin = headers.get("origin")
     return origin is not None and _place(origin) != host.lower()
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import h11
 
-from bucketpull.web.api import ApiRequest, ApiResponse, Headers, request_of
+from bucketpull.web.api import ApiRequest, ApiResponse, request_of
 
 IDLE_SECONDS: Final = 75.0
 WRITE_SECONDS: Final = 30.0
@@ -47,7 +47,7 @@ class HttpConnection:
             if not isinstance(event, h11.Request):
                 return None
             body = await self._body()
-            headers = Headers((name.decode(), value.decode("latin-1")) for name, value in event.headers)
+            headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
             return request_of(
                 event.method.decode(), event.target.decode("latin-1"), body, self._client, headers
             )

@@ -40,8 +40,8 @@ def dashboard_at(address: str, name: str, settings: Settings) -> "DashboardOpene
         raise ConfigError(f"{name} {address}: {reason}; give another address or port") from error
 
     async def open_dashboard(answer: "Handler", job: "JobView") -> "Dashboard":
-        dashboard = Dashboard(answer, job.snapshot, host, port, listeners=listeners, **access._asdict())
-        shown = await dashboard.start()
+        dashboard = Dashboard(answer, job.snapshot, host, listeners, **access._asdict())
+        shown = dashboard.start()
         settings.tell(
             f"dashboard: {shown if access.token is None else shown.partition('#')[0]}", private=True
         )
