@@ -335,14 +335,11 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def _look_at(volume: Volume, journal: str) -> tuple[VolumeStatus, Known]:
     """Measure a volume, and find out which batches are noted there, with the pages of each of their blocks."""
-    known: Known = {}
-    for work, offsets in volume.pending(journal):
-        known[work] = [_block(volume, work, offset) for offset in offsets]
+    known = {
+        work: [Begun(work, volume.id, offset, spans_of(volume.read(offset))) for offset in offsets]
+        for work, offsets in volume.pending(journal)
+    }
     return volume.status(), known
-
-
-def _block(volume: Volume, work: int, offset: int) -> Begun:
-    return Begun(work, volume.id, offset, spans_of(volume.read(offset)))
 
 
 def opened_anew(volume: Volume, opener: Opener, journal: str) -> Volume:

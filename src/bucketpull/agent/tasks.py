@@ -164,7 +164,8 @@ class Tasks:
                     yield volume.ask(Verb.CLEAR, task.left, older)
                 is_noted = True
             except MachineShort:
-                yield from _rest(volume)
+                with suppress(VolumeError):
+                    yield volume.ask(Verb.WAIT)
             except VolumeError as error:
                 volume.trouble(error, self._now())
                 is_refused = True
@@ -272,11 +273,6 @@ class Tasks:
         for parts in pieces(task.parts):
             self._assign(self._new_task(task.batch, parts, task.former, volume))
         self.take(Outcome(task.id))
-
-
-def _rest(volume: ManagedVolume) -> DiskRoutine:
-    with suppress(VolumeError):
-        yield volume.ask(Verb.WAIT)
 
 
 class Settler:

@@ -12,8 +12,8 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -211,19 +211,17 @@ class ForeignFiles:
             return None
         found = self._stat(path)
         if found is None and had_no_file is None:
-            self._had_no_file[folder] = self._holds_no_file(folder)
+            self._had_no_file[folder] = self._tree.holds_no_file(folder)
         return found
 
     def _stat(self, path: bytes) -> os.stat_result | None:
-        """Return what lies at a path; None also where the disk does not say."""
-        with _passing_over_the_disk():
+        """Return what lies at a path; None also where the disk does not say: storing there meets the same error, and blames whom it should."""
+        try:
             return self._tree.stat(path)
-        return None
-
-    def _holds_no_file(self, folder: bytes) -> bool:
-        with _passing_over_the_disk():
-            return self._tree.holds_no_file(folder)
-        return False
+        except OSError as error:
+            if culprit(error) in {Culprit.MACHINE, Culprit.FULL}:
+                raise
+            return None
 
     def _is_left(self, found: os.stat_result, size: int, mtime: int) -> bool:
         """Tell whether a file is what a kill left of the object, or cannot be told from it."""
@@ -277,16 +275,6 @@ class ForeignFiles:
             with suppress(LedgerError):
                 self._block = offset, self._ledger.read(offset).records()
         return self._block[1] if self._block[0] == offset else []
-
-
-@contextmanager
-def _passing_over_the_disk() -> Iterator[None]:
-    """Pass over an error of the disk or the path: storing there meets the same, and blames whom it should."""
-    try:
-        yield
-    except OSError as error:
-        if culprit(error) in {Culprit.MACHINE, Culprit.FULL}:
-            raise
 
 
 def set_aside(tree: Tree, home: OwnDirectory, path: bytes) -> bool:
