@@ -157,7 +157,7 @@ class Coordinator:
             yield from self.stop()
 
     def _watch_budget(self) -> Routine[None]:
-        """Begin nothing more when the budget is spent: until tomorrow, or for good, once machines of an earlier coordinator could be heard."""
+        """Write down what was used, and end the job when the budget is spent; machines of an earlier coordinator have time to report first."""
         now = self.at.monotonic
         if self.budget.is_to_be_written(now):
             yield self._note_spending()

@@ -53,7 +53,7 @@ class Dispatch:
         self._budget.inherit(held)
 
     def give_out(self, outstanding: Outstanding) -> Routine[bool]:
-        """Send each machine as much as it wants to hold; return whether the books may be others now."""
+        """Send each machine as much as it wants to hold; return whether the books may have changed."""
         self._lists = outstanding.objects < self._parameters.high_water // (1 if self._lists else 2)
         asked = False
         for machine, member in self._relief.in_order(self._fleet):
@@ -83,7 +83,7 @@ class Dispatch:
             lambda journal: journal.claim(kind, limit, machine, unix, late, room, takers, in_order=in_order)
         )
         yield from self._send(kind, works, machine)
-        return True  # what was damaged there is other work now
+        return True  # also without works: damaged batches were replaced
 
     def _send(self, kind: WorkKind, works: Sequence[Work], machine: str) -> Routine[None]:
         if not works:

@@ -312,7 +312,9 @@ class RequestedStates(dict[str, VolumeState]):
 
 
 def told_of_outages(fleet: Fleet, now: float) -> Iterator[tuple[str, list[str]]]:
-    """Give the machines with volumes that are to be told now which endpoints are down for all others: they ask there once before they ask a thousand times.
+    """Give each machine with volumes that is to be told now, and the endpoints that are down for all others.
+
+    It then tries one request there before it sends a thousand.
 
     `now` is monotonic seconds.
     """

@@ -95,9 +95,9 @@ def _book_extents(tables: Tables, receipt: BatchReceipt, taken: Taken) -> None:
 
 
 def _keep_candidates(tables: Tables, taken: Taken, spans: Iterable[Span], volumes: Collection[int]) -> None:
-    """Have pages of a batch know the blocks of theirs on some volumes with which it was, or was to be, compared.
+    """Keep, in pages of a batch, the blocks on some volumes with which it was, or was to be, compared.
 
-    There an object that failed may lie in another version, and what a volume holds that could not be read.
+    They may hold another version of an object that failed, or objects on a volume that could not be read.
     """
     kept = {entry[:2] for entry in unpack_entries(taken.candidates) if entry[0] in volumes} if volumes else ()
     for span in spans if kept else ():

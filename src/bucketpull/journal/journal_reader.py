@@ -104,7 +104,7 @@ class JournalReader:
         }
 
     def abandons(self, selection: str | None) -> bool:
-        """Tell whether a run that is not finished wants something else of the source than this selection (None: any), or cannot be counted to its end."""
+        """Tell whether an unfinished run is to be abandoned: it wants another selection than this one (None: any), or its counts cannot be right."""
         books = self._refreshed().books
         is_other = selection is not None and books.selection not in {"", selection}
         return (is_other or books.is_void) and books.outstanding.is_some

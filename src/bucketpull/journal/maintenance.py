@@ -96,7 +96,7 @@ class Maintenance(JournalReader):
             tables.books.is_void = tables.books.outstanding.is_some
 
     def doubt_objects(self, ids: Iterable[Id]) -> None:
-        """Have the pages that may list some objects compared when they are listed next, though they be unchanged then."""
+        """Have the pages that may list some objects compared at their next listing, even if they are unchanged then."""
         with self._transaction() as tables:
             for directory, name in ids:
                 tables.pages.doubt_over(directory, name)
@@ -189,9 +189,9 @@ class Maintenance(JournalReader):
         return objects
 
     def doubt_shared(self, volumes: set[int]) -> None:
-        """Have pages compared of which one of these volumes and others have blocks, where that was done without it: each may have a copy of an object.
+        """Have pages compared that have blocks on one of these volumes and on others: both may have a copy of an object.
 
-        Those of this run are listed again.
+        They were compared without that volume. Those of this run are listed again.
         """
 
         def doubt(tables: Tables, rows: Sequence[PageRow]) -> int:

@@ -24,7 +24,7 @@ class StaleCopies:
     def add(self, copies: Iterable[Former], machine: str) -> list[Former]:
         """Note stale copies of a receipt, except those on volumes that were given up, or replaced by copies there; return the doubles that are not noted.
 
-        Of doubles none is noted while the volume of the other has stale copies: it may be one of them.
+        A double is not noted while the volume of the other copy has stale copies: that copy may be one of them.
         """
         undecided: list[Former] = []
         for copy in copies:

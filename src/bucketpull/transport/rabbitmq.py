@@ -351,9 +351,9 @@ class RabbitTransport:
         await self.link.publish_unconfirmed(self._names.machine(header.machine), make())
 
     async def _make_known(self, header: Header) -> None:
-        """Greet the worker that a message without a right seal claims to be of: with another key it cannot read that, and says so.
+        """Greet the worker from which a message with a wrong seal claims to be. One with another key cannot read that, and says so.
 
-        It is not refused, for it would end: anybody can name its session.
+        It is not refused: a refusal would end it, and anybody can name its session.
         """
         if self._is_due(header.machine, ""):
             await self._greet(header)
