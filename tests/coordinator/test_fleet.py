@@ -136,6 +136,15 @@ def test_nobody_waits_for_the_listing_once_all_is_listed():
     assert full.limited_by == ""
 
 
+def test_a_machine_that_is_held_back_by_its_share_of_what_the_source_bears_is_not_said_to_be_by_an_option():
+    fleet = Fleet(SILENCE, GRACE)
+    shared = msgspec.structs.replace(pulse(), limited_by="rate")
+    fleet.see(shared, 0.0)
+    assert fleet.pulses(1.0) == [shared]
+    (told,) = fleet.pulses(1.0, has_rate=False)
+    assert told.limited_by == "source"
+
+
 def test_the_dead_leave_their_work_and_their_volumes_are_away():
     fleet = Fleet(SILENCE, GRACE)
     fleet.see(

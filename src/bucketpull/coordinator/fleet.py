@@ -205,18 +205,20 @@ class Fleet:
             machine for machine, member in self.members.items() if member.silence(now) > self.silence_seconds
         ]
 
-    def pulses(self, now: float, *, all_listed: bool = False) -> list[Pulse]:
+    def pulses(self, now: float, *, all_listed: bool = False, has_rate: bool = True) -> list[Pulse]:
         """Return the last pulse of each worker, by name.
 
-        Without recent pulses, a worker shows nothing in motion; when everything is listed, none is shown to wait for work.
+        Without recent pulses, a worker shows nothing in motion; when everything is listed, none is shown to wait for work. Where
+        the user limits no rate (`has_rate`), a worker's share is one of what the source bears.
         """
         heard = self.heard(now)
         found = [
             member.pulse if machine in heard else _still(member.pulse)
             for machine, member in sorted(self.members.items())
         ]
+        meant = ({"work": ""} if all_listed else {}) | ({} if has_rate else {"rate": "source"})
         return [
-            replace(pulse, limited_by="") if all_listed and pulse.limited_by == "work" else pulse
+            replace(pulse, limited_by=meant[pulse.limited_by]) if pulse.limited_by in meant else pulse
             for pulse in found
         ]
 

@@ -121,7 +121,8 @@ class Monitor:
         counters, outstanding = coordinator.counters, coordinator.outstanding
         now = self._clock.monotonic()
         listing_done = outstanding.scans == 0 and coordinator.state != JobState.STARTING
-        pulses = coordinator.fleet.pulses(now, all_listed=listing_done)
+        has_rate = coordinator.limits.requests_per_second is not None
+        pulses = coordinator.fleet.pulses(now, all_listed=listing_done, has_rate=has_rate)
         self._begin()
         # What is in flight when a job is paused still arrives: that is work, and so is what passed until the end.
         moving = coordinator.state in RUNNING or any(
