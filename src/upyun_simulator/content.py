@@ -51,12 +51,6 @@ def content_range(key: str, size: int, start: int, stop: int, version: int = 0) 
     return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
 
-def chunks(key: str, size: int, version: int = 0) -> Iterator[bytes]:
-    """Yield the object in pieces of at most `CHUNK` bytes, for comparing big files."""
-    for start in range(0, size, CHUNK):
-        yield content_range(key, size, start, min(size, start + CHUNK), version)
-
-
 def md5_hex(key: str, size: int, version: int = 0) -> str:
     """Return the MD5 of the content, 32 lower-case hexadecimal digits."""
     place, tail = _identity(key, version)

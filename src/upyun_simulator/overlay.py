@@ -46,7 +46,7 @@ class Overlay(Contents):
         """See `Contents.usage`."""
         return self._base.usage() + self._bytes
 
-    def put(self, key: str, size: int | None = None, mtime: int | None = None) -> Item:
+    def put(self, key: str, size: int | None = None) -> Item:
         """Add an object, or replace one by a new version: other bytes, a later time (an hour), a new size if given.
 
         ValueError for a key in a folder that was deleted: what the base holds there can't come back.
@@ -56,10 +56,10 @@ class Overlay(Contents):
             raise ValueError(msg)
         old = self.item(key)
         if old is None:
-            item = Item(key, size or 0, OLDEST if mtime is None else mtime, mime_type(key))
+            item = Item(key, size or 0, OLDEST, mime_type(key))
         else:
-            later = old.mtime + 3600 if mtime is None else mtime
-            item = old._replace(size=old.size if size is None else size, mtime=later, version=old.version + 1)
+            size = old.size if size is None else size
+            item = old._replace(size=size, mtime=old.mtime + 3600, version=old.version + 1)
         self._record(key, item, old)
         return item
 
