@@ -47,6 +47,12 @@ def batch(id_, *parts, **fields):
     return Work(id_, WorkKind.BATCH, encode_batch(batch_of(parts or [part(*NAMES)])), **fields)
 
 
+def names_in(assignments):
+    """Return the names of all objects that were assigned, in order."""
+    given = (part for tell in assignments for part in decode_parts(tell.message.parts))
+    return sorted(name for part in given for name in part.names)
+
+
 class Harness:
     """An agent, its volumes, and what it wanted: `told` by process, `said`, `replaced` and `opened`.
 
@@ -254,9 +260,10 @@ def test_the_successor_of_a_dead_process_learns_limits_and_volumes_before_it_is_
 
     harness.agent.process_sent(0, Died(-9), harness.now)
 
-    started, *told = harness.agent.actions()
+    started, *told, asked = harness.agent.actions()
     assert started == Start(0)
-    assert [type(tell.message) for tell in told] == [Tune, Mount, *[Assignment] * 4]
+    assert [type(tell.message) for tell in told] == [Tune, Mount]
+    assert asked.ask.verb is Verb.RECOVER
     assert told[0].message.limits.bytes_per_second == 1000.0
 
 
@@ -393,6 +400,72 @@ def test_an_object_that_came_alone_is_blamed_no_sooner_than_one_that_was_cornere
     (receipt,) = harness.receipts()
     (failure,) = receipt.failures
     assert (failure.reason, failure.attempts) == (Reason.POISON, 6)
+
+
+def test_what_a_dead_process_left_whole_is_taken_over_and_only_the_rest_is_done_again():
+    harness = Harness()
+    harness.give(batch(7))
+    (tell,) = harness.assignments()
+    for name in NAMES[:3]:
+        harness.volumes["v1"].write(b"d", name, 10, 5)
+    harness.volumes["v1"].write(b"d", NAMES[3], 10, 4)  # the former version
+
+    harness.hear(Died(-9), tell.process)
+
+    again = harness.assignments()[1:]
+    assert names_in(again) == NAMES[3:]
+    for each in again:
+        harness.store(each)
+    harness.wait(6.0)
+    receipts = harness.receipts()
+    assert sum(receipt.stored for receipt in receipts) == 8
+    assert sum(receipt.recovered for receipt in receipts) == 3
+    assert sum(receipt.bytes for receipt in receipts) == 80
+    assert harness.agent.holds() == set()
+
+
+def test_a_process_that_dies_when_all_is_written_leaves_nothing_to_be_done():
+    harness = Harness()
+    harness.give(batch(7))
+    (tell,) = harness.assignments()
+    for name in NAMES:
+        harness.volumes["v1"].write(b"d", name, 10, 5)
+
+    harness.hear(Died(-9), tell.process)
+
+    assert harness.assignments() == [tell]
+    assert harness.receipts()[-1].stored == 8
+
+
+@pytest.mark.parametrize("then", ["answers", "dies", "fails", "stops"])
+def test_while_a_disk_is_asked_what_a_dead_process_left_anything_may_happen(then):
+    harness = Harness(MemoryVolume("v1"), MemoryVolume("v2"), processes=1)
+    harness.give(batch(7))
+    (tell,) = harness.assignments()
+    volume = harness.volumes[tell.message.volume]
+    volume.write(b"d", NAMES[0], 10, 5)
+    harness.agent.process_sent(0, Died(-9), harness.now)
+    *_, asked = harness.agent.actions()
+    if then == "dies":
+        harness.hear(Died(-9))
+    elif then == "fails":
+        volume.sicken()
+        harness.wait(1.0)
+    elif then == "stops":
+        harness.agent.stop(harness.now)
+
+    harness.call(asked)
+    harness.act()
+
+    again = harness.assignments()[1:]
+    assert names_in(again) == {"fails": NAMES, "stops": []}.get(then, NAMES[1:])
+    assert {each.message.volume == volume.id for each in again} <= {then != "fails"}
+    for each in again:
+        harness.store(each)
+    harness.wait(6.0)
+    receipts = harness.receipts()
+    assert sum(receipt.stored for receipt in receipts) == (1 if then == "stops" else 8)
+    assert sum(receipt.returned.objects for receipt in receipts if receipt.returned) == 7 * (then == "stops")
 
 
 def test_processes_that_only_die_are_a_bug():
@@ -843,7 +916,7 @@ def test_files_of_a_process_that_died_are_looked_for_when_their_batch_is_booked(
     harness = Harness()
     harness.give(batch(7))
     (tell,) = harness.assignments()
-    harness.volumes["v1"].write(b"d", NAMES[0], 10, 5)
+    harness.volumes["v1"].write(b"d", NAMES[0], 10, 6)  # as where the disk did not keep its date
     harness.agent.process_sent(tell.process, Died(-9), harness.now)
     harness.act()
     for again in harness.assignments()[1:]:

@@ -20,10 +20,10 @@ def job(make_job):
     return make_job(f"tree:dirs=30,files={OBJECTS // 30}", volumes=2)
 
 
-def run(job, kill_at):
+def run(job, kill_at, *options):
     environment = {**job.environment, "BUCKETPULL_KILL_AT": kill_at}
     return subprocess.run(
-        job.arguments("--processes", "2"),
+        job.arguments("--processes", "2", *options),
         env=environment,
         capture_output=True,
         text=True,
@@ -69,6 +69,21 @@ def test_worker_processes_that_die_at_any_step_are_replaced(job, step):
 
     assert done.returncode == 0, done.stderr
     job.check_every_byte()
+
+
+@pytest.mark.parametrize("options", [(), ("--verify", "md5")])
+def test_what_a_dead_worker_process_left_whole_is_not_fetched_again(make_job, options):
+    job = make_job("flat:1000,size=2KiB", patient=True)
+
+    done = run(job, "renamed:300", "--processes", "1", "--concurrency", "8", *options)
+
+    assert done.returncode == 0, done.stderr
+    summary = job.summary()
+    assert summary["listed"] == summary["stored"] == 1000
+    # It and two of its successors die, each with some in transfer.
+    assert job.simulator.counters()["requests"]["cdn.get"]["200"] <= 1000 + 3 * 8
+    job.check_every_byte()
+    job.command("verify", str(job.volumes[0]), "--hash")
 
 
 def test_where_no_process_can_be_made_any_more_a_line_says_so_and_the_next_start_goes_on(make_job):

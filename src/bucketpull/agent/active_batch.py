@@ -133,7 +133,7 @@ class ActiveBatch:
 
 
 class Task:
-    """The share of a batch that one process stores on one volume. `deaths` counts processes that died while they had it.
+    """The share of a batch that one process stores on one volume: `process`, -1 where none has it. `deaths` counts those that died when one object was left.
 
     `left` are its objects that have not ended. `unsettled` counts the outcomes that
     are not durable yet; the last outcome sets `ended`. `former` are volumes that may have other versions of its objects, as far as is
@@ -176,13 +176,14 @@ class Settling(msgspec.Struct, frozen=True):
     size: int
 
 
-def outcome_of(task: Task, records: Sequence[Record], *, is_ours: bool) -> Outcome:
-    """Make the outcome of a task whose objects are on its volume already: unsettled files of ours, or files of others."""
-    outcome = Outcome(task.id, stored=task.left.objects, records=msgspec.msgpack.encode(records))
+def outcome_of(task: Task, records: Sequence[Record], rest: list[Part], *, is_ours: bool) -> Outcome:
+    """Make the outcome of a task whose objects are on its volume already, but for the `rest`: unsettled files of ours, or files of others."""
+    objects = task.left.objects - objects_in(rest)
+    outcome = Outcome(task.id, stored=objects, records=msgspec.msgpack.encode(records), rest=rest)
     if is_ours:
         outcome.stored_bytes, outcome.is_recovered = sum(sum(record.lengths) for record in records), True
     else:
-        outcome.claimed, outcome.claimed_bytes = task.left.objects, task.left.bytes
+        outcome.claimed, outcome.claimed_bytes = objects, task.left.bytes
     return outcome
 
 
@@ -214,7 +215,7 @@ def by_size(parts: Iterable[Part], most: int) -> tuple[list[Part], list[Part]]:
 
 
 def pieces(parts: list[Part]) -> list[list[Part]]:
-    """Split two objects or more into four pieces, or fewer, to find the one that makes its process die."""
+    """Split objects into four pieces, or fewer, to find the one that makes its process die."""
     return [piece for half in _halves(parts) for piece in _halves(half) if piece]
 
 

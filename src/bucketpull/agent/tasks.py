@@ -22,7 +22,7 @@ from bucketpull.agent.active_batch import (
 )
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.volume_state import STATE_OF_TROUBLE, ManagedVolume
-from bucketpull.domain.batching import Batch, batch_of
+from bucketpull.domain.batching import Batch, among, batch_of, ids_of, without
 from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull
 from bucketpull.domain.messages import Assignment, Begun, Outcome, ToProcess
 from bucketpull.domain.model import Extent, Part
@@ -124,7 +124,7 @@ class Tasks:
 
         They were written before a crash (`is_ours`), or are files of others.
         """
-        self.take(outcome_of(self._found(batch, parts, volume), records, is_ours=is_ours))
+        self.take(outcome_of(self._found(batch, parts, volume), records, [], is_ours=is_ours))
 
     def check(
         self, batch: ActiveBatch, parts: list[Part], claims: list[Claim], volume: ManagedVolume
@@ -244,21 +244,44 @@ class Tasks:
     # --- processes that die, or wait for a disk in vain
 
     def reassign_tasks_of(self, process: int) -> None:
-        """Give the tasks of a dead process again, each in pieces, until the object that it died of is alone.
+        """Give the tasks of a dead process again: what it left whole is taken over, the rest comes in pieces, until the object that it died of is alone.
 
         A process that dies fails all its tasks: an object is blamed only if it was there each of several times, alone.
         """
-        for task in [task for task in self._tasks.values() if task.process == process and not task.ended]:
-            task.deaths += 1
-            self._doubt(task.batch.work.id)
-            if self._scheduler.volumes[task.volume].is_sick or self.is_closed:
-                self._displace(task)
-            elif task.left.objects > 1:
-                self._take_apart(task)
-            elif task.deaths < DEATHS:
-                self._assign(task)
-            else:
-                self.take(Outcome(task.id, failures=poisoned(task.parts, task.deaths)))
+        found: dict[tuple[int, str], list[Task]] = {}
+        for task in self._tasks.values():
+            if task.process == process and not task.ended:
+                task.deaths += task.left.objects == 1
+                task.process = -1
+                self._doubt(task.batch.work.id)
+                found.setdefault((task.batch.work.id, task.volume), []).append(task)
+        for tasks in found.values():
+            self._calls.run(self._resume(tasks))
+
+    def _resume(self, tasks: Sequence[Task]) -> DiskRoutine:
+        """Ask their volume once about tasks of one batch, and go on with each."""
+        batch, volume = tasks[0].batch, self._scheduler.volumes[tasks[0].volume]
+        left = among(batch.parts, {each for task in tasks for each in ids_of(task.parts)})
+        records: list[Record] = []
+        with suppress(VolumeError):
+            records = yield volume.ask(Verb.RECOVER, self._parameters.journal, batch.work.id, left)
+        for task in tasks:
+            mine = ids_of(task.parts)
+            whole = [each.take(indexes) for each in records if (indexes := each.matching(mine))]
+            if whole:
+                self.take(outcome_of(task, whole, without(task.parts, whole), is_ours=True))
+            if not task.ended:
+                self._give_again(task, volume)
+
+    def _give_again(self, task: Task, volume: ManagedVolume) -> None:
+        if volume.is_sick or self.is_closed:
+            self._displace(task)
+        elif task.left.objects > 1:
+            self._take_apart(task)
+        elif task.deaths < DEATHS:
+            self._assign(task)
+        else:
+            self.take(Outcome(task.id, failures=poisoned(task.parts, task.deaths)))
 
     def processes_on(self, volume: ManagedVolume) -> set[int]:
         """Return the processes that have tasks on a volume."""
