@@ -3,7 +3,7 @@
 from tests.agent.test_agent import NAMES, Harness, batch, part
 
 from bucketpull.domain.batching import decode_parts
-from bucketpull.domain.messages import BatchReceipt
+from bucketpull.domain.messages import BatchReceipt, Died
 from bucketpull.testing.memory_volume import MemoryVolume
 
 
@@ -50,6 +50,25 @@ def test_what_only_the_source_can_tell_is_asked_of_it_where_it_lies():
         decode_parts(tell.message.parts)[0] for tell in harness.assignments() if not tell.message.claims
     ]
     assert sorted(name for each in fetched for name in each.names) == NAMES[1:]
+
+
+def test_what_a_dead_process_was_to_look_at_is_looked_at_by_the_next():
+    """Else what lies in an object's place would be overwritten, whatever it is."""
+    harness = Harness(with_files_of_others(*NAMES[:3]), adopts="md5")
+    harness.give(batch(1))
+    (first,) = [tell for tell in harness.assignments() if tell.message.claims]
+    before = len(harness.assignments())
+
+    harness.hear(Died(-9), first.process)
+
+    again = [tell.message for tell in harness.assignments()[before:]]
+    looked_at = {
+        name
+        for each in again
+        for name in decode_parts(each.parts)[0].names
+        if name in {claim.name for claim in each.claims}
+    }
+    assert looked_at == set(NAMES[:3])
 
 
 def test_a_disk_that_cannot_be_looked_at_keeps_nothing_from_being_fetched():

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,23 @@ def test_files_that_upx_left_are_taken_over_by_their_md5(make_job):
     assert verified(job) == ""
     again = job.sync()
     assert (again["stored"], again["skipped"], received(job)) == (0, 60, 15)
+
+
+def test_files_that_differ_are_kept_though_the_process_that_was_to_look_at_them_died(make_job):
+    job = make_job(SPEC)
+    for item in items(job):
+        put(job, item, bytes(item.size))
+    environment = {**job.environment, "BUCKETPULL_KILL_AT": "renamed:40"}
+
+    options = ("--adopt", "--processes", "1")
+    done = subprocess.run(
+        job.arguments(*options), env=environment, capture_output=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    for item in items(job):
+        assert Path(job.volumes[0], item.key).read_bytes() == content(item.key, item.size, item.version)
+        assert Path(job.volumes[0], item.key + ".kept").read_bytes() == bytes(item.size)
 
 
 def test_files_that_rclone_left_are_taken_over_by_their_date_and_that_is_told(make_job):

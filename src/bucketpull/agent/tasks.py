@@ -294,7 +294,9 @@ class Tasks:
     def _take_apart(self, task: Task) -> None:
         volume = self._scheduler.volumes[task.volume]
         for parts in pieces(task.parts):
-            self._assign(self._new_task(task.batch, parts, task.former, volume))
+            piece = self._new_task(task.batch, parts, task.former, volume)
+            piece.claims = task.claims
+            self._assign(piece)
         self.take(Outcome(task.id))
 
 
