@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from tests.volumes.filling import ODD_KEYS, SMALL_PACKS, Filler, bodies
 
+from bucketpull.domain.batching import batch_of
 from bucketpull.domain.model import Part
 from bucketpull.domain.packing import Packing, PackNames
 from bucketpull.domain.record import Block, Record
@@ -91,6 +92,22 @@ def test_flipped_truncated_missing_and_extra_are_found_and_only_those(tmp_path):
     assert {part.directory + b"/" + name for part in repairs(found) for name in part.names} == {
         b"d0/3.jpg", b"d1/4.jpg", b"d2/5.jpg", b"d0/6.jpg", b"d1/7.jpg",
     }  # fmt: skip
+
+
+def test_what_was_put_aside_for_an_object_is_told_apart_from_what_nobody_knows(tmp_path):
+    fill(tmp_path, OBJECTS)
+    (tmp_path / "d0/文.jpg").write_bytes(b"somebody else's")
+    (tmp_path / "d1/named.kept").touch()
+    with closing(open_volume(str(tmp_path))) as volume:
+        volume.clear(batch_of([Part(b"d0", "", ["文.jpg".encode()], [5], [5])]))
+
+    found, verification = verify(tmp_path)
+
+    assert {(finding.fault, finding.path) for finding in found} == {
+        (Fault.KEPT, "d0/文.jpg.kept"),
+        (Fault.EXTRA, "d1/named.kept"),
+    }
+    assert verification.faults == {Fault.KEPT: 1, Fault.EXTRA: 1}
 
 
 def test_without_reading_a_flipped_byte_is_not_found(tmp_path):

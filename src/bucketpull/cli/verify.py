@@ -232,8 +232,8 @@ def _repair(settings: Settings, *, hashed: bool) -> ExitCode:
     left: Counter[Fault] = Counter()
     with all_opened_to_read(settings.volumes) as readers:
         codes = [healed.code, *(_repair_one(settings, reader, left, hashed=hashed) for reader in readers)]
-    if left[Fault.EXTRA]:
-        settings.tell("extra files cannot be repaired; look at them, and remove what is not wanted")
+    if left[Fault.EXTRA] or left[Fault.KEPT]:
+        settings.tell("extra and kept files are left alone; look at them, and remove what is not wanted")
     return max([code for code in codes if code], default=ExitCode.INCOMPLETE if left else ExitCode.COMPLETE)
 
 
@@ -270,7 +270,7 @@ def _repair_one(settings: Settings, reader: VolumeReader, left: Counter[Fault], 
         wanted = _make_work(journal, _printed(settings, reader, verification))
     _print_end(settings, f"{reader.path} ({reader.id})", verification, verification.faults, hashed=hashed)
     _print_waste(settings, reader, verification)
-    for fault in {Fault.EXTRA, Fault.LEDGER} & verification.faults.keys():
+    for fault in {Fault.EXTRA, Fault.KEPT, Fault.LEDGER} & verification.faults.keys():
         left[fault] += verification.faults[fault]
     _correct(reader, verification.objects - wanted, verification.bytes - verification.damaged_bytes)
     code, gone = ExitCode.COMPLETE, 0

@@ -180,6 +180,7 @@ TEXTS: dict[str, str] = {
     "fault.content": "content",
     "fault.unreadable": "unreadable",
     "fault.extra": "extra",
+    "fault.kept": "kept",
     "fault.ledger": "ledger",
     "check.pass": "pass",
     "check.warn": "warn",

@@ -12,7 +12,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Final
@@ -299,6 +299,13 @@ def set_aside(tree: Tree, home: OwnDirectory, path: bytes) -> bool:
                 return False
             raise
     return True
+
+
+def kept_names(home: OwnDirectory) -> Iterator[bytes]:
+    """Give the paths to which files of others were renamed on a volume, as people are shown them. Raises OSError where they cannot be read."""
+    with suppress(FileNotFoundError), open(home.open_file(_KEPT), "rb") as file:
+        for line in file:
+            yield line.rstrip(b"\n").rpartition(b"\t")[2]
 
 
 class _KeptCount:

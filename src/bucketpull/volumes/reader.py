@@ -105,7 +105,7 @@ class VolumeReader:
     """A volume opened by `open_reader`. What is appended later is not seen."""
 
     def __init__(self, path: str, entered: Entered) -> None:
-        root, self._home, identity = entered
+        root, self.home, identity = entered
         self.path = path
         self.id = identity.id
         self.identity = identity
@@ -113,9 +113,9 @@ class VolumeReader:
         self.tree = Tree(root)
         self.bodies = Bodies(root, self.tree)
         self._scratch = ExitStack()
-        self.ledger = Ledger.open(self._home, path, writable=False)
+        self.ledger = Ledger.open(self.home, path, writable=False)
         self._partial_blocks = PartialBlocks(
-            self._home,
+            self.home,
             identity,
             self.tree,
             self.ledger,
@@ -137,7 +137,7 @@ class VolumeReader:
     def user(self) -> int | None:
         """Return the process that has the volume open for writing; None if there is none, or it is another user's."""
         with suppress(FileNotFoundError, PermissionError):
-            fd = self._home.open_file(LOCK)
+            fd = self.home.open_file(LOCK)
             try:
                 fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -152,7 +152,7 @@ class VolumeReader:
         self.bodies.close()
         self.tree.close()
         self.ledger.close()
-        self._home.close()
+        self.home.close()
         os.close(self.root)
 
 

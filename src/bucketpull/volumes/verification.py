@@ -4,9 +4,10 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from enum import StrEnum
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Final
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from bucketpull.domain.model import Part, key_of, show
 from bucketpull.volumes.as_stored import md5_of
 from bucketpull.volumes.beneath import VOLUME_MARK, exists, scanned
+from bucketpull.volumes.foreign import kept_names
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import LiveObjects, Stored
 from bucketpull.volumes.packs.checking import PackChecks, PackDamage
@@ -37,11 +39,12 @@ class Fault(StrEnum):
     CONTENT = "content"
     UNREADABLE = "unreadable"
     EXTRA = "extra"
+    KEPT = "kept"
     LEDGER = "ledger"
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that is wrong; `stored` is the object that must be fetched again, None for extra files and for the ledger.
+    """One thing that is wrong; `stored` is the object that must be fetched again, None for extra and kept files and for the ledger.
 
     `pack` is the one that it concerns, "" where it is a file.
     """
@@ -176,10 +179,16 @@ class Verification:
             strangers.update(set(found.take(number)).difference(known.take(number)))
             if len(strangers) > _MOST_EXTRA:
                 break
-        if strangers:
-            for path in self._strange_paths(lambda *_: None):
-                if digest_of(path) in strangers:
-                    yield Finding(Fault.EXTRA, show(path), "is not in the ledger")
+        kept = self._kept() if strangers else frozenset()
+        for path in self._strange_paths(lambda *_: None) if strangers else ():
+            if digest_of(path) in strangers:
+                yield _stranger(show(path), kept)
+
+    def _kept(self) -> AbstractSet[bytes]:
+        """Return digests of the names that files of others were given; what cannot be read is not known."""
+        with suppress(OSError):
+            return {digest_of(name) for name in islice(kept_names(self._reader.home), _MOST_EXTRA)}
+        return frozenset()
 
     def _strange_paths(self, unread: Callable[[bytes, OSError], None]) -> Iterator[bytes]:
         """Yield every file that is either in the ledger or somebody else's."""
@@ -242,6 +251,14 @@ def repairs(findings: Iterable[Finding]) -> Iterator[Part]:
 
 def _kind(damage: PackDamage) -> Fault:
     return Fault.UNREADABLE if damage.is_unreadable else Fault.CONTENT
+
+
+def _stranger(path: str, kept: AbstractSet[bytes]) -> Finding:
+    if digest_of(path.encode()) in kept:
+        return Finding(
+            Fault.KEPT, path, "lay in an object's place, and was renamed; move it away, or remove it"
+        )
+    return Finding(Fault.EXTRA, path, "is not in the ledger")
 
 
 def _finding(fault: Fault, stored: Stored, detail: str) -> Finding:
