@@ -112,7 +112,7 @@ def measure(volume: KnownVolume, held: Mapping[str, Held], reserve: str) -> Volu
         status.kept_bytes = kept
         status.free_inodes, status.total_inodes = free.f_favail, free.f_files
         status.stored_objects, status.stored_bytes = reader.ledger.objects, reader.ledger.size
-        status.packs, status.open_packs, status.pack_bytes = usage(reader.root, reader.id)
+        status.packs, status.open_packs, status.pack_bytes, _ = usage(reader.root, reader.id)
     return status
 
 

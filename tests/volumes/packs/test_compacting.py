@@ -69,6 +69,19 @@ def _corrected(filler):
     return next(frame.offset for frame in filler.volume._ledger.frames() if not frame.journal)
 
 
+def test_what_is_rewritten_fills_no_open_pack_beyond_the_size_of_those_that_are_there(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with Filler(disk, SMALL_PACKS) as filler:
+        for start in (0, 12, 32):
+            filler.store(bodies(20, start=start))
+    largest = max(pack.stat().st_size for pack in disk.glob("packs/*.tar"))
+    with Filler(disk) as filler:
+        assert compacted(filler, str(tmp_path)) == (52, 156_000)
+
+    assert [pack.stat().st_size <= largest for pack in disk.glob("packs/*.tar")] == [True] * 3
+
+
 def test_only_the_objects_of_one_pack_are_in_memory(tmp_path):
     """Of a disk of 4 TB all objects of wasted packs would take some 40 GB."""
     with Filler(tmp_path, SMALL_PACKS, durable=False) as filler:

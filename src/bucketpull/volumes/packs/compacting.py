@@ -123,12 +123,15 @@ class Compaction:
     ) -> None:
         self._volume, self._reader, self._live = volume, reader, live
         self._blocks = live.blocks_of({waste.pack for waste in wasted})
+        # Which --pack the job has is not known here: packs become no larger than the largest that is there.
+        self._pack_bytes = max(1, folder.usage(reader.root, reader.id).largest - len(tar.END))
         volume.correct(live.count, sum(stored.location.length for stored in live.objects()))
 
     def rewrite(self, waste: Waste) -> int:
         """Rewrite a pack, and return the bytes that are free now. Raises VolumeError or OSError where it cannot be written, or not be read."""
         pack = waste.pack
-        _rewrite(self._volume, self._reader, list(self._live.in_pack(pack, self._blocks[pack])))
+        objects = list(self._live.in_pack(pack, self._blocks[pack]))
+        _rewrite(self._volume, self._reader, objects, self._pack_bytes)
         with closing(self._volume.pack_folders()) as folders:
             folders.remove(pack)
         return waste.dead
@@ -145,11 +148,11 @@ def end_packs(volume: DiskVolume, packs: Collection[str]) -> None:
                 folders.leave_open(writer, numbers[-1], folder.NEXT)
 
 
-def _rewrite(volume: DiskVolume, reader: VolumeReader, objects: list[Stored]) -> None:
+def _rewrite(volume: DiskVolume, reader: VolumeReader, objects: list[Stored], pack_bytes: int) -> None:
     if not objects:
         return
     objects.sort(key=lambda stored: stored.location.offset)
-    packing = Packing(names=_names_of(reader, objects[0]))
+    packing = Packing(pack_bytes, names=_names_of(reader, objects[0]))
     appender = Appender(volume.pack_folders(), packing, sync=False)
     try:
         for work, group in enumerate(_groups(objects)):

@@ -67,11 +67,12 @@ def settled_end(record: Record) -> int:
 
 
 class Usage(NamedTuple):
-    """How many packs a volume has, how many of them their writers may go on with, and the bytes that all of them take."""
+    """How many packs a volume has, how many of them their writers may go on with, and the bytes of all of them and of the largest."""
 
     packs: int = 0
     open: int = 0
     size: int = 0
+    largest: int = 0
 
 
 def usage(root: int, volume: str) -> Usage:
@@ -82,7 +83,8 @@ def usage(root: int, volume: str) -> Usage:
             sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
     numbers = _numbered(sizes, volume)
     names = [file_of(pack_name(volume, writer, each)) for writer in numbers for each in numbers[writer]]
-    return Usage(len(names), len(numbers), sum(sizes[name] for name in names))
+    taken = [sizes[name] for name in names]
+    return Usage(len(names), len(numbers), sum(taken), max(taken, default=0))
 
 
 def packs_of(root: int, volume: str) -> dict[int, list[int]]:
