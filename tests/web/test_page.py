@@ -186,6 +186,18 @@ def test_an_open_page_shows_how_the_job_ended_and_goes_on_with_it_when_it_is_sta
     browser.wait("return document.querySelector('#banner').hidden")
 
 
+def test_a_page_that_is_opened_after_the_end_shows_charts_and_directories_too(serve, browser):
+    served = serve()
+    served.panel.ended = "complete"
+
+    browser.open(served.address)
+
+    browser.wait("return [...document.querySelectorAll('.chart h3')].every((title) => title.textContent)")
+    browser.wait(ROWS)
+    assert "`bucketpull dashboard` shows it again" in browser.text("#banner")
+    assert browser.errors() == []
+
+
 def test_a_chart_has_a_scale_whatever_its_peak_is(page):
     _, browser = page
 

@@ -79,7 +79,6 @@ const hasEnded = () => ENDED.has(job.state) && job.running;
 async function refresh() {
   job = await get(`api/snapshot?language=${language()}`);
   show();
-  if (hasEnded()) return;
   if (ticks % 2 === 0) {
     if (range === "coarse") coarse = await get("api/points?coarse=1");
     fine = [...fine, ...await get(`api/points?since=${fine.at(-1)?.at ?? 0}`)].slice(-FINE_POINTS);

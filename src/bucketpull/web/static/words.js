@@ -54,7 +54,7 @@ const TEXTS = {
   events: ["Events", "事件"],
   keys: ["Keys: P pause or resume · L limits", "快捷键：P 暂停或继续 · L 限制"],
   updated: ["Updated {0}", "更新于 {0}"],
-  ended_page: ["The job has ended ({0}). Its dashboard is gone with it; `bucketpull dashboard` shows it again.", "任务已结束（{0}），仪表盘随之关闭；可用 `bucketpull dashboard` 再次查看。"],
+  ended_page: ["The job has ended ({0}). When this page no longer answers, `bucketpull dashboard` shows it again.", "任务已结束（{0}）；本页不再响应后，可用 `bucketpull dashboard` 再次查看。"],
   at_rest: ["The job does not run ({0}). This is what its journal says; start it to change it.", "任务未运行（{0}）。以下为日志中的记录；启动任务后才能更改。"],
   lost: ["No answer from the job. It may have ended; trying again.", "任务无响应，可能已结束；正在重试。"],
   needs_token: ["Open the address with the token to see this job.", "请使用带令牌的地址打开此页面。"],
