@@ -153,8 +153,7 @@ _TABLES: Final = (INSTEAD, CHANGED, reply_effects.EFFECTS, page_effects.EFFECTS)
 
 def parse(text: str) -> Rule:
     """Read a rule such as `429:p=0.1`; ValueError names what is wrong and what there is."""
-    kinds = {name: effect.kinds for table in _TABLES for name, effect in table.items()}
-    return parse_rule(text, kinds, STICKY)
+    return parse_rule(text, {name: effect for table in _TABLES for name, effect in table.items()}, STICKY)
 
 
 def describe() -> dict[str, str]:

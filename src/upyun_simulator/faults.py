@@ -14,15 +14,16 @@ Keys that every rule knows:
     burst=A/B      the last A of each B requests that the rule could concern: a storm
     sticky=1       the chance is one for each key, whatever the attempt and the listener: what is wrong stays wrong
 
-Whatever else a rule says goes to the effect, see `effects`.
+Other keys are the effect's own: those that its description names, see `effects`.
 """
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from upyun_simulator.message import Reply, Request
 
@@ -36,6 +37,7 @@ GETS: Final = frozenset({"rest.get", "cdn.get"})
 OBJECTS: Final = GETS | {"rest.head", "cdn.head"}
 LISTS: Final = frozenset({"rest.list"})
 BODIES: Final = GETS | LISTS
+KEYS: Final = ("path", "on", "p", "first", "nth", "page", "count", "burst", "sticky")
 RANGED: Final = frozenset({"416", "ignore-range", "replaced"})  # faults of requests with a Range header only
 
 
@@ -111,19 +113,32 @@ class Effect(NamedTuple, Generic[Act]):
     act: Act
     says: str
 
+    @property
+    def keys(self) -> list[str]:
+        """The keys of its own that a rule may have: those named in its description."""
+        return re.findall(r"\b(\w+)=", self.says)
 
-def parse_rule(text: str, kinds: dict[str, frozenset[str]], sticky: frozenset[str]) -> Rule:
-    """Read one rule. `kinds` says for each known fault which requests it can concern."""
+
+def parse_rule(text: str, effects: Mapping[str, Effect[Any]], sticky: frozenset[str]) -> Rule:
+    """Read one rule. `effects` are the known faults."""
     name, _, rest = text.partition(":")
-    if name not in kinds:
-        msg = f"unknown fault {name!r} in {text!r}: the faults are {', '.join(sorted(kinds))}"
+    if name not in effects:
+        msg = f"unknown fault {name!r} in {text!r}: the faults are {', '.join(sorted(effects))}"
         raise ValueError(msg)
     options = dict(part.partition("=")[::2] for part in rest.split(",") if part)
     try:
-        return _rule(text, name, options, kinds[name], sticky=name in sticky)
+        _check_keys(options, [*KEYS, *effects[name].keys])
+        return _rule(text, name, options, effects[name].kinds, sticky=name in sticky)
     except ValueError as error:
         msg = f"fault {text!r} is not understood ({error}): write NAME:p=0.1,first=2,path=photos/*"
         raise ValueError(msg) from None
+
+
+def _check_keys(options: dict[str, str], known: list[str]) -> None:
+    for key in options:
+        if key not in known:
+            msg = f"it has no key {key!r}, only {', '.join(known)}"
+            raise ValueError(msg)
 
 
 def _rule(text: str, name: str, options: dict[str, str], kinds: frozenset[str], *, sticky: bool) -> Rule:

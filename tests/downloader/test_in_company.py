@@ -137,7 +137,7 @@ def test_a_tree_is_listed_and_stored(company):
 
 
 def test_large_objects_arrive_whole_though_every_second_transfer_breaks_off(company):
-    with company("flat:4,size=3MiB", streamed=1 << 20, faults=["reset-body:p=0.5,kind=object"]) as each:
+    with company("flat:4,size=3MiB", streamed=1 << 20, faults=["reset-body:p=0.5,on=get"]) as each:
         parts = [part for body in each.list_all() for part in decode_parts(body)]
         left, stored = parts, 0
         while left:
@@ -152,7 +152,7 @@ def test_large_objects_arrive_whole_though_every_second_transfer_breaks_off(comp
 
 @pytest.mark.parametrize("fault", ["ignore-range", "replaced", "416", "chunked-cut:p=0.3", "truncate:p=0.3"])
 def test_a_large_object_is_never_a_mixture(company, fault):
-    faults = ["reset-body:p=0.3,kind=object", fault]
+    faults = ["reset-body:p=0.3,on=get", fault]
     with company("flat:3,size=2MiB", streamed=1 << 20, faults=faults) as each:
         parts = [part for body in each.list_all() for part in decode_parts(body)]
         each.pull([msgspec.msgpack.encode(parts)])

@@ -496,6 +496,8 @@ def test_page_chooses_a_page_of_each_folder(host):
         ("429:on=ftp", "never concerns ftp"),
         ("garbage:on=cdn", "never concerns cdn"),
         ("429:first=x", "not understood"),
+        ("429:match=*.jpg", "no key 'match', only path, on, p, .*, sticky, code, retry_after"),
+        ("gone:after=1", "no key 'after', only path, on, p, .*, sticky"),
     ],
 )
 def test_a_wrong_rule_says_what_is_wrong(text, says):

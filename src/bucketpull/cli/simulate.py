@@ -99,6 +99,10 @@ def simulate(
 ) -> None:
     """Serve UPYUN on localhost: REST and CDN listeners, contents by formula, faults by request.
 
+    Keys of every --fault: path= (with * and ?) and on= (rest, cdn, list, get, head or usage; cdn.get) say to which requests it
+    happens, p=, first=, nth=, page=, count= and burst= to how many of them; with sticky=1 an object has it always or never.
+    --list-faults names each fault's own keys.
+
     \b
     bucketpull simulate
     bucketpull simulate --spec flat:1000000 --cdn-latency 0.02 --fault 503:p=0.01
