@@ -8,7 +8,7 @@ import msgspec
 
 from bucketpull.cli import options
 from bucketpull.domain.counting import counted
-from bucketpull.domain.errors import ExitCode
+from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import show
 from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.directories import Balance
@@ -41,6 +41,10 @@ def status(directories: bool, **flags: Any) -> int:
     bucketpull status --job photos --price-per-gb 0.29
     """
     settings, by_broker = options.asking(flags)
+    if by_broker and directories:
+        raise ConfigError(
+            "--directories: only the coordinator's machine has these books; ask there, without --broker"
+        )
     if by_broker:
         return _ask_for_status(settings)
     return _read_status(settings, directories=directories)
