@@ -25,7 +25,13 @@ from bucketpull.domain.memo import Memo
 from bucketpull.domain.model import Id, Part, Span, key_of, show
 from bucketpull.domain.record import Claim, Inspection, Record
 from bucketpull.volumes import beneath
-from bucketpull.volumes.as_stored import (
+from bucketpull.volumes.beneath import OwnDirectory, closing_fd
+from bucketpull.volumes.files.tree import Tree
+from bucketpull.volumes.identity import Identity
+from bucketpull.volumes.ledger import Ledger
+from bucketpull.volumes.leftovers import BatchNotes
+from bucketpull.volumes.os_errors import Culprit, culprit
+from bucketpull.volumes.sizes_and_dates import (
     has_date,
     has_length,
     has_our_date,
@@ -34,12 +40,6 @@ from bucketpull.volumes.as_stored import (
     keeps_dates,
     md5_of,
 )
-from bucketpull.volumes.beneath import OwnDirectory, closing_fd
-from bucketpull.volumes.files.tree import Tree
-from bucketpull.volumes.identity import Identity
-from bucketpull.volumes.ledger import Ledger
-from bucketpull.volumes.leftovers import BatchNotes
-from bucketpull.volumes.os_errors import Culprit, culprit
 
 if TYPE_CHECKING:
     from bucketpull.volumes.key_index import IndexEntry, KeyIndex

@@ -19,13 +19,13 @@ from bucketpull.domain.batching import MAX_BYTES, decode_parts, ids_of
 from bucketpull.domain.model import Id, Part, key_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes import beneath
-from bucketpull.volumes.as_stored import has_our_date, has_whole_seconds, md5_of
 from bucketpull.volumes.beneath import OwnDirectory, closing_fd
 from bucketpull.volumes.files.stream import NOTE, PARTIAL
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import TEMPORARY, Identity
 from bucketpull.volumes.ledger import Damage, Frame, Kind, Ledger
 from bucketpull.volumes.os_errors import Culprit, culprit
+from bucketpull.volumes.sizes_and_dates import has_our_date, has_whole_seconds, md5_of
 
 BatchId = tuple[str, int]
 """A batch: its journal and the work's id."""

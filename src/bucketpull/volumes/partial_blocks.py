@@ -16,11 +16,11 @@ from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.model import Former, Id, key_of
 from bucketpull.domain.record import Record
 from bucketpull.volumes import os_errors
-from bucketpull.volumes.as_stored import has_date, has_length
 from bucketpull.volumes.beneath import OwnDirectory, closing_fd, write_all
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.ledger import Damage, Gone, Kind, Ledger
+from bucketpull.volumes.sizes_and_dates import has_date, has_length
 
 if TYPE_CHECKING:
     from bucketpull.volumes.key_index import KeyIndex

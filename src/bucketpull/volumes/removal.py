@@ -19,7 +19,6 @@ from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.model import Id, show
 from bucketpull.domain.record import Conclusion, Record
 from bucketpull.volumes import os_errors, syscalls
-from bucketpull.volumes.as_stored import has_our_date, is_as_stored, keeps_dates
 from bucketpull.volumes.beneath import OwnDirectory
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.free_space import try_writing
@@ -28,6 +27,7 @@ from bucketpull.volumes.ledger import Damage, Entry, Frame, Gone, Kind, Ledger
 from bucketpull.volumes.leftovers import BatchNote, BatchNotes
 from bucketpull.volumes.os_errors import Culprit
 from bucketpull.volumes.packs.books import PackBooks
+from bucketpull.volumes.sizes_and_dates import has_our_date, is_as_stored, keeps_dates
 from bucketpull.volumes.trash import TrashFolder, trash_of
 
 PRUNING: Final = "prune"

@@ -13,7 +13,6 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.model import Part, key_of, show
-from bucketpull.volumes.as_stored import md5_of
 from bucketpull.volumes.beneath import VOLUME_MARK, exists, scanned
 from bucketpull.volumes.foreign import kept_names
 from bucketpull.volumes.identity import HOME
@@ -23,6 +22,7 @@ from bucketpull.volumes.packs.compacting import LiveBodies, Waste
 from bucketpull.volumes.packs.folder import path_of
 from bucketpull.volumes.reader import VolumeReader
 from bucketpull.volumes.scratch import Partitions, digest_of, scratch_folder
+from bucketpull.volumes.sizes_and_dates import md5_of
 
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _LOST_AND_FOUND: Final = b"lost+found"  # root's own, on ext4

@@ -18,13 +18,13 @@ from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of, show
 from bucketpull.domain.record import Written
 from bucketpull.volumes import beneath, os_errors
-from bucketpull.volumes.as_stored import set_date
 from bucketpull.volumes.beneath import write_all
 from bucketpull.volumes.files.tree import OpenDirectory, Tree
 from bucketpull.volumes.foreign import set_aside
 from bucketpull.volumes.free_space import NO_INODES, lack_of, try_writing
 from bucketpull.volumes.identity import PACKS, TEMPORARY, Entered, enter
 from bucketpull.volumes.os_errors import Culprit
+from bucketpull.volumes.sizes_and_dates import set_date
 
 _NAME: Final = "file"
 _PACKS: Final = PACKS.encode()

@@ -19,8 +19,8 @@ from bucketpull.domain.exchange import Chunk
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import PartVersion, Written
 from bucketpull.volumes import beneath, syscalls
-from bucketpull.volumes.as_stored import set_date
 from bucketpull.volumes.beneath import OwnDirectory, write_all
+from bucketpull.volumes.sizes_and_dates import set_date
 
 PARTIAL: Final = "partial"
 NOTE: Final = ".version"
