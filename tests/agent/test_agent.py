@@ -27,8 +27,9 @@ from bucketpull.domain.messages import (
     Tick,
     Tune,
     Unmount,
+    Work,
 )
-from bucketpull.domain.model import Extent, Former, Part, Span, VolumeState, Work, WorkKind
+from bucketpull.domain.model import Extent, Former, Part, Span, VolumeState, WorkKind
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Block, Record
 from bucketpull.domain.user_limits import Limits

@@ -22,8 +22,9 @@ from bucketpull.domain.messages import (
     Pulse,
     ScanReceipt,
     Survey,
+    Work,
 )
-from bucketpull.domain.model import Part, VolumeState, Work, WorkKind
+from bucketpull.domain.model import Part, VolumeState, WorkKind
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Record
 from bucketpull.domain.user_limits import Limits

@@ -23,8 +23,9 @@ from bucketpull.domain.messages import (
     Release,
     Stop,
     Unmount,
+    Work,
 )
-from bucketpull.domain.model import Extent, Part, Work, WorkKind
+from bucketpull.domain.model import Extent, Part, WorkKind
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Record
 from bucketpull.domain.user_limits import Limits

@@ -9,8 +9,8 @@ from tests.transport.conftest import Job
 from tests.transport.test_rabbitmq import put, run
 from tests.transport.test_trust import STRANGERS, forged
 
-from bucketpull.domain.messages import Control, Welcome
-from bucketpull.domain.model import Part, Work, WorkKind
+from bucketpull.domain.messages import Control, Welcome, Work
+from bucketpull.domain.model import Part, WorkKind
 from bucketpull.domain.user_limits import Limits
 from bucketpull.transport.envelope import Direction
 from bucketpull.transport.job_key import JobKey

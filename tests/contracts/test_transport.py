@@ -14,8 +14,9 @@ from bucketpull.domain.messages import (
     Handback,
     Pulse,
     ScanReceipt,
+    Work,
 )
-from bucketpull.domain.model import Extent, Work, WorkKind
+from bucketpull.domain.model import Extent, WorkKind
 from bucketpull.domain.user_limits import Limits
 
 

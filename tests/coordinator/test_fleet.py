@@ -3,8 +3,8 @@
 import msgspec
 
 from bucketpull.coordinator.fleet import Fleet, RequestedStates
-from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import EndpointStatus, SentWork, VolumeState, VolumeStatus, Work, WorkKind
+from bucketpull.domain.messages import Pulse, Work
+from bucketpull.domain.model import EndpointStatus, SentWork, VolumeState, VolumeStatus, WorkKind
 
 SILENCE, GRACE = 30.0, 10.0
 

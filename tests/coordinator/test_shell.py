@@ -7,8 +7,8 @@ from tests.coordinator.test_coordinator import NAMES, pulse, stored
 
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.errors import JournalError
-from bucketpull.domain.messages import Control, Goodbye
-from bucketpull.domain.model import Position, Work
+from bucketpull.domain.messages import Control, Goodbye, Work
+from bucketpull.domain.model import Position
 from bucketpull.domain.parameters import CoordinatorParameters
 from bucketpull.domain.user_limits import Limits
 from bucketpull.testing.memory_journal import MemoryJournal

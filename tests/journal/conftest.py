@@ -8,8 +8,8 @@ import pytest
 
 from bucketpull.domain.batching import batch_of, cut, decode_batch, decode_positions
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.messages import BatchReceipt, ScanReceipt
-from bucketpull.domain.model import Extent, Failure, PageRecord, Part, Position, Work, WorkKind
+from bucketpull.domain.messages import BatchReceipt, ScanReceipt, Work
+from bucketpull.domain.model import Extent, Failure, PageRecord, Part, Position, WorkKind
 from bucketpull.domain.order import ANY, Order
 from bucketpull.journal.extents import unpack_entries
 from bucketpull.journal.journal_reader import JournalReader

@@ -20,8 +20,8 @@ from tests.journal.conftest import extents_of
 
 from bucketpull.domain.batching import batch_of, cut, decode_batch, decode_positions
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
-from bucketpull.domain.model import Extent, Failure, PageRecord, Part, Position, Work, WorkKind, key_of
+from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt, Work
+from bucketpull.domain.model import Extent, Failure, PageRecord, Part, Position, WorkKind, key_of
 from bucketpull.domain.selection import EVERYTHING
 from bucketpull.journal.sqlite import SqliteJournal
 

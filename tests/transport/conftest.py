@@ -11,8 +11,8 @@ from typing import Self
 import pytest
 from tests.servers.broker import Broker
 
-from bucketpull.domain.messages import BatchReceipt, Pulse, Welcome
-from bucketpull.domain.model import Work, WorkKind
+from bucketpull.domain.messages import BatchReceipt, Pulse, Welcome, Work
+from bucketpull.domain.model import WorkKind
 from bucketpull.transport.envelope import Session
 from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.job_key import JobKey, Key

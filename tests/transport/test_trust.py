@@ -23,8 +23,9 @@ from bucketpull.domain.messages import (
     Pulse,
     ScanReceipt,
     Welcome,
+    Work,
 )
-from bucketpull.domain.model import Former, Part, Span, Work, WorkKind
+from bucketpull.domain.model import Former, Part, Span, WorkKind
 from bucketpull.domain.user_limits import Limits
 from bucketpull.transport import amqp, amqp_stream
 from bucketpull.transport.admission import Admission

@@ -17,8 +17,8 @@ from bucketpull.domain.batching import (
 )
 from bucketpull.domain.counting import add_counts
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.messages import BatchReceipt, Outcome
-from bucketpull.domain.model import Extent, Failure, Former, Part, Work
+from bucketpull.domain.messages import BatchReceipt, Outcome, Work
+from bucketpull.domain.model import Extent, Failure, Former, Part
 from bucketpull.domain.record import Claim, Record
 
 

@@ -38,8 +38,9 @@ from bucketpull.domain.messages import (
     Tick,
     ToProcess,
     Unmount,
+    Work,
 )
-from bucketpull.domain.model import VolumeState, VolumeStatus, Work, WorkKind
+from bucketpull.domain.model import VolumeState, VolumeStatus, WorkKind
 from bucketpull.domain.pace_sharing import PaceSharing
 from bucketpull.domain.parameters import AgentParameters
 

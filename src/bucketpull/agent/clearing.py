@@ -17,8 +17,8 @@ from typing import Any
 from bucketpull.agent.actions import DiskRequest, DiskRoutine, Verb
 from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain.errors import VolumeError
-from bucketpull.domain.messages import BatchVerdict, Begun, Control
-from bucketpull.domain.model import IN_PLACE, Extent, Former, Work
+from bucketpull.domain.messages import BatchVerdict, Begun, Control, Work
+from bucketpull.domain.model import IN_PLACE, Extent, Former
 from bucketpull.domain.record import Conclusion
 
 ASK_AFTER_SECONDS = 15.0

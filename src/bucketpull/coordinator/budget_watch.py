@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.domain.batching import Batch, decode_batch
 from bucketpull.domain.budget import ANY_ROOM, Budget, BudgetLeft, BudgetState, Spending, judged, left
-from bucketpull.domain.messages import BatchReceipt, FromWorker, Pulse
-from bucketpull.domain.model import SentWork, Work, WorkKind
+from bucketpull.domain.messages import BatchReceipt, FromWorker, Pulse, Work
+from bucketpull.domain.model import SentWork, WorkKind
 
 # A pulse that comes so long after a receipt includes what that reports: processes report twice a second.
 TOLD_SECONDS = 1.5

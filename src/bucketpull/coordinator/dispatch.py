@@ -8,8 +8,8 @@ from bucketpull.coordinator.budget_watch import BudgetWatch
 from bucketpull.coordinator.effects import Moment, Routine, SendControl, SendWork, UseJournal
 from bucketpull.coordinator.fleet import Fleet, Worker
 from bucketpull.domain.budget import ANY_ROOM
-from bucketpull.domain.messages import Control
-from bucketpull.domain.model import Outstanding, SentWork, Work, WorkKind
+from bucketpull.domain.messages import Control, Work
+from bucketpull.domain.model import Outstanding, SentWork, WorkKind
 from bucketpull.domain.parameters import CoordinatorParameters
 
 IDLE_SECONDS = 10.0  # until what a machine has ended is told and booked

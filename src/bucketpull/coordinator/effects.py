@@ -5,8 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from bucketpull.domain.messages import BatchReceipt, Control, FromWorker, Handback, ScanReceipt
-from bucketpull.domain.model import Work
+from bucketpull.domain.messages import BatchReceipt, Control, FromWorker, Handback, ScanReceipt, Work
 from bucketpull.ports import Journal
 
 T = TypeVar("T")

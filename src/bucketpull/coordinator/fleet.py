@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator, Sequence
 from msgspec.structs import replace
 
 from bucketpull.domain.endpoints import State
-from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import IN_PLACE, SentWork, VolumeState, VolumeStatus, Work, WorkKind
+from bucketpull.domain.messages import Pulse, Work
+from bucketpull.domain.model import IN_PLACE, SentWork, VolumeState, VolumeStatus, WorkKind
 from bucketpull.domain.user_limits import Limits
 
 PRESENT_SECONDS = 3.0

@@ -23,6 +23,7 @@ from bucketpull.domain.model import (
     Span,
     Value,
     VolumeStatus,
+    WorkKind,
 )
 from bucketpull.domain.packing import Packing
 from bucketpull.domain.record import Claim
@@ -191,6 +192,24 @@ class Removed(Value, tag="removed"):
 
 
 FromWorker = Removed | ScanReceipt | BatchReceipt | Handback | Pulse | Goodbye | Fatal | Poison
+
+
+class Work(Value):
+    """A piece of work for a worker. `body` is encoded already: `list[Position]` for a scan, a `Batch` for a batch.
+
+    The journal gives the id, and never uses it again. `candidates` are ledger blocks that may hold some of the objects from an earlier
+    run, newest last: they are compared first, and a changed object is replaced where it is. `passes` says how many passes
+    these objects have had. `elsewhere`: other machines have more candidates, so what is not found here is sent on to them. `part` identifies what is
+    left of a batch: 0 is all of it, else the number that its machine gave to the remainder in a receipt.
+    """
+
+    id: Count
+    kind: WorkKind
+    body: bytes
+    passes: Int = 0
+    candidates: list[Extent] = []
+    elsewhere: bool = False
+    part: Count = 0
 
 
 class BatchVerdict(Value):

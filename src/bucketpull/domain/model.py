@@ -164,24 +164,6 @@ class Extent(msgspec.Struct, array_like=True, gc=False, frozen=True):
     offset: Int
 
 
-class Work(Value):
-    """A piece of work for a worker. `body` is encoded already: `list[Position]` for a scan, a `Batch` for a batch.
-
-    The journal gives the id, and never uses it again. `candidates` are ledger blocks that may hold some of the objects from an earlier
-    run, newest last: they are compared first, and a changed object is replaced where it is. `passes` says how many passes
-    these objects have had. `elsewhere`: other machines have more candidates, so what is not found here is sent on to them. `part` identifies what is
-    left of a batch: 0 is all of it, else the number that its machine gave to the remainder in a receipt.
-    """
-
-    id: Count
-    kind: WorkKind
-    body: bytes
-    passes: Int = 0
-    candidates: list[Extent] = []
-    elsewhere: bool = False
-    part: Count = 0
-
-
 class SentWork(NamedTuple):
     """A piece of work that was sent to a machine and is not booked; a batch has so many objects and bytes, as far as they are listed."""
 

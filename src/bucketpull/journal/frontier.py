@@ -26,8 +26,8 @@ from bucketpull.domain.batching import (
     split,
 )
 from bucketpull.domain.budget import BudgetLeft
-from bucketpull.domain.messages import BatchReceipt
-from bucketpull.domain.model import Part, Position, SentWork, Work, WorkKind
+from bucketpull.domain.messages import BatchReceipt, Work
+from bucketpull.domain.model import Part, Position, SentWork, WorkKind
 from bucketpull.domain.order import Order
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
 from bucketpull.journal.store import ImpossibleRow, Store, checksum, is_sound

@@ -8,7 +8,7 @@ from typing import Self, final
 
 from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
+from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt, Work
 from bucketpull.domain.model import (
     IN_PLACE,
     MESSAGE_CURSOR,
@@ -20,7 +20,6 @@ from bucketpull.domain.model import (
     SentWork,
     Span,
     VolumeStatus,
-    Work,
     WorkKind,
 )
 from bucketpull.domain.order import ANY, Order

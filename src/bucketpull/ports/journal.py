@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
-from bucketpull.domain.messages import FromWorker
+from bucketpull.domain.messages import FromWorker, Work
 from bucketpull.domain.model import (
     Counters,
     Extent,
@@ -14,7 +14,6 @@ from bucketpull.domain.model import (
     SentWork,
     Span,
     VolumeStatus,
-    Work,
     WorkKind,
 )
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from bucketpull.domain.messages import Control, FromProcess, FromWorker, ToProcess
-from bucketpull.domain.model import Work
+from bucketpull.domain.messages import Control, FromProcess, FromWorker, ToProcess, Work
 
 
 class Transport(Protocol):

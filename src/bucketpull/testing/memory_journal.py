@@ -23,7 +23,7 @@ from bucketpull.domain.batching import (
 from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
 from bucketpull.domain.counting import add_counts
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt
+from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt, Work
 from bucketpull.domain.model import (
     MESSAGE_CURSOR,
     Counters,
@@ -33,7 +33,6 @@ from bucketpull.domain.model import (
     PageRecord,
     Position,
     SentWork,
-    Work,
     WorkKind,
 )
 from bucketpull.domain.retry import next_page_try, next_try

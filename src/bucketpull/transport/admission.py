@@ -10,8 +10,17 @@ import msgspec
 from msgspec.structs import replace
 
 from bucketpull.domain.batching import Batch, batch_of, decode_batch, decode_parts, spans_of
-from bucketpull.domain.messages import BatchReceipt, FromWorker, Goodbye, Handback, Poison, Pulse, ScanReceipt
-from bucketpull.domain.model import Part, Span, Work, WorkKind
+from bucketpull.domain.messages import (
+    BatchReceipt,
+    FromWorker,
+    Goodbye,
+    Handback,
+    Poison,
+    Pulse,
+    ScanReceipt,
+    Work,
+)
+from bucketpull.domain.model import Part, Span, WorkKind
 from bucketpull.transport.amqp import Delivery
 from bucketpull.transport.envelope import Direction, Header, Rejected, Session, read_header
 from bucketpull.transport.queues import QueueNames

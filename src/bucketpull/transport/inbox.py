@@ -9,8 +9,7 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.messages import Control, FromWorker, Goodbye, Pulse, Refusal, Welcome
-from bucketpull.domain.model import Work
+from bucketpull.domain.messages import Control, FromWorker, Goodbye, Pulse, Refusal, Welcome, Work
 from bucketpull.domain.user_limits import Limits
 from bucketpull.transport.admission import claims_of, ends_work, works_of
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link

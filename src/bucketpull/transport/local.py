@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from bucketpull.domain.messages import Control, FromWorker
-from bucketpull.domain.model import Work
+from bucketpull.domain.messages import Control, FromWorker, Work
 from bucketpull.ports import Transport
 from bucketpull.transport.mailbox import Mailbox
 

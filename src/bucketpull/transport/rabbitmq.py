@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.messages import Control, Fatal, FromWorker, Goodbye, Pulse, Refusal, Welcome
-from bucketpull.domain.model import Value, Work
+from bucketpull.domain.messages import Control, Fatal, FromWorker, Goodbye, Pulse, Refusal, Welcome, Work
+from bucketpull.domain.model import Value
 from bucketpull.transport.admission import MOST_FALSE_CLAIMS, Admission, claims_of, poison_of
 from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link
 from bucketpull.transport.broker import unreachable

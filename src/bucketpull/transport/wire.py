@@ -6,8 +6,8 @@ from typing import Generic, TypeVar
 import msgspec
 
 from bucketpull.domain.decoding import Count, Text, msgpack_decoder
-from bucketpull.domain.messages import Control, FromWorker, Refusal, Welcome
-from bucketpull.domain.model import Value, Work
+from bucketpull.domain.messages import Control, FromWorker, Refusal, Welcome, Work
+from bucketpull.domain.model import Value
 from bucketpull.transport.envelope import Rejected
 
 T = TypeVar("T")
