@@ -9,6 +9,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -36,7 +37,7 @@ from bucketpull.transport.job_key import JobKey
 from bucketpull.transport.wire import answer, down, up
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.key_index import KeyIndex, Segment
-from bucketpull.volumes.ledger import Damage, Entry, Kind, Ledger, _framed
+from bucketpull.volumes.ledger import Damage, Entry, Kind, Ledger, _with_header
 from bucketpull.volumes.packs.sealing import TarWalk
 from bucketpull.volumes.reader import location_of, open_reader
 from bucketpull.volumes.verification import Verification
@@ -169,7 +170,7 @@ def _record_seeds() -> list[bytes]:
 def _read_records(data: bytes) -> None:
     """A ledger whose sums are right and whose records are not: somebody made it."""
     for kind in Kind:
-        frame = _framed(Entry(kind, "journal", 1, data, 1, 1), 1, 1)
+        frame = _with_header(Entry(kind, "journal", 1, data, 1, 1), zlib.compress(data, 1), 1, 1)
         _read_ledger(frame)
         with (
             contextlib.suppress(BucketpullError),
