@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import COMMAND, until
 
+from bucketpull.cli.main import COMMANDS
+
 SECRET = "s3cr3t-Pa55w0rd"
 SYNC = ("sync", "upyun://photos", "disk1")
 BAD = [
@@ -198,7 +200,22 @@ def test_there_is_no_flag_for_a_secret(user):
 def test_the_exit_codes_are_explained(user):
     told = user.says("help", "exit-codes")
 
-    assert [line.split()[0] for line in told.splitlines()] == ["0", "1", "2", "3", "4", "5", "6", "130"]
+    codes = [line[:3].strip() for line in told.splitlines()]
+    assert [code for code in codes if code] == ["0", "1", "2", "3", "4", "5", "6", "130"]
+
+
+def test_help_of_a_command_is_what_its_own_option_shows(user):
+    for command in ("sync", "volumes", "help"):
+        assert user.says("help", command) == user.says(command, "--help")
+
+
+def test_help_breaks_no_word_and_cuts_nothing_off_at_80_columns(user):
+    user.environment["COLUMNS"] = "80"
+    for command in (("help", "exit-codes"), *((name, "--help") for name in COMMANDS)):
+        told = user.says(*command)
+        # An example stays on one line, to be copied.
+        assert [line for line in told.splitlines() if len(line) > 80 and "bucketpull " not in line] == []
+    assert "..." not in user.says("volumes", "--help").partition("Commands:")[2]
 
 
 def read(path: Path) -> bytes:

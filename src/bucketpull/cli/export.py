@@ -51,8 +51,9 @@ _WHICH_FORM: Final = (
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    help="What to write: csv, csv-safe, jsonl and parquet are tables of where each object lies, nginx-map is for nginx to serve them; "
-    "all others are those of `bucketpull list`.",
+    metavar="FORMAT",
+    help="csv, csv-safe, jsonl and parquet are tables of where each object lies, nginx-map is for nginx to serve them; "
+    "keys, keys0, urls, oss, gcs, oms and volcengine are those of `bucketpull list`.",
 )
 @click.option("--csv", is_flag=True, help="The same as --format csv.")
 @click.option("--csv-safe", is_flag=True, help="The same as --format csv-safe.")

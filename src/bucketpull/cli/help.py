@@ -1,4 +1,4 @@
-"""`bucketpull help`: topics that are not a command's."""
+"""`bucketpull help`: topics that are not a command's, and the help of commands."""
 
 import click
 
@@ -17,21 +17,43 @@ MEANINGS = {
 }
 
 
-def exit_codes() -> str:
-    """Return the table of exit codes."""
-    say = words()
-    return "\n".join(f"{code:>4}  {say.message(meaning)}" for code, meaning in MEANINGS.items())
+def exit_codes(context: click.Context) -> str:
+    """Return the table of exit codes, as wide as `--help`."""
+    say, formatter = words(), context.make_formatter()
+    formatter.write_dl([(f"{code:>3}", say.message(meaning)) for code, meaning in MEANINGS.items()])
+    return formatter.getvalue().rstrip("\n")
 
 
 TOPICS = {"exit-codes": exit_codes}
 
 
+def _group(context: click.Context) -> tuple[click.Context, click.Group]:
+    above = context.parent
+    assert above is not None
+    assert isinstance(above.command, click.Group)
+    return above, above.command
+
+
+def _names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    del parameter
+    above, group = _group(context)
+    return [name for name in (*TOPICS, *group.list_commands(above)) if name.startswith(incomplete)]
+
+
 @click.command("help")
-@click.argument("topic", type=click.Choice(list(TOPICS)), default="exit-codes", metavar="[TOPIC]")
-def help_(topic: str) -> None:
-    """Explain TOPIC: exit-codes.
+@click.argument("topic", default="exit-codes", metavar="[TOPIC|COMMAND]", shell_complete=_names)
+@click.pass_context
+def help_(context: click.Context, /, topic: str) -> None:
+    """Explain TOPIC: exit-codes; or show the help of COMMAND.
 
     \b
     bucketpull help exit-codes
+    bucketpull help sync
     """
-    click.echo(TOPICS[topic]())
+    if topic in TOPICS:
+        click.echo(TOPICS[topic](context))
+        return
+    above, group = _group(context)
+    command = group.resolve_command(above, [topic])[1]
+    assert command is not None
+    command.make_context(topic, ["--help"], parent=above)

@@ -46,7 +46,7 @@ COMMANDS = {
     "simulate": "Run the UPYUN service on localhost.",
     "demo": "Pull a bucket of a simulated service, to see how it goes.",
     "completion": "Print the shell's completion script.",
-    "help": "Explain a topic, such as exit-codes.",
+    "help": "Explain a topic, such as exit-codes, or a command.",
 }
 
 

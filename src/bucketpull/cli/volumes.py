@@ -51,7 +51,7 @@ def volumes(context: click.Context, /, **flags: Any) -> int | None:
 @options.common
 @click.pass_obj
 def add(before: dict[str, Any], /, path: str, **flags: Any) -> int:
-    """Use the folder PATH as one volume more, or again after a drain; a running job takes it up at once.
+    """Use the folder PATH as one volume more, or again after a drain. A running job takes it up at once.
 
     \b
     bucketpull volumes add /mnt/d4 --job photos
@@ -84,7 +84,7 @@ def drain(before: dict[str, Any], /, volume: str, **flags: Any) -> int:
 @options.common
 @click.pass_obj
 def lost(before: dict[str, Any], /, identity: str, **flags: Any) -> int:
-    """Give up a volume: exactly what it held is fetched again onto the others.
+    """Give up a volume: what it held is fetched again onto the others.
 
     \b
     bucketpull volumes lost 3f2a9c41d07b --job photos
