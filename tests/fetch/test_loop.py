@@ -421,6 +421,34 @@ def test_waiting_for_the_cap_is_no_stall(fetching):
     assert [r.failure for r in ended] == [None] * 4
 
 
+def test_what_libcurl_reads_in_one_turn_is_no_more_than_a_cap_saves_up(fetch):
+    fetch.loop.limit_bandwidth(1_000_000)
+    turns = []
+    with origin(always(b"z" * 10_000_000)) as site:
+        fetch.submit(site.url(), lambda _: None, most=10_000_000, sink=lambda piece: turns.append(len(piece)))
+        read = []
+        while sum(read) < 500_000:
+            turns.clear()
+            fetch.loop.run_once(0.5)
+            read.append(sum(turns))
+    assert max(read) <= 100_000
+
+
+def test_under_a_cap_several_sockets_get_their_turn_however_little_is_left(fetch):
+    fetch.loop.limit_bandwidth(1_000_000)
+    heard = []
+    pipes = [os.pipe() for _ in range(6)]
+    for reader, writer in pipes:
+        fetch.loop.watch(reader, lambda reader=reader: heard.append(os.read(reader, 100)))
+        os.write(writer, b"word")
+    fetch.loop.direct.counted(99_000)
+    fetch.loop.run_once(0.0)
+    assert len(heard) == 6
+    for pipe in pipes:
+        for end in pipe:
+            os.close(end)
+
+
 # --- redirects
 
 

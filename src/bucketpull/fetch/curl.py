@@ -15,7 +15,7 @@ import pycurl
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request, Response
 from bucketpull.domain.parameters import IDLE_SECONDS, FetchOptions
-from bucketpull.fetch.easy_handle import EasyHandle
+from bucketpull.fetch.easy_handle import BUFFER_BYTES, EasyHandle
 from bucketpull.fetch.running_request import Begun, Count, Done, RunningRequest, Sink
 
 _IN: Final = select.EPOLLIN
@@ -79,6 +79,7 @@ class Curl:
         self.now = 0.0
         self.due: float | None = None
         self._counted: Count | None = None
+        self._buffer_bytes = BUFFER_BYTES
         self._options = options
         self._authorities = authorities
         self._poller = poller
@@ -142,7 +143,7 @@ class Curl:
             self._most_in_flight = self._in_flight
             if self._most_in_flight > self._kept:
                 self._keep(2 * self._most_in_flight)
-        handle.prepare(request, done, sink, begun, self._counted)
+        handle.prepare(request, done, sink, begun, self._counted, self._buffer_bytes)
         handle.started, handle.marked_at = now, marked_at
         self._busy[handle] = None
         self._multi.add_handle(handle.easy)
@@ -160,12 +161,12 @@ class Curl:
             milliseconds = self._word.pop()
             self.due = None if milliseconds < 0 else self.now + milliseconds / 1000
 
-    def count(self, counted: Count | None) -> None:
-        """Report the sizes of received pieces from now on, or no longer."""
-        self._counted = counted
+    def count(self, counted: Count | None, buffer_bytes: int) -> None:
+        """Report the sizes of received pieces from now on, or no longer; receive with a buffer of that size."""
+        self._counted, self._buffer_bytes = counted, buffer_bytes
         for handle in self._handles:
             if handle in self._busy:
-                handle.count(counted)
+                handle.count(counted, buffer_bytes)
 
     def close(self) -> None:
         """Abandon all transfers."""

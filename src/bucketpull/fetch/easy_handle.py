@@ -19,6 +19,7 @@ Finish = Callable[["EasyHandle", Reason | None, str], None]
 # Holds a usual object whole, so that it costs one call of Python; libcurl has one such buffer for all transfers.
 BUFFER_BYTES: Final = 128 << 10
 COUNTED_BUFFER_BYTES: Final = 16 << 10
+LEAST_BUFFER_BYTES: Final = 1 << 10  # libcurl takes no smaller one
 # libcurl remembers for half of it that a name does not exist: after an outage of the resolver that is waited for in vain.
 DNS_SECONDS: Final = 20
 _TOO_LONG: Final = "http://an address longer than libcurl takes"
@@ -103,6 +104,7 @@ class EasyHandle(RunningRequest):
         sink: Sink | None,
         begun: Begun | None,
         counted: Count | None,
+        buffer_bytes: int,
     ) -> None:
         """Set the handle to a request. `begun`, if given, is told of the head before a sink gets a body; `counted`, if given, is called with the size of each piece of a body."""
         easy = self.easy
@@ -118,18 +120,17 @@ class EasyHandle(RunningRequest):
         easy.setopt(pycurl.NOBODY if request.method == "HEAD" else pycurl.HTTPGET, 1)
         if sink is not self._sink or counted is not self._counted:
             self._sink = sink
-            self.count(counted)
+            self.count(counted, buffer_bytes)
         self.done, self._begun = done, begun
         self.marked = -1
 
-    def count(self, counted: Count | None) -> None:
-        """Report the sizes of pieces from now on, or no longer."""
+    def count(self, counted: Count | None, buffer_bytes: int) -> None:
+        """Report the sizes of pieces from now on, or no longer; receive with a buffer of that size."""
         self._counted = counted
         plain = self._sink is None and counted is None
         # The bound method of a list is the cheapest way there is to take a body (bytearray +1 µs, BytesIO +7 µs).
         self.easy.setopt(pycurl.WRITEFUNCTION, self.chunks.append if plain else self._take)
-        # libcurl fills its buffer up to ten times before it looks up: under a cap it should look up sooner.
-        self.easy.setopt(pycurl.BUFFERSIZE, BUFFER_BYTES if counted is None else COUNTED_BUFFER_BYTES)
+        self.easy.setopt(pycurl.BUFFERSIZE, buffer_bytes)
 
     def _take(self, chunk: bytes) -> int | None:
         size = len(chunk)

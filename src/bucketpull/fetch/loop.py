@@ -19,12 +19,17 @@ from bucketpull.domain.values import is_ip_address
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.curl import Curl
 from bucketpull.fetch.direct import RECV_BYTES, Direct
-from bucketpull.fetch.easy_handle import COUNTED_BUFFER_BYTES
+from bucketpull.fetch.easy_handle import BUFFER_BYTES, COUNTED_BUFFER_BYTES, LEAST_BUFFER_BYTES
 from bucketpull.fetch.resolver import Found, Resolver
 from bucketpull.fetch.running_request import Begun, Done, RunningRequest, Sink
 
 _IN: Final = select.EPOLLIN
 _MOST_EVENTS: Final = 256
+# At each call libcurl reads all of its transfers that have more, and fills the buffer some twenty times for each. Two things keep
+# that from taking a whole cap, for which direct connections would wait: a small buffer under a low cap, so that so many reads
+# make a second's bytes; and a turn for so many sockets although little is left, as far as what may be saved up is enough for them.
+_READS_A_SECOND: Final = 8_000
+_LEAST_EVENTS: Final = 8
 _LOOKS_A_WINDOW: Final = 4
 _SLOWEST_LOOK_SECONDS: Final = 1.0
 # What epoll returns sooner than that was there before it was asked.
@@ -138,7 +143,7 @@ class FetchLoop:
         self._allowance = allowance
         self.direct.counted = None if allowance is None else allowance.spend
         self.direct.recv_bytes = RECV_BYTES if allowance is None else COUNTED_BUFFER_BYTES
-        self._curl.count(self.direct.counted)
+        self._curl.count(self.direct.counted, _buffer_bytes(bytes_per_second))
 
     def run_once(self, timeout_seconds: float) -> None:
         """See `ports.Fetcher`."""
@@ -184,7 +189,8 @@ class FetchLoop:
             due = self._curl.due
         most = _MOST_EVENTS
         if self._allowance is not None:
-            most = max(1, min(most, int(left) // COUNTED_BUFFER_BYTES))
+            least = min(_LEAST_EVENTS, int(self._allowance.most) // COUNTED_BUFFER_BYTES)
+            most = max(1, least, min(most, int(left) // COUNTED_BUFFER_BYTES))
         patience = max(0.0, min(timeout, due - self._now))
         asked = time.monotonic()
         events = self._everything.poll(patience, most)
@@ -231,6 +237,12 @@ class FetchLoop:
                 transfer.end(reason, detail)
 
 
+def _buffer_bytes(bytes_per_second: float | None) -> int:
+    if bytes_per_second is None:
+        return BUFFER_BYTES
+    return max(LEAST_BUFFER_BYTES, int(min(COUNTED_BUFFER_BYTES, bytes_per_second / _READS_A_SECOND)))
+
+
 def _is_of(transfer: RunningRequest, site: str, address: str) -> bool:
     request = transfer.request
     return (not site or request.url.startswith(site + "/")) and address in {"", request.address}
@@ -240,17 +252,17 @@ class BandwidthLimit:
     """A cap on what all transfers together receive: bytes that may be read, refilled evenly; times are monotonic seconds.
 
     Sockets are read only while there is something left. Debt is made by a socket that had more than was left, and
-    is waited off, so that the mean is right however large a read is. What is saved up is bounded by `BURST_SECONDS`.
+    is waited off, so that the mean is right however large a read is. What is saved up is bounded by `BURST_SECONDS`, `most` bytes.
     """
 
     BURST_SECONDS = 0.1
 
-    __slots__ = ("_at", "_left", "_most", "_rate")
+    __slots__ = ("_at", "_left", "_rate", "most")
 
     def __init__(self, bytes_per_second: float, now: float) -> None:
         self._rate = max(1.0, bytes_per_second)
-        self._most = self._rate * self.BURST_SECONDS
-        self._left = self._most
+        self.most = self._rate * self.BURST_SECONDS
+        self._left = self.most
         self._at = now
 
     def spend(self, size: int) -> None:
@@ -259,7 +271,7 @@ class BandwidthLimit:
 
     def refill(self, now: float) -> float:
         """Add what became due and return the bytes that are left; 0 or less means wait."""
-        self._left = min(self._most, self._left + (now - self._at) * self._rate)
+        self._left = min(self.most, self._left + (now - self._at) * self._rate)
         self._at = now
         return self._left
 
