@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from bucketpull.domain.endpoints import State
+from bucketpull.domain.model import EndpointStatus
 from bucketpull.report.document import endpoints_of, exit_code_of, snapshot_dict, summary_dict
 from bucketpull.report.events import state_of
 from bucketpull.report.summary import status_lines
@@ -63,6 +64,16 @@ def test_a_snapshot_as_a_document_keeps_names_and_is_json(running):
     assert document["machines"][0]["holds"] == 3
     assert document["volumes"][3]["state"] == "sick"
     assert document["limits"]["requests_per_second"] == 8000.0
+    assert document["waits_for_endpoints"] == {}
+
+
+def test_a_document_names_the_endpoints_that_the_job_waits_for(running):
+    for machine in running.machines:
+        machine.endpoints = {
+            "list": EndpointStatus(0, 4.0, 15, 0, 1.0, state=State.DOWN, state_seconds=2400.0)
+        }
+
+    assert snapshot_dict(running)["waits_for_endpoints"] == {"list": 2400.0}
 
 
 def test_an_endpoint_is_shown_as_the_machine_sees_it_for_which_it_does_worst(running):

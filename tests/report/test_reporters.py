@@ -195,6 +195,52 @@ def test_while_all_that_is_left_waits_for_a_machine_it_says_for_which(running):
     assert time_left(running, Words("en")).startswith("time left not known")
 
 
+def test_while_nothing_comes_from_the_source_it_says_which_endpoint_is_down_and_for_how_long(running):
+    down = EndpointStatus(0, 4.0, 15, 0, 1.0, state=State.DOWN, state_seconds=2400.0)
+    for machine in running.machines:
+        machine.endpoints = {"list": down}
+    text = "waiting for the source: list (down 40 min; all 2 machines)"
+
+    assert time_left(running, Words("en")) == text
+    assert text in progress_line(running, Words())
+    assert text in "\n".join(status_lines(running, Words(), running=True))
+
+    running.state = JobState.PAUSED
+    assert text not in progress_line(running, Words())
+
+
+@pytest.mark.parametrize(
+    ("listing", "cdn", "rest", "told"),
+    [
+        (State.DOWN, State.UP, State.UP, "list"),
+        (State.UP, State.DOWN, State.UP, ""),  # objects come from the other endpoint
+        (State.UP, State.DOWN, State.REFUSING, "cdn rest"),
+        (State.DOWN, State.DOWN, State.UP, "list"),
+    ],
+)
+def test_an_endpoint_is_waited_for_where_no_other_stands_in_for_it(running, listing, cdn, rest, told):
+    states = {"list": listing, "cdn": cdn, "rest": rest}
+    asked = {name: EndpointStatus(0, 4.0, 9, 0, 1.0, state=state) for name, state in states.items()}
+    for machine in running.machines:
+        machine.endpoints = asked
+
+    text = time_left(running, Words())
+
+    assert ("waiting for the source" in text) == bool(told)
+    assert [name for name in states if f"{name} (" in text] == told.split()
+
+    asked["rest"].in_flight, asked["rest"].state = 1, State.UP
+    assert time_left(running, Words()).startswith("left ")
+
+
+def test_the_listing_is_not_waited_for_when_it_is_done(running):
+    running.listing_done = True
+    for machine in running.machines:
+        machine.endpoints = {"list": EndpointStatus(0, 4.0, 9, 0, 1.0, state=State.DOWN)}
+
+    assert time_left(running, Words()).startswith("left ")
+
+
 @pytest.mark.parametrize(
     "state", [JobState.PAUSED, JobState.WAITING, JobState.NO_ROOM, JobState.BUDGET_SPENT]
 )

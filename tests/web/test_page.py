@@ -9,6 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bucketpull.domain.endpoints import State
+from bucketpull.domain.model import EndpointStatus
+
 ROWS = "return document.querySelectorAll('[role=treeitem]').length"
 READY = "return document.querySelector('#share').textContent !== '' && document.querySelector('#f-objects').textContent"
 
@@ -64,6 +67,18 @@ def test_the_page_says_for_which_machine_all_that_is_left_waits(page):
 
     browser.wait(
         "return document.querySelector('#band').textContent === 'what is left waits for machine gamma'"
+    )
+    assert browser.text("#eta") == "Waiting"
+
+
+def test_the_page_says_for_which_endpoint_the_job_waits_and_how_long(page):
+    served, browser = page
+    down = EndpointStatus(0, 4.0, 15, 0, 1.0, state=State.DOWN, state_seconds=2400.0)
+    machine = served.panel._machine
+    served.panel._machine = lambda *about: msgspec.structs.replace(machine(*about), endpoints={"list": down})
+
+    browser.wait(
+        "return document.querySelector('#band').textContent === 'for the source: list (down 40 min)'"
     )
     assert browser.text("#eta") == "Waiting"
 

@@ -13,6 +13,7 @@ from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import EndpointStatus, VolumeStatus
 from bucketpull.domain.progress import RUNNING, JobState, Snapshot
 
+_LISTING = "list"  # the name of the endpoint that lists, see `EndpointSpec`
 _EXITS = {
     JobState.COMPLETE: ExitCode.COMPLETE,
     JobState.REFUSED: ExitCode.REFUSED,
@@ -73,6 +74,9 @@ def snapshot_dict(snapshot: Snapshot) -> dict[str, Any]:  # JSON
     shown["machines"] = [machine_dict(machine) for machine in snapshot.machines]
     shown["volumes"] = [volume_dict(volume) for volume in snapshot.volumes]
     shown["stages"] = {name: msgspec.structs.asdict(stage) for name, stage in snapshot.stages.items()}
+    shown["waits_for_endpoints"] = {
+        name: round(status.state_seconds, 1) for name, status in endpoints_waited_for(snapshot).items()
+    }
     shown["notes"] = [msgspec.structs.asdict(note) for note in snapshot.notes]
     return shown
 
@@ -128,6 +132,22 @@ def waited_for(snapshot: Snapshot) -> tuple[str, float, float]:
         return "", 0.0, 0.0
     most = max((endpoint.most_seconds for endpoint in longest.endpoints.values()), default=0.0)
     return longest.waiting_for, longest.still_seconds, most
+
+
+def endpoints_waited_for(snapshot: Snapshot) -> dict[str, EndpointStatus]:
+    """Return the endpoints that are not up, where nothing is in flight at those that are, and no other stands in for them."""
+    seen = [each for machine in snapshot.machines for each in machine.endpoints.items()]
+    well = {name for name, status in seen if status.state is State.UP}
+    if snapshot.state not in RUNNING or any(
+        status.in_flight and status.state is State.UP for _, status in seen
+    ):
+        return {}
+    has_objects = any(name != _LISTING for name in well)
+    return {
+        name: status
+        for name, status in endpoints_of(snapshot).items()
+        if name not in well and not (snapshot.listing_done if name == _LISTING else has_objects)
+    }
 
 
 def endpoints_of(snapshot: Snapshot) -> dict[str, EndpointStatus]:

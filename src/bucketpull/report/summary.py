@@ -7,7 +7,13 @@ from typing import Final
 from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import ENDED, STANDING, Estimate, JobState, Rates, Snapshot
 from bucketpull.report import figures
-from bucketpull.report.document import endpoints_of, exit_code_of, exit_words_of, waited_for
+from bucketpull.report.document import (
+    endpoints_of,
+    endpoints_waited_for,
+    exit_code_of,
+    exit_words_of,
+    waited_for,
+)
 from bucketpull.report.events import state_of
 from bucketpull.report.printable import columns, fitted, label, printable, table
 from bucketpull.report.words import Words
@@ -37,7 +43,8 @@ def progress_line(snapshot: Snapshot, words: Words) -> str:
     waiting = waiting_text(snapshot, words)
     if waiting:
         parts.append(waiting)
-    parts.append(time_left(snapshot, words))
+    # Why the job stands still gives way to nothing.
+    parts.insert(1 if endpoints_waited_for(snapshot) else len(parts), time_left(snapshot, words))
     if not snapshot.listing_done:
         parts.append(words("more", figures.count(books.listed)))
     if snapshot.limited_by:
@@ -185,7 +192,16 @@ def time_left(snapshot: Snapshot, words: Words) -> str:
     if snapshot.outstanding.again_at > snapshot.at:
         wait = snapshot.outstanding.again_at - snapshot.at
         return words("left.again", figures.duration(wait, words.language))
-    return _estimated(snapshot.estimate, words)
+    return _source_waited_for(snapshot, words) or _estimated(snapshot.estimate, words)
+
+
+def _source_waited_for(snapshot: Snapshot, words: Words) -> str:
+    """Say for which endpoints the job waits, and since when; "" for none."""
+    waited = [
+        f"{name}{state_of(name, status, snapshot.machines, words)}"
+        for name, status in sorted(endpoints_waited_for(snapshot).items())
+    ]
+    return words("left.source", words("comma").join(waited)) if waited else ""
 
 
 def _estimated(estimate: Estimate, words: Words) -> str:

@@ -61,6 +61,7 @@ TEXTS: dict[str, str] = {
     "left.band": "{} ({} to {})",
     "left.again": "what failed is tried again in {}",
     "left.machine": "what is left waits for machine {}",
+    "left.source": "waiting for the source: {}",
     "left.ending": "stopping: finishing what has begun",
     "left.standing": "time left not known while nothing is fetched",
     "left.no_broker": "time left not known while the broker cannot be reached, for {} now",

@@ -61,6 +61,11 @@ function showEnd(job, estimate) {
   } else if (job.outstanding.waits_for.length && job.outstanding.again_at <= job.at) {
     text("eta", t("waits"));
     text("band", t("waits_for", job.outstanding.waits_for.join(", ")));
+  } else if (Object.keys(job.waits_for_endpoints).length && job.outstanding.again_at <= job.at) {
+    const lanes = lanesOf(job);
+    const names = Object.entries(job.waits_for_endpoints).map(([name, seconds]) => t("waited", name, t(`endpoint.${lanes[name].state}`), duration(seconds)));
+    text("eta", t("waits"));
+    text("band", t("waits_source", names.join(", ")));
   } else if (estimate.seconds === null) {
     text("eta", t("left_unknown"));
     text("band", "");

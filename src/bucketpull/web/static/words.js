@@ -71,6 +71,7 @@ const TEXTS = {
   left_least: ["at least {0} left", "至少剩余 {0}"],
   waits: ["Waiting", "等待中"],
   waits_for: ["what is left waits for machine {0}", "剩余部分在等待机器 {0}"],
+  waits_source: ["for the source: {0}", "等待源站：{0}"], waited: ["{0} ({1} {2})", "{0}（{1} {2}）"],
   left_unknown: ["Time left not known yet", "剩余时间尚不可知"],
   ended: ["Ended", "已结束"],
   band: ["ends {0} to {1}", "预计 {0} 至 {1} 结束"],
