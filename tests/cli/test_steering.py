@@ -153,6 +153,8 @@ def test_what_was_done_is_json_where_that_is_asked_for(user, bucket):
     with running(user, "--rate", "200"):
         assert user.json("pause") == [{"text": "the job is paused; `bucketpull resume` lets it go on"}]
         assert user.json("resume") == [{"text": "the job goes on"}]
+        assert "`bucketpull resume upyun://photos` lets it go on" in user.says("pause", "upyun://photos")
+        assert "`bucketpull resume --job photos` lets it go on" in user.says("pause", "--job", "photos")
         (limited,) = user.json("limit", "--rate", "300")
         assert "rate 300/s" in limited["text"]
         (drained,) = user.json("volumes", "drain", "disk1")

@@ -42,19 +42,24 @@ def _group(*options: Callable[[F], F]) -> Callable[[F], F]:
     return add
 
 
-common = _group(
-    click.option(
-        "--state",
-        metavar="DIR",
-        help="Folder of the job's journal (default: by job, in the user's state folder).",
-    ),
-    click.option("--job", metavar="NAME", help="The job's name (default: made of SOURCE)."),
-    click.option(
-        "--config", metavar="FILE", help="TOML with the same names; flags and environment come first."
-    ),
-    click.option("--json", is_flag=True, default=None, help="Write JSON, one object a line."),
-    click.option("--quiet", is_flag=True, default=None, help="Say nothing but errors."),
-)
+def _common(job: str) -> Callable[[F], F]:
+    return _group(
+        click.option(
+            "--state",
+            metavar="DIR",
+            help="Folder of the job's journal (default: by job, in the user's state folder).",
+        ),
+        click.option("--job", metavar="NAME", help=job),
+        click.option(
+            "--config", metavar="FILE", help="TOML with the same names; flags and environment come first."
+        ),
+        click.option("--json", is_flag=True, default=None, help="Write JSON, one object a line."),
+        click.option("--quiet", is_flag=True, default=None, help="Say nothing but errors."),
+    )
+
+
+common = _common("The job's name (default: made of SOURCE).")
+common_of_worker = _common("The job's name, as the coordinator has it.")
 
 
 output = click.option(

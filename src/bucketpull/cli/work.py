@@ -17,7 +17,7 @@ from bucketpull.cli import options
 @options.reserve
 @options.notices
 @options.foreign
-@options.common
+@options.common_of_worker
 def work(**flags: Any) -> int:
     """Download onto one or more VOLUMEs for the coordinator of --job. It may start before the coordinator.
 
