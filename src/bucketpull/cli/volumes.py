@@ -46,7 +46,6 @@ def volumes(context: click.Context, /, **flags: Any) -> int | None:
 
 @volumes.command()
 @click.argument("path", type=click.Path())
-@click.option("--reserve", metavar="SIZE", help="Bytes or percent kept free there (default: 1G).")
 @options.by_broker
 @options.common
 @click.pass_obj
