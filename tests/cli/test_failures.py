@@ -4,9 +4,12 @@ import pty
 import struct
 import subprocess
 import termios
+from types import SimpleNamespace
 
 import pytest
 from tests.cli.conftest import COMMAND
+
+from bucketpull.cli.failures import failures
 
 SYNC = ("sync", "upyun://photos", "disk1", "--quiet")
 
@@ -28,6 +31,19 @@ def test_a_job_without_failures_says_so(user, service):
 
     assert done.stdout == ""
     assert "nothing has failed" in done.stderr
+
+
+@pytest.mark.parametrize(("form", "told"), [((), "nothing has failed"), (("--json",), "")])
+def test_through_the_broker_only_people_are_told_that_nothing_has_failed(monkeypatch, capsys, form, told):
+    coordinator = SimpleNamespace(get=lambda *_, **__: [])
+    monkeypatch.setattr("bucketpull.cli.failures.broker_client", lambda _: coordinator)
+
+    failures.main(["--job", "photos", "--broker", "amqp://u:p@127.0.0.1:1/", *form], standalone_mode=False)
+
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert told in shown.err
+    assert told or not shown.err
 
 
 def test_each_failure_has_its_reason_its_key_and_the_last_answer(user, broken):

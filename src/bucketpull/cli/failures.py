@@ -67,9 +67,10 @@ def _ask_for_failures(
     client = broker_client(settings)
     found = client.get("/api/failed", list[Failure], limit=most, reason=reason, match=pattern)
     shown = _print(iter(found), json=settings.json)
-    if shown in {0, MOST_FAILED}:
-        none = "no such failure" if reason or pattern else "nothing has failed"
-        settings.tell(f"the first {shown:,}; choose others with --reason or --match" if shown else none)
+    if shown == MOST_FAILED:
+        settings.tell(f"the first {shown:,}; choose others with --reason or --match")
+    elif not shown and not settings.json:
+        settings.tell("no such failure" if reason or pattern else "nothing has failed")
     return ExitCode.COMPLETE
 
 
