@@ -111,6 +111,20 @@ def test_a_directory_that_could_not_be_listed_is_a_failure_and_is_listed_again_b
     assert not play.journal.listing_failed()
 
 
+def test_a_page_that_failed_before_such_were_counted_hides_no_later_one(play):
+    """The sums of an older journal do not tell how many of its failures are pages."""
+    play.put(b"x", b"a")
+    play.unlisted = {b"x"}
+    play.run()
+    play.journal._tables.books.unlisted = 0
+
+    assert play.journal.retry() == 1
+    assert play.journal.counters().unlisted == 0
+    play.finish()
+
+    assert play.journal.counters().unlisted == 1
+
+
 def test_a_range_that_could_not_be_listed_is_listed_again_as_a_range(play):
     play.begin()
     (root,) = play.claim(WorkKind.SCAN)

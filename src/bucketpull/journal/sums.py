@@ -52,7 +52,8 @@ class Books(msgspec.Struct):
 
     def fail(self, reason: str, name: bytes, count: int = 1) -> None:
         """Count rows of failures, those of pages by their empty name; a negative count is rows removed."""
-        self.unlisted += 0 if name else count
+        if not name:
+            self.unlisted = max(0, self.unlisted + count)  # the sums of an older journal do not count them
         self.failures[reason] = self.failures.get(reason, 0) + count
         if self.failures[reason] <= 0:
             del self.failures[reason]
