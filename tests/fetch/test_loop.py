@@ -421,6 +421,13 @@ def test_waiting_for_the_cap_is_no_stall(fetching):
     assert [r.failure for r in ended] == [None] * 4
 
 
+def test_of_a_transfer_that_has_not_begun_nothing_is_arriving(fetch):
+    with origin(always(b"z" * 300_000)) as site:
+        fetch.ask(site.url(), sink=lambda _: None)
+        fetch.submit(site.url(), lambda _: None, sink=lambda _: None)
+        assert (fetch.loop.in_flight, fetch.loop.arriving) == (1, 0)
+
+
 def test_what_libcurl_reads_in_one_turn_is_no_more_than_a_cap_saves_up(fetch):
     fetch.loop.limit_bandwidth(1_000_000)
     turns = []

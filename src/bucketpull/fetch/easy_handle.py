@@ -57,7 +57,8 @@ class EasyHandle(RunningRequest):
 
     def got(self) -> int:
         """Return the bytes of the body that have come."""
-        return int(self.easy.getinfo(pycurl.SIZE_DOWNLOAD_T))
+        # Until libcurl has begun, which a cap on bandwidth may put off, it tells what the transfer before brought.
+        return int(self.easy.getinfo(pycurl.SIZE_DOWNLOAD_T)) if self.header_lines else 0
 
     def is_connecting(self) -> bool:
         """False: libcurl has its own time limit for connecting."""
