@@ -119,6 +119,7 @@ def test_a_refusal_ends_with_4_within_seconds_and_a_remedy_and_nothing_is_writte
 
     assert time.monotonic() - began < AT_ONCE_SECONDS
     assert done.stderr.startswith("bucketpull: the source refuses us: ")
+    assert done.stderr.count("refuses") == 1
     assert told in done.stderr
     assert user.everything() == before
 
@@ -135,7 +136,7 @@ def test_errors_are_told_in_chinese_where_the_locale_is(user, service):
 
     assert "磁盘 disk1：给出了两次" in user.run(*SYNC, "disk1", expect=2).stderr
     user.environment["UPYUN_PASSWORD"] = "wrong"
-    assert "源站拒绝了凭证；请检查 UPYUN_OPERATOR 和 UPYUN_PASSWORD" in user.run(*SYNC, expect=4).stderr
+    assert "凭证不被接受；请检查 UPYUN_OPERATOR 和 UPYUN_PASSWORD" in user.run(*SYNC, expect=4).stderr
 
 
 def test_a_source_that_nobody_can_reach_is_told_with_its_reason_and_a_remedy(user, service):

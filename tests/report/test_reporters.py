@@ -308,6 +308,14 @@ def test_what_is_not_known_of_a_volume_is_said_in_words():
     assert "?" not in "".join(volume_lines([known, unknown], Words())), "nobody will ever know"
 
 
+def test_each_label_of_the_summary_leaves_its_values_their_column(ended):
+    ended.retries = ended.failures = ended.counters.doubts = {"checksum": 200}
+    for language in ("en", "zh"):
+        lines = [line for line in summary_lines(ended, Words(language)) if "checksum" in line]
+        assert len(lines) == 3
+        assert {columns(line.partition("checksum")[0]) for line in lines} == {16}
+
+
 def test_many_reasons_are_told_in_lines_that_a_terminal_has_room_for(ended):
     ended.retries = {f"reason-{number}": 1000 + number for number in range(9)}
     lines = [line for line in summary_lines(ended, Words()) if "reason-" in line]

@@ -27,7 +27,7 @@ from bucketpull.wiring.volume_opening import check_paths, opened_to_read
 def compact(dry_run: bool, **flags: Any) -> int:
     """Rewrite those packs of VOLUMEs of which more than a fifth is dead: replaced, removed, or never settled.
 
-    It needs room for one pack, and no job may be running on the VOLUMEs. TMPDIR takes 20 bytes an object for the while.
+    It needs room for one pack, and no job may be running on the VOLUMEs. While it runs, TMPDIR takes 20 bytes an object.
 
     \b
     bucketpull compact /mnt/d1 /mnt/d2
@@ -67,4 +67,6 @@ def _show(settings: Settings, path: str, packs: list[Waste], wasted: list[Waste]
         if not wasted:
             settings.tell(
                 f"volume {path}: of none of its {counted(len(packs), 'finished packs')} is more than a fifth dead"
+                if packs
+                else f"volume {path}: has no finished packs, and no others are rewritten"
             )

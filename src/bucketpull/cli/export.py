@@ -69,7 +69,7 @@ def export(
     """Write what the job's volumes hold: key, size, mtime, md5, volume, path, machine, file; to FILE or standard output.
 
     The ledgers of the volumes are read: of those that are here, or with --broker of all machines of a running job. Exit 3 if
-    one cannot be had. TMPDIR takes 20 bytes an object for the while, where the volume is.
+    one cannot be had. While it runs, TMPDIR takes 20 bytes an object, where the volume is.
 
     \b
     bucketpull export --csv manifest.csv --job photos

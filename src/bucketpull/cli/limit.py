@@ -19,7 +19,7 @@ from bucketpull.wiring.coordinator_client import order
 def limit(rate: str | None, bandwidth: str | None, concurrency: str | None, **flags: Any) -> int:
     """Change the limits of a running job, all machines together; what is not named stays.
 
-    They hold until the job ends, also when it is started again before, unless with other limits in its options.
+    They hold until the job ends, even if it is started again before then, unless its options give other limits.
 
     \b
     bucketpull limit --job photos --bandwidth 20M --rate off

@@ -142,9 +142,9 @@ budget = _group(
 
 prices = _group(
     click.option(
-        "--price-per-gb", metavar="SUM", help="What 1,000,000,000 bytes of traffic cost, to reckon with."
+        "--price-per-gb", metavar="SUM", help="What 1,000,000,000 bytes of traffic cost, for the estimate."
     ),
-    click.option("--price-per-10k", metavar="SUM", help="What 10,000 requests cost, to reckon with."),
+    click.option("--price-per-10k", metavar="SUM", help="What 10,000 requests cost, for the estimate."),
 )
 
 limits = _group(

@@ -47,7 +47,7 @@ _ALL: Final = 100.0  # percent
 
 @click.command()
 @click.argument("volumes", metavar="[VOLUME...]", nargs=-1, type=click.Path())
-@click.option("--delete", is_flag=True, help="Do it; without, it is only said what would be done.")
+@click.option("--delete", is_flag=True, help="Remove it; without this, prune only says what it would remove.")
 @click.option(
     "--max-delete",
     metavar="N|N%",
@@ -67,7 +67,7 @@ def prune(delete: bool, max_delete: str, keep_for: str | None, **flags: Any) -> 
 
     The source is listed again as a whole; if a folder cannot be listed, nothing is removed. Only what bucketpull stored goes: other
     files are left alone, and so is what the job's rules excluded since. Of an object that lies on two VOLUMEs the older copy goes.
-    No job may be running on the VOLUMEs. TMPDIR takes 64 bytes an object for the while.
+    No job may be running on the VOLUMEs. While it runs, TMPDIR takes 64 bytes an object.
 
     \b
     bucketpull prune /mnt/d1 /mnt/d2 --job photos

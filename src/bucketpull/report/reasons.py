@@ -73,11 +73,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "in an archive storage class (such as GLACIER)", "restore it at the source, then retry"
     ),
     Reason.SKEW: Explanation(
-        "the source refuses this machine's time, and its answers do not tell the right one",
+        "this machine's time is not accepted, and the answers do not tell the right one",
         "set this machine's clock: timedatectl set-ntp true",
     ),
     Reason.CREDENTIALS: Explanation(
-        "the source refuses the credentials", "check the credentials of the source"
+        "the credentials are not accepted", "check the credentials of the source"
     ),
     Reason.PERMISSION: Explanation(
         "these credentials may not read the bucket", "grant them read permission in the console"

@@ -76,7 +76,7 @@ TEXTS: dict[str, str] = {
     "excluded": "excluded",
     "failed": "failed",
     "vanished": "vanished",
-    "doubts": "stored in doubt",
+    "doubts": "in doubt",
     "duplicates": "listed twice",
     "outstanding": "outstanding",
     "directories": "{} directories",

@@ -57,7 +57,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Verification:
-    """Goes through a volume, and counts. `folder` takes 20 to 52 bytes an object for the while (default: TMPDIR).
+    """Goes through a volume, and counts. `folder` takes 20 to 52 bytes an object while it runs (default: TMPDIR).
 
     With `hashed` every file is read and compared with its MD5 where one is recorded (`hashed_objects` counts those,
     `unhashed_objects` those without one, which are only read); with `extra` files are found that the ledger does not know.
