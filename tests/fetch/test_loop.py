@@ -13,6 +13,7 @@ from tests.fetch.origin import always, first, origin
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
 from bucketpull.fetch import loop
+from bucketpull.fetch.easy_handle import BUFFER_BYTES
 
 # --- what comes back
 
@@ -408,6 +409,21 @@ def test_a_cap_that_is_lifted_is_lifted_for_what_is_under_way(fetch):
         fetch.loop.limit_bandwidth(None)
         fetch.until(lambda: ended)
     assert ended[0].seconds < 10
+
+
+def test_the_buffer_of_a_transfer_under_way_does_not_grow(fetch):
+    fetch.loop.limit_bandwidth(1_000_000)
+    ended = []
+    with origin(always(b"z" * 300_000)) as site:
+        fetch.submit(site.url(), ended.append, sink=lambda _: None)
+        [handle] = fetch.loop._curl._busy
+        small = handle.buffer_bytes
+        fetch.loop.limit_bandwidth(None)
+        assert handle.buffer_bytes == small < BUFFER_BYTES
+        fetch.until(lambda: ended)
+        fetch.submit(site.url(), ended.append, sink=lambda _: None)
+        assert handle.buffer_bytes == BUFFER_BYTES
+        fetch.until(lambda: len(ended) == 2)
 
 
 def test_waiting_for_the_cap_is_no_stall(fetching):

@@ -56,10 +56,10 @@ _FAULT_COLUMNS = 11
 @options.by_broker
 @options.common
 def verify(hashed: bool, repair: bool, **flags: Any) -> int:
-    """Compare VOLUMEs with their ledgers: missing, short, changed, unreadable and extra files.
+    """Compare VOLUMEs with their ledgers: missing, short, changed, unreadable, extra and kept files.
 
     It needs neither the job nor the network, but for --repair: that takes the job's journal (--job or --state), and the
-    credentials from the environment. Extra files are named and left alone.
+    credentials from the environment. Extra and kept files are named and left alone.
 
     With --broker the machines of a running job look at their own volumes: those named by id, path or machine, or all.
 

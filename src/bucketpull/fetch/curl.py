@@ -162,11 +162,14 @@ class Curl:
             self.due = None if milliseconds < 0 else self.now + milliseconds / 1000
 
     def count(self, counted: Count | None, buffer_bytes: int) -> None:
-        """Report the sizes of received pieces from now on, or no longer; receive with a buffer of that size."""
+        """Report the sizes of received pieces from now on, or no longer; receive with a buffer of that size.
+
+        What is under way keeps a smaller one: libcurl before 8.7 made it when the transfer began.
+        """
         self._counted, self._buffer_bytes = counted, buffer_bytes
         for handle in self._handles:
             if handle in self._busy:
-                handle.count(counted, buffer_bytes)
+                handle.count(counted, min(buffer_bytes, handle.buffer_bytes))
 
     def close(self) -> None:
         """Abandon all transfers."""

@@ -49,6 +49,7 @@ class EasyHandle(RunningRequest):
         self._sink: Sink | None = None
         self._begun: Begun | None = None
         self._counted: Count | None = None
+        self.buffer_bytes = BUFFER_BYTES
         self._set_once(options, authorities)
 
     def is_answered(self) -> bool:
@@ -119,7 +120,7 @@ class EasyHandle(RunningRequest):
         easy.setopt(pycurl.HTTPHEADER, request.headers)
         easy.setopt(pycurl.MAXFILESIZE_LARGE, request.max_bytes)
         easy.setopt(pycurl.NOBODY if request.method == "HEAD" else pycurl.HTTPGET, 1)
-        if sink is not self._sink or counted is not self._counted:
+        if sink is not self._sink or counted is not self._counted or buffer_bytes != self.buffer_bytes:
             self._sink = sink
             self.count(counted, buffer_bytes)
         self.done, self._begun = done, begun
@@ -127,7 +128,7 @@ class EasyHandle(RunningRequest):
 
     def count(self, counted: Count | None, buffer_bytes: int) -> None:
         """Report the sizes of pieces from now on, or no longer; receive with a buffer of that size."""
-        self._counted = counted
+        self._counted, self.buffer_bytes = counted, buffer_bytes
         plain = self._sink is None and counted is None
         # The bound method of a list is the cheapest way there is to take a body (bytearray +1 µs, BytesIO +7 µs).
         self.easy.setopt(pycurl.WRITEFUNCTION, self.chunks.append if plain else self._take)
