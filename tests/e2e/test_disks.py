@@ -113,7 +113,7 @@ def pull_while_disks_come_and_go(job, disks, objects, megabytes):
         job.command("pause", "--state", str(job.state))  # something must be left for the disk that is added
         failing.remount("abort")
         until(lambda: volumes(job)[failing.path]["state"] == "sick", "the sick disk to be known", process)
-        job.command("volumes", "add", added.path, "--reserve", "0", "--state", str(job.state))
+        job.command("volumes", "add", added.path, "--state", str(job.state))
         job.command("resume", "--state", str(job.state))
         said = ended(process)
     failing.unmount(lazily=True)

@@ -257,7 +257,9 @@ class History:
         assert sorted(exported) == sorted(self.keys)
         # What somebody edited is theirs: it is put aside, or left where the object is gone.
         faults = self.of_all("verify", "--hash", "--json", expect=(0, 3)).splitlines()
-        extra = [Path(fault["path"]) for fault in map(json.loads, faults) if fault["fault"] == "extra"]
+        extra = [
+            Path(fault["path"]) for fault in map(json.loads, faults) if fault["fault"] in {"extra", "kept"}
+        ]
         assert len(extra) == len(faults), faults
         assert all(path.read_bytes().endswith(EDITED) for path in extra), faults
 

@@ -332,7 +332,7 @@ def test_empty_folders_are_found_in_each_shape(empty):
 
 
 def _spoiler(name, contents, cursors, times=None):
-    rule = parse_rule(name, {fault: frozenset({"list"}) for fault in EFFECTS}, frozenset())
+    rule = parse_rule(name, EFFECTS, frozenset())
     overlay, chance = Overlay(contents), random.Random(times)
 
     def spoil(ask, page):
