@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from bucketpull.cli import options
+from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.errors import ExitCode
-from bucketpull.domain.user_limits import parse_bandwidth
 from bucketpull.domain.values import Concurrency, Rate, converted
 from bucketpull.wiring.coordinator_client import order
 

@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from bucketpull.cli import options
+from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.counting import counted
 from bucketpull.domain.demand import (
     Demand,
@@ -31,7 +32,6 @@ from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, SourceS
 from bucketpull.domain.exchange import Response, Wanted
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.packing import Packing
-from bucketpull.domain.user_limits import parse_bandwidth
 from bucketpull.domain.values import parse_reserve
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Fetcher

@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.user_limits import parse_bandwidth
 from bucketpull.domain.values import check_text, converted, parse_reserve, shown_value
 from bucketpull.report.console import tell
 from bucketpull.sources.registry import options_by_name, settings_of
