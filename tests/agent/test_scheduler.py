@@ -149,6 +149,16 @@ def test_what_a_killed_process_had_not_finished_was_received_for_nothing(schedul
     assert pulse_of(scheduler).wasted == {"interrupted": 4000}
 
 
+def test_what_arrives_is_told_of_all_processes_but_those_that_are_gone(scheduler):
+    scheduler.tick(0, msgspec.structs.replace(tick(), arriving=500), 1.0)
+    scheduler.tick(1, msgspec.structs.replace(tick(), arriving=4000, partial=70_000), 1.0)
+    assert pulse_of(scheduler).arriving == 74_500
+
+    scheduler.forget(1, 1.2)
+
+    assert pulse_of(scheduler).arriving == 500
+
+
 def test_processes_that_are_killed_before_they_told_a_speed_count_by_that_of_the_one_before(scheduler):
     use(scheduler, 1.0, 0)
     use(scheduler, 1.5, 50)

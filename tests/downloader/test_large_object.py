@@ -62,6 +62,7 @@ def pull(server, **options):
     rig = rig_of(server, **options)
     rig.assign([part_of(b"d", {b"big": SIZE})])
     (outcome,) = rig.settle()
+    assert rig.meter.partial == 0
     return rig, outcome
 
 
@@ -83,6 +84,19 @@ def test_it_goes_on_where_it_broke_off():
     assert server.starts == [0, 70_000, 120_000]
     assert rig.writers["v1"].files[KEY] == OLD
     assert outcome.retries == {"reset": 2}
+
+
+def test_of_a_part_only_what_came_by_this_process_counts_until_it_is_thrown_away():
+    server = Server(cuts=[20_000])
+    rig = rig_of(server)
+    leave_a_part(rig, OLD[:90_000])
+    rig.assign([part_of(b"d", {b"big": SIZE})])
+    rig.run(lambda: server.starts == [90_000] and not rig.fetcher.in_flight)
+    assert rig.meter.partial == 20_000
+
+    server.etag = '"v2"'
+    rig.run(lambda: server.starts == [90_000, 110_000, 110_000] and not rig.fetcher.in_flight)
+    assert rig.meter.partial == 0
 
 
 def test_without_a_version_it_begins_again():
@@ -473,6 +487,7 @@ def test_whatever_is_published_is_one_version_from_end_to_end(
         rig.assign([part_of(b"d", {b"big": SIZE})])
         rig.settle()
 
+    assert rig.meter.partial == 0
     published = rig.writers["v1"].files.get(KEY)
     assert published in {None, OLD, NEW}
 

@@ -24,7 +24,7 @@ from bucketpull.domain.messages import (
     frame,
 )
 from bucketpull.domain.model import Page, Position
-from bucketpull.domain.parameters import DownloaderParameters
+from bucketpull.domain.parameters import Bounds, DownloaderParameters
 from bucketpull.domain.user_limits import Limits
 from bucketpull.downloader.process import Process
 from bucketpull.testing.memory import MemorySource, MemoryWriter, part_of
@@ -38,7 +38,9 @@ MOUNT = Mount("v1", "/v1", "batch", "size")
 class Agent:
     """The other end of a process's socket."""
 
-    def __init__(self, answer=lambda request: Answer(body=b"x"), pages=None, routes=("edge", "origin")):
+    def __init__(
+        self, answer=lambda request: Answer(body=b"x"), pages=None, routes=("edge", "origin"), bounds=None
+    ):
         self.sock, self.theirs = socket.socketpair()
         self.sock.setblocking(False)
         self.clock = VirtualClock()
@@ -51,7 +53,7 @@ class Agent:
             self.open,
             self.clock,
             random.Random(1),
-            DownloaderParameters(),
+            DownloaderParameters(bounds=bounds or Bounds()),
         )
         self.sick = False
         self._frames = Frames()
@@ -175,6 +177,20 @@ def test_bytes_of_what_is_in_transfer_are_told_as_received(agents):
     last = of(Tick, agent.hear())[-1]
 
     assert (last.arriving, last.endpoints["edge"].received) == (500, 500)
+
+
+def test_what_came_of_a_large_object_before_it_broke_off_is_told_until_it_is_whole(agents):
+    version = ("ETag", '"v1"')
+    answers = [
+        Answer(206, b"x" * 300, (version,), seconds=5.0),
+        Answer(200, b"x" * 700, (version,), failure=Reason.RESET),
+    ]
+    agent = agents(answer=lambda request: answers.pop(), bounds=Bounds(streamed=100))
+    agent.say(MOUNT, Assignment(1, "v1", 0, encode([part_of(b"d", {b"big": 1000})])))
+    agent.process.turn_until(lambda: agent.clock.seconds > 10)
+
+    told = [(tick.bytes, tick.partial) for tick in of(Tick, agent.hear())]
+    assert list(dict.fromkeys(told)) == [(0, 0), (0, 700), (1000, 0)]
 
 
 def test_a_volume_that_cannot_be_opened_gives_its_assignments_back(agents):

@@ -565,6 +565,7 @@ def test_every_object_ends_in_exactly_one_field_of_its_outcome(data, seed, level
         assert outcome.stored == sum(len(record.names) for record in records_of(outcome))
         assert bool(outcome.unplaced) == (outcome.trouble is not None)
     assert rig.transfers.memory.held == 0
+    assert rig.meter.partial == 0
     assert rig.fetcher.in_flight == 0 or stop_after is not None
     rig.close()
 

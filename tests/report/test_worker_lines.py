@@ -23,6 +23,23 @@ def test_it_tells_now_and_then_what_it_does():
     assert list(lines.look(at(3000, [volume(1)]), 131.0, 131.0)) == []
 
 
+def test_it_tells_what_arrives_before_an_object_is_whole_and_not_what_was_thrown_away():
+    lines = WorkerLines(100.0)
+    told = [
+        text
+        for now, size, arriving in ((130.0, 0, 60_000_000), (160.0, 90_000_000, 0), (190.0, 90_000_000, 0))
+        for _, text in lines.look(msgspec.structs.replace(at(0), bytes=size, arriving=arriving), now, now)
+    ]
+    assert [text.partition(";")[0] for text in told] == [
+        "fetched 0 (0/s, 2.00 MB/s)", "fetched 0 (0/s, 1.00 MB/s)", "fetched 0 (0/s, 0 B/s)",
+    ]  # fmt: skip
+
+    lines = WorkerLines(100.0)
+    list(lines.look(msgspec.structs.replace(at(0), arriving=60_000_000), 130.0, 130.0))
+    ((_, text),) = lines.look(at(0), 160.0, 160.0)
+    assert text.startswith("fetched 0 (0/s, 0 B/s)")
+
+
 def test_a_silent_coordinator_is_told_once_and_when_it_is_heard_again():
     lines = WorkerLines(100.0)
     said = [line for now in range(101, 190) for line in lines.look(at(0), 100.0, float(now))]

@@ -1,9 +1,9 @@
 """What is shown of a job while its coordinator hears nobody, and after it has heard of much at once; what is told while nothing comes."""
 
 import asyncio
-from contextlib import suppress
 
 import pytest
+from msgspec.structs import replace
 
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.effects import Moment
@@ -135,6 +135,13 @@ class Told:
         pass
 
 
+async def look(monitor):
+    """Have it look once."""
+    watching = asyncio.create_task(monitor.run())
+    await asyncio.sleep(0)
+    watching.cancel()
+
+
 def test_a_job_says_that_it_waits_for_another_day_and_that_it_goes_on():
     coordinator = Coordinator(
         CoordinatorParameters(budget=Budget(requests_a_day=100)), Moment(0.0, 0.0, "2026-05-01")
@@ -142,18 +149,12 @@ def test_a_job_says_that_it_waits_for_another_day_and_that_it_goes_on():
     told = Told()
     monitor = Monitor(coordinator, SystemClock(), "photos", "upyun://photos", None, [told])
 
-    def look():
-        with suppress(TimeoutError):
-            asyncio.run(
-                asyncio.wait_for(monitor.run(), 0.01)
-            )  # one look; the next one is half a second later
-
-    look()
+    asyncio.run(look(monitor))
     coordinator.budget.spent.add(1000, 100, "2026-05-01")
-    look()
-    look()
+    asyncio.run(look(monitor))
+    asyncio.run(look(monitor))
     coordinator.at = Moment(0.0, 0.0, "2026-05-02")
-    look()
+    asyncio.run(look(monitor))
 
     assert told.events == ["budget.spent", "budget.renewed"]
 
@@ -180,3 +181,54 @@ def test_a_process_that_died_is_told_once_and_only_of_those_that_were_seen_alive
     assert told == [
         ("warning", "process.died", "machine m1", "a process of machine m1 died: another one does its work")
     ]
+
+
+def test_bytes_count_in_the_speed_as_they_arrive_and_once(coordinator):
+    """An object of 60 MB arrives within 30 seconds and is counted at their end."""
+    watch = Watch()
+    coordinator.began = watch.seconds, coordinator.counters, coordinator.outstanding
+    monitor = Monitor(coordinator, watch, "photos", "upyun://photos", None, [])
+
+    def speed(seconds, arriving, objects=0, size=0):
+        watch.seconds = 100.0 + seconds
+        coordinator.fleet.see(replace(at_work(objects), bytes=size, arriving=arriving), watch.seconds)
+        return monitor.snapshot().rates.bytes_now
+
+    speeds = [speed(step / 2, step * 1_000_000) for step in range(1, 60)]
+    assert speeds[-1] == pytest.approx(2e6)
+    assert monitor.snapshot().rates.bytes_mean == pytest.approx(2e6)
+    assert monitor.snapshot().counters.bytes == 0
+    assert speed(30.0, 0, 1, 60_000_000) == pytest.approx(2e6)
+
+
+def test_what_came_of_a_transfer_that_failed_is_no_speed(coordinator):
+    watch = Watch()
+    coordinator.began = watch.seconds, coordinator.counters, coordinator.outstanding
+    monitor = Monitor(coordinator, watch, "photos", "upyun://photos", None, [])
+    for seconds, arriving in ((1.0, 5_000_000), (2.0, 9_000_000), (3.0, 0)):
+        watch.seconds = 100.0 + seconds
+        coordinator.fleet.see(replace(at_work(0), arriving=arriving), watch.seconds)
+        rates = monitor.snapshot().rates
+
+    assert rates.bytes_now == rates.bytes_mean == 0
+
+
+def test_while_a_large_object_arrives_nobody_is_told_that_nothing_comes(coordinator):
+    """Meanwhile another one is asked for again and again, and refused with a short text."""
+    watch, told = Watch(), Told()
+    monitor = Monitor(coordinator, watch, "photos", "upyun://photos", None, [told])
+
+    def hear(second, arriving):
+        watch.seconds = 100.0 + second
+        refusal = second % 2 * 500
+        pulse = replace(at_work(0), arriving=arriving + refusal, retries={"throttled": second})
+        coordinator.fleet.see(pulse, watch.seconds)
+        asyncio.run(look(monitor))
+
+    for second in range(60):
+        hear(second, second * 1_000_000)
+    assert told.events == ["machine.joined"]
+
+    for second in range(60, 120):
+        hear(second, 0)
+    assert told.events == ["machine.joined"] + ["source.silent"] * 3

@@ -286,6 +286,7 @@ class Scheduler:
             written=self.written,
             settled=self.settled,
             deaths=self._deaths,
+            arriving=sum(tick.arriving + tick.partial for tick in self._ticks if tick is not None),
         )
 
     def _judged(self, endpoints: Mapping[str, EndpointStatus], now: float) -> dict[str, EndpointStatus]:

@@ -132,7 +132,8 @@ class Pulse(Value, tag="pulse"):
     being removed.
     `placed`, `written` and `settled` count objects since its start: given to a process for a volume, written there, and durable there
     with their record. What was tried twice counts twice. `wasted` are bytes that were received and discarded, by reason. `deaths`
-    counts processes of the worker that died.
+    counts processes of the worker that died. `arriving` are bytes that have come of what is not done, and are not in `bytes`: of what
+    fails they count no more.
     """
 
     machine: Text
@@ -160,6 +161,7 @@ class Pulse(Value, tag="pulse"):
     wasted: dict[Text, Int] = {}
     removes: bool = False
     deaths: Count = 0
+    arriving: Count = 0
 
 
 class Goodbye(Value, tag="goodbye"):
@@ -343,7 +345,8 @@ class Tick(Value, tag="tick"):
     `queued` are bytes waiting for each volume's writer, `written` bytes written to it since the start. `waiting_for` names an
     object in hand when no object has ended for `still_seconds`, at least ten. `cpu_seconds` is what the process has computed. The cap
     on bandwidth (`is_capped`), or on requests (`is_at_rate`), keeps it from beginning more. `wasted` are bytes that were received and
-    thrown away, by reason; `arriving` are those of transfers that are not done, which the endpoints count as received.
+    thrown away, by reason; `arriving` are those of transfers that are not done, which the endpoints count as received, `partial` those
+    of large objects that came before by transfers that are.
     """
 
     objects: int
@@ -362,6 +365,7 @@ class Tick(Value, tag="tick"):
     symptoms: dict[str, Symptoms] = {}
     wasted: dict[str, int] = {}
     arriving: int = 0
+    partial: int = 0
 
 
 class Stop(Value, tag="stop"):

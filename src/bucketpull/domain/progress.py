@@ -60,7 +60,7 @@ class Estimate(Value):
 
 
 class Rates(Value):
-    """Speeds: of the last seconds, and of the whole session; objects and bytes per second."""
+    """Speeds: of the last seconds, and of the whole session; objects, and bytes as they arrive, per second."""
 
     objects_now: float = 0.0
     objects_mean: float = 0.0

@@ -80,7 +80,7 @@ class SpeedMeter:
         self._first: tuple[float, int, int, int] | None = None
 
     def sample(self, at: float, objects: int, size: int, listed: int, running: bool = True) -> None:
-        """Note the counters (objects stored, bytes stored, objects listed) at a time in seconds."""
+        """Note the counters (objects stored, bytes stored or on their way, objects listed) at a time in seconds."""
         point = (self._time.advance(at, running), objects, size, listed)
         if self._first is None or point[0] == 0.0:
             self._first = point

@@ -164,6 +164,7 @@ class Answers:
         self._memory.held -= transfer.held
         if transfer.large is not None:
             _note_found(transfer, written)
+            transfer.large.forget_partial()
             transfer.held, transfer.large = 0, None  # it was published, or thrown away
         if written.reason is not None:
             transfer.held = 0

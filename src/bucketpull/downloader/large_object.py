@@ -12,6 +12,7 @@ from typing import Final
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import DATED, Response, Verdict
 from bucketpull.domain.record import Written
+from bucketpull.downloader.meter import Meter
 from bucketpull.ports import Stream, Writer
 
 # A transfer that brought as much as this share of what is there has got on, however often that happens.
@@ -48,13 +49,21 @@ class LargeObject:
     """
 
     def __init__(
-        self, stream: Stream, writer: Writer, most_queued: int, most: int, paused: Callable[[bool], None]
+        self,
+        stream: Stream,
+        writer: Writer,
+        meter: Meter,
+        most_queued: int,
+        most: int,
+        paused: Callable[[bool], None],
     ) -> None:
         self._stream = stream
         self._writer = writer
+        self._meter = meter
+        self._partial = 0
         self._most_queued = most_queued
         self.most = self.bound = most
-        self.length = stream.offset
+        self.length = self._found = stream.offset
         self.blind = False
         self.began = 0
         self.version = self._changed = self.mismatch = ""
@@ -134,7 +143,8 @@ class LargeObject:
     def restart(self) -> None:
         """Throw away what is there."""
         self._stream.restart()
-        self.length = 0
+        self.length = self._found = 0
+        self.forget_partial()
         self.version = self._changed = ""
         self.blind = False
 
@@ -158,6 +168,7 @@ class LargeObject:
         broke_off = response.failure is not None and self._refusals <= 1
         if broke_off and verdict.version and not whole_in_part and not other and not self.overlong:
             self.version = verdict.version
+            self._count_partial(self.length - self._found)
             self.has_got_on = gained * MOST_RESUMED >= self.length
             self._refusals = 0
         else:
@@ -165,8 +176,18 @@ class LargeObject:
 
     def publish(self, accepts: Collection[bytes] | None, token: object, mtime: int) -> None:
         """Have the whole object checked and named; see `Stream.publish`."""
+        self._count_partial(self.length - self._found)
         self._stream.publish(self.length, accepts, token, mtime)
+
+    def forget_partial(self) -> None:
+        """Count nothing as a part any more: the object counts as a whole, or was thrown away."""
+        self._count_partial(0)
+
+    def _count_partial(self, size: int) -> None:
+        self._meter.partial += size - self._partial
+        self._partial = size
 
     def close(self, keep: bool) -> None:
         """Let go of it."""
+        self.forget_partial()
         self._stream.close(keep)

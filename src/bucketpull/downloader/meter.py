@@ -12,12 +12,13 @@ _SMOOTHING: Final = 0.05
 class Meter:
     """What a process did since its start: objects and bytes that are on their volumes, and reasons of repeats and failures.
 
-    `wasted` counts, by reason, the bytes that were received and thrown away.
+    `wasted` counts, by reason, the bytes that were received and thrown away. `partial` are those of large objects that came by
+    transfers that have ended, and do not count in `bytes` yet.
     """
 
     def __init__(self) -> None:
         self.objects = 0
-        self.bytes = 0
+        self.bytes = self.partial = 0
         self.retries = Counter[str]()
         self.failures = Counter[str]()
         self.wasted = Counter[str]()

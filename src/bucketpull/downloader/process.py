@@ -215,6 +215,7 @@ class Process:
                 failures=self._meter.failures,
                 wasted=self._meter.wasted,
                 arriving=arriving,
+                partial=self._meter.partial,
                 waiting_for=volumes.waited_for() if still > STILL_SECONDS else "",
                 still_seconds=still if still > STILL_SECONDS else 0.0,
                 cpu_seconds=time.process_time(),

@@ -254,6 +254,7 @@ class Transfers:
         transfer.large = LargeObject(
             stream,
             queue.writer,
+            self._meter,
             self._bounds.queued,
             most_bytes(size),
             lambda paused: self._paused(transfer, paused),

@@ -212,15 +212,18 @@ class StallEvents:
     def __init__(self, asked: str) -> None:
         self._sites = asked
         self._gain = -1
+        self._arriving = 0
         self._since = 0.0
         self._before: dict[str, int] = {}
         self._asked = 0  # when it was told last
         self._due_seconds = _FIRST_SECONDS
 
-    def look(self, now: float, gain: int, retries: Mapping[str, int]) -> Iterator[Told]:
-        """Return what is new. `gain` grows with whatever is received; `now` is monotonic seconds."""
+    def look(self, now: float, gain: int, retries: Mapping[str, int], arriving: int = 0) -> Iterator[Told]:
+        """Return what is new. `gain` grows with whatever is received, bytes that are `arriving` come before; `now` is monotonic seconds."""
         asked, seconds = sum(retries.values()), now - self._since
-        if gain != self._gain:
+        # The text of a refusal arrives too: of what is not done only more than there was before is a gain.
+        if gain != self._gain or arriving > self._arriving:
+            self._arriving = arriving
             if self._due_seconds > _FIRST_SECONDS:
                 text = f"something comes from the source again, after {duration(seconds)}"
                 yield "info", "source.back", "source", text
@@ -428,8 +431,9 @@ class WorkerLines:
 
     def _progress(self, pulse: Pulse, now: float) -> str:
         seconds = now - self._told_at
-        objects, received = (pulse.objects - self._objects) / seconds, (pulse.bytes - self._bytes) / seconds
-        self._told_at, self._objects, self._bytes = now, pulse.objects, pulse.bytes
+        arrived = pulse.bytes + pulse.arriving
+        objects, received = (pulse.objects - self._objects) / seconds, max(0, arrived - self._bytes) / seconds
+        self._told_at, self._objects, self._bytes = now, pulse.objects, arrived
         takes = sum(volume.state is VolumeState.OPEN for volume in pulse.volumes)
         return (
             f"fetched {count(pulse.objects)} ({speed(objects)}, {size(received)}/s); "

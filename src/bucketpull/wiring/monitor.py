@@ -158,11 +158,12 @@ class Monitor:
         )
 
     def _sample(self, now: float, pulses: Sequence[Pulse], active: bool) -> None:
-        """Note what has been fetched until now; time that is not `active` counts for no rate."""
+        """Note what has been fetched until now, bytes as they arrive; time that is not `active` counts for no rate."""
         counters = self._coordinator.counters
         fetched, fetched_bytes = counters.fetched
         objects = max(fetched, sum(pulse.objects for pulse in pulses))
         size = max(fetched_bytes, sum(pulse.bytes for pulse in pulses))
+        size += sum(pulse.arriving for pulse in pulses)
         self._meter.sample(now, objects, size, counters.listed, active)
         self._forecast.sample(now, counters, self._coordinator.outstanding, active)
 
@@ -260,7 +261,8 @@ class Monitor:
         for pulse in pulses:
             retries.update({name: times for name, times in pulse.retries.items() if name not in _OWN})
         gain = books.pages + books.listed + sum(pulse.bytes + pulse.objects for pulse in pulses)
-        self._tell(self._stall_events.look(self._clock.monotonic(), gain, retries))
+        arriving = sum(pulse.arriving for pulse in pulses)
+        self._tell(self._stall_events.look(self._clock.monotonic(), gain, retries, arriving))
 
 
 def _limited_by(pulses: Sequence[Pulse]) -> str:
