@@ -82,6 +82,13 @@ class BatchReceipt(Value, tag="batch"):
     recovered: Count = 0
     recovered_bytes: Count = 0
 
+    @property
+    def objects(self) -> int:
+        """How many objects it tells of: all that its work has, or this part of it."""
+        batches = (self.deferred, self.returned, self.sent_on, self.remainder)
+        given_back = sum(batch.objects for batch in batches if batch is not None)
+        return self.stored + self.skipped + len(self.failures) + given_back
+
     def failed(self) -> list[Failure]:
         """Return what could not be had; an object that is gone at the source has vanished instead."""
         return [failure for failure in self.failures if failure.reason is not Reason.GONE]

@@ -36,7 +36,7 @@ from bucketpull.domain.model import (
     WorkKind,
 )
 from bucketpull.domain.retry import next_page_try, next_try
-from bucketpull.journal.batch_receipts import check_sum, given_up, parts_of, usual_reason, when
+from bucketpull.journal.batch_receipts import check_objects, given_up, parts_of, usual_reason, when
 from bucketpull.journal.sqlite import ABSENT_SECONDS, LONGEST_WAIT_SECONDS
 from bucketpull.testing.memory_journal_pages import Catalogue
 
@@ -211,7 +211,7 @@ class MemoryJournal(Catalogue):
         for receipt in receipts:
             row = self._expected(receipt)
             if isinstance(receipt, BatchReceipt) and row is not None:
-                check_sum(receipt, row.kind, row.objects)
+                check_objects(receipt, row.kind, row.objects)
         dropped: list[int] = []
         for receipt in receipts:
             row = self._expected(receipt)
