@@ -3,7 +3,15 @@
 import msgspec
 import pytest
 
-from bucketpull.agent.actions import Call, Kill, Open, Say, Start, Tell, Verb
+from bucketpull.agent.actions import (
+    Call,
+    KillProcess,
+    OpenVolume,
+    StartProcess,
+    TellCoordinator,
+    TellProcess,
+    Verb,
+)
 from bucketpull.agent.agent import Agent
 from bucketpull.agent.clearing import AT_ONCE
 from bucketpull.domain.batching import batch_of, decode_parts, encode_batch, encode_parts
@@ -76,16 +84,16 @@ class Harness:
                 self.do(action)
 
     def do(self, action):
-        if isinstance(action, Tell):
+        if isinstance(action, TellProcess):
             self.told.append(action)
-        elif isinstance(action, Say):
+        elif isinstance(action, TellCoordinator):
             self.said.append(action.message)
             self.agent.delivered(action.message, self.now)
-        elif isinstance(action, Kill):
+        elif isinstance(action, KillProcess):
             self.killed.append(action.process)
-        elif isinstance(action, Start):
+        elif isinstance(action, StartProcess):
             self.started.append(action.process)
-        elif isinstance(action, Open):
+        elif isinstance(action, OpenVolume):
             self.opened.append(action.path)
         elif action.ask.volume not in self.hanging:
             self.call(action)
@@ -262,7 +270,7 @@ def test_the_successor_of_a_dead_process_learns_limits_and_volumes_before_it_is_
     harness.agent.process_sent(0, Died(-9), harness.now)
 
     started, *told, asked = harness.agent.actions()
-    assert started == Start(0)
+    assert started == StartProcess(0)
     assert [type(tell.message) for tell in told] == [Tune, Mount]
     assert asked.ask.verb is Verb.RECOVER
     assert told[0].message.limits.bytes_per_second == 1000.0

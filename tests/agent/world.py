@@ -7,7 +7,15 @@ from collections import deque
 
 import msgspec
 
-from bucketpull.agent.actions import Call, Kill, Open, Say, Start, Tell, Verb
+from bucketpull.agent.actions import (
+    Call,
+    KillProcess,
+    OpenVolume,
+    StartProcess,
+    TellCoordinator,
+    TellProcess,
+    Verb,
+)
 from bucketpull.agent.agent import Agent
 from bucketpull.domain.batching import batch_of, decode_batch, encode_batch
 from bucketpull.domain.errors import Reason, VolumeError
@@ -166,19 +174,19 @@ class Machine:
 
     def act(self):
         for action in self.agent.actions():
-            if isinstance(action, Tell):
+            if isinstance(action, TellProcess):
                 if action.process not in self.dead:
                     self.processes[action.process].hear(action.message)
-            elif isinstance(action, Say):
+            elif isinstance(action, TellCoordinator):
                 self.queue.append(action.message)
             elif isinstance(action, Call):
                 self.calls.append(action)
-            elif isinstance(action, Kill):
+            elif isinstance(action, KillProcess):
                 self.die(action.process)
-            elif isinstance(action, Start):
+            elif isinstance(action, StartProcess):
                 self.dead.remove(action.process)
             else:
-                assert isinstance(action, Open)
+                assert isinstance(action, OpenVolume)
 
     def call(self, number):
         """Carry out one of the calls that wait, but of a disk that hangs."""

@@ -15,32 +15,32 @@ from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.messages import FromWorker, ToProcess
 
 
-class Tell(msgspec.Struct, frozen=True):
+class TellProcess(msgspec.Struct, frozen=True):
     """Send a message to a process."""
 
     process: int
     message: ToProcess
 
 
-class Say(msgspec.Struct, frozen=True):
+class TellCoordinator(msgspec.Struct, frozen=True):
     """Send a message to the coordinator."""
 
     message: FromWorker
 
 
-class Kill(msgspec.Struct, frozen=True):
+class KillProcess(msgspec.Struct, frozen=True):
     """End a process that hangs; its death is reported as any other."""
 
     process: int
 
 
-class Start(msgspec.Struct, frozen=True):
+class StartProcess(msgspec.Struct, frozen=True):
     """Start a process in place of one that died. Messages to the dead one are dropped."""
 
     process: int
 
 
-class Open(msgspec.Struct, frozen=True):
+class OpenVolume(msgspec.Struct, frozen=True):
     """Open another volume; if that fails, nothing follows."""
 
     path: str
@@ -83,7 +83,7 @@ class Call(msgspec.Struct, frozen=True):
     ask: DiskRequest
 
 
-Action = Tell | Say | Kill | Start | Open | Call
+Action = TellProcess | TellCoordinator | KillProcess | StartProcess | OpenVolume | Call
 DiskRoutine = Generator[DiskRequest, Any, None]
 
 

@@ -9,7 +9,16 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from itertools import count
 
-from bucketpull.agent.actions import Action, Calls, DiskRoutine, Kill, Open, Say, Start, Tell
+from bucketpull.agent.actions import (
+    Action,
+    Calls,
+    DiskRoutine,
+    KillProcess,
+    OpenVolume,
+    StartProcess,
+    TellCoordinator,
+    TellProcess,
+)
 from bucketpull.agent.active_batch import ActiveBatch
 from bucketpull.agent.clearing import Clearing, Unconfirmed, forget
 from bucketpull.agent.intake import Intake
@@ -117,7 +126,7 @@ class Agent:
         )
         volume.room.packs = self._parameters.packs
         self._tasks.use(volume)
-        self.returned(volume)
+        self.volume_returned(volume)
 
     def received(self, messages: Sequence[Work | Control], now: float) -> None:
         """Take work or orders from the coordinator."""
@@ -140,11 +149,11 @@ class Agent:
         elif isinstance(message, ScanReceipt):
             if self._scans.pop(message.work, None) is not None:
                 message.machine = self._parameters.machine
-                self._say(message)
+                self._tell_coordinator(message)
         elif isinstance(message, Fatal):
             message.machine = self._parameters.machine
             self.refusal = message
-            self._say(message)
+            self._tell_coordinator(message)
         else:
             self._process_ended(process, message)
 
@@ -168,7 +177,7 @@ class Agent:
         self._tasks.settle_if_due()
         if self._pulse_by is None and now >= self._beat_at:
             self._pulse_by = now + ANSWER_SECONDS
-            self._actions += map(Kill, self.scheduler.frozen(now))
+            self._actions += map(KillProcess, self.scheduler.frozen(now))
             for volume in self.scheduler.volumes.values():
                 if not volume.is_measuring:
                     self._calls.run(self._look(volume))
@@ -238,7 +247,7 @@ class Agent:
         scheduler.rests = judge.rests(self._now)
         if judge.refusal is not None and self.refusal is None:
             self.refusal = Fatal(self._parameters.machine, *judge.refusal)
-            self._say(self.refusal)
+            self._tell_coordinator(self.refusal)
 
     def _close_if_done(self, batch: ActiveBatch) -> None:
         """Send the receipt of a finished batch, or of the settled part of one that takes long. Receipts of one batch go one after the other, so they arrive in order."""
@@ -251,7 +260,7 @@ class Agent:
             return
         self._unconfirmed.receipt_made(work)
         receipt = batch.receipt(self._now, self._next_part())
-        self._say(receipt)
+        self._tell_coordinator(receipt)
         self._clear_if_idle()
 
     def _next_part(self) -> int:
@@ -269,7 +278,7 @@ class Agent:
         self._deaths.add(self._now, died.status)
         self.scheduler.forget(process, self._now)
         if not self.stopping:
-            self._actions.append(Start(process))
+            self._actions.append(StartProcess(process))
         self._tell(process, self.scheduler.tune())
         judged = self._judge.process_started(process, self._now)
         if judged.states or judged.rests:
@@ -280,16 +289,16 @@ class Agent:
             self._survey(work)
         self._tasks.reassign_tasks_of(process)
 
-    def returned(self, volume: ManagedVolume) -> None:
+    def volume_returned(self, volume: ManagedVolume) -> None:
         """Have all processes use a volume that is new, or was reopened."""
         self._unconfirmed.add_volume(volume)
         self._tell_all(self._mount(volume))
 
-    def left(self, volume: ManagedVolume) -> None:
+    def volume_to_close(self, volume: ManagedVolume) -> None:
         """Have all processes close a sick volume."""
         self._tell_all(Unmount(volume.id))
 
-    def sickened(self, volume: ManagedVolume) -> None:
+    def volume_failed(self, volume: ManagedVolume) -> None:
         """Go on without a disk: begin nothing more there, and stop waiting for requests and settlings."""
         self._tell_all(Unmount(volume.id))
         self._calls.give_up(volume.id, volume.error)
@@ -300,7 +309,7 @@ class Agent:
         volume.stop(
             VolumeState.SICK, f"has not answered for {volume.silent_seconds(self._now):.0f} s", self._now
         )
-        self._actions += map(Kill, sorted(self._tasks.processes_on(volume)))
+        self._actions += map(KillProcess, sorted(self._tasks.processes_on(volume)))
 
     # --- orders of the coordinator, and pulses
 
@@ -348,7 +357,7 @@ class Agent:
         works, removed = yield from self._clearing.run(self.scheduler.working(), self._clock)
         self._unconfirmed.forget(works)
         if removed:
-            self._say(Removed(self._parameters.machine, removed))
+            self._tell_coordinator(Removed(self._parameters.machine, removed))
         self._begin()
         self._clear_if_idle()
         self._tell_if_quiet()
@@ -356,7 +365,7 @@ class Agent:
     def _tell_if_quiet(self) -> None:
         """Send a pulse at once when all files are confirmed: the end of the job may wait for that."""
         if self._told_clears and self.is_quiet and not self.holds():
-            self._say(self.pulse())
+            self._tell_coordinator(self.pulse())
 
     def _add_volume(self, path: str) -> None:
         """Use another volume, or one again that was drained."""
@@ -364,7 +373,7 @@ class Agent:
         if known:
             known[0].undrain()
         else:
-            self._actions.append(Open(path))
+            self._actions.append(OpenVolume(path))
 
     def _look(self, volume: ManagedVolume) -> DiskRoutine:
         yield from volume.look(self._clock)
@@ -382,26 +391,26 @@ class Agent:
             self._give_up(volume)
         for batch in list(self._batches.values()):
             self._close_if_done(batch)
-        self._say(self.pulse())
+        self._tell_coordinator(self.pulse())
         self._begin()
 
     def _hand_back(self, works: list[int]) -> None:
         if works:
-            self._say(Handback(works, self._parameters.machine))
+            self._tell_coordinator(Handback(works, self._parameters.machine))
 
     def _mount(self, volume: ManagedVolume) -> Mount:
         parameters = self._parameters
         return Mount(volume.id, volume.path, parameters.durability, parameters.verify)
 
     def _tell(self, process: int, message: ToProcess) -> None:
-        self._actions.append(Tell(process, message))
+        self._actions.append(TellProcess(process, message))
 
     def _tell_all(self, message: Mount | Unmount) -> None:
         for process in () if self.stopping else self._processes:
             self._tell(process, message)
 
-    def _say(self, message: FromWorker) -> None:
-        self._actions.append(Say(message))
+    def _tell_coordinator(self, message: FromWorker) -> None:
+        self._actions.append(TellCoordinator(message))
 
     def _clock(self) -> float:
         return self._now

@@ -7,7 +7,16 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from bucketpull.agent.actions import Action, Call, DiskRequest, Kill, Open, Say, Start, Tell, Verb
+from bucketpull.agent.actions import (
+    Action,
+    Call,
+    DiskRequest,
+    KillProcess,
+    OpenVolume,
+    StartProcess,
+    TellProcess,
+    Verb,
+)
 from bucketpull.agent.agent import PULSE_SECONDS, Agent
 from bucketpull.domain.batching import spans_of
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError, VolumeFull, VolumeSick
@@ -90,7 +99,7 @@ class AgentShell:
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as self._group:
             for volume in self._first:
-                await self._shelve(volume)
+                await self._use_volume(volume)
             for part in (
                 self._hear_inbox(),
                 self._hear_pool(),
@@ -159,25 +168,25 @@ class AgentShell:
             self._empty.set()
 
     def _do(self, action: Action) -> None:
-        if isinstance(action, Tell):
+        if isinstance(action, TellProcess):
             self._pool.send(action.process, action.message)
         elif isinstance(action, Call):
             self._spawn(self._call(action))
-        elif isinstance(action, Kill):
+        elif isinstance(action, KillProcess):
             self._pool.kill(action.process)
-        elif isinstance(action, Start):
+        elif isinstance(action, StartProcess):
             self._pool.start(action.process)
-        elif isinstance(action, Open):
+        elif isinstance(action, OpenVolume):
             self._spawn(self._add_volume(action.path))
         else:
-            self._speak(action)
+            self._tell_coordinator(action.message)
 
-    def _speak(self, say: Say) -> None:
-        if isinstance(say.message, Pulse):
-            self.latest = say.message
-            self._pulses.put_nowait(say.message)
+    def _tell_coordinator(self, message: FromWorker) -> None:
+        if isinstance(message, Pulse):
+            self.latest = message
+            self._pulses.put_nowait(message)
         else:
-            self._outbox.put(say.message)
+            self._outbox.put(message)
 
     async def _call(self, call: Call) -> None:
         answer: object
@@ -204,9 +213,9 @@ class AgentShell:
     async def _add_volume(self, path: str) -> None:
         """Open another volume; ignore one that cannot be used: whoever asked for it has tried it before."""
         with suppress(VolumeError, ConfigError):
-            await self._shelve(await asyncio.to_thread(self._open, path, None))
+            await self._use_volume(await asyncio.to_thread(self._open, path, None))
 
-    async def _shelve(self, volume: Volume) -> None:
+    async def _use_volume(self, volume: Volume) -> None:
         status, known = await in_thread(_look_at, volume, self._parameters.journal)
         self._volumes[volume.id] = volume
         self._agent.volume_opened(status, known, self._clock.monotonic())

@@ -346,7 +346,9 @@ class Settler:
         volume = self._volume
         group, volume.waiting = volume.waiting, []
         try:
-            blocks = [volume.doubled(block, settling.task.batch.whole.spans) for settling, block in group]
+            blocks = [
+                volume.with_overlapping(block, settling.task.batch.whole.spans) for settling, block in group
+            ]
             extents = yield volume.ask(Verb.SETTLE, blocks)
         except VolumeError as error:
             self._is_busy = False

@@ -32,20 +32,20 @@ WELL_SECONDS = 60.0
 class VolumeListener(Protocol):
     """Who is told when a volume fails, and when it is back."""
 
-    def sickened(self, volume: "ManagedVolume") -> None:
+    def volume_failed(self, volume: "ManagedVolume") -> None:
         """It has failed: what was asked of it will not be answered."""
 
-    def left(self, volume: "ManagedVolume") -> None:
+    def volume_to_close(self, volume: "ManagedVolume") -> None:
         """It is sick, and everybody is to close it, so that it can be unmounted and repaired."""
 
-    def returned(self, volume: "ManagedVolume") -> None:
+    def volume_returned(self, volume: "ManagedVolume") -> None:
         """It was reopened, and is used again."""
 
 
 class ManagedVolume:
     """One volume of a worker, and the outcomes that wait for its next settling. `running` counts tasks in processes.
 
-    `known` are the batches noted on it, each with the blocks that it has in the ledger. `follow` hears of what changes.
+    `known` are the batches noted on it, each with the blocks that it has in the ledger. `listener` is told when it fails and when it is back.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class ManagedVolume:
         known: Mapping[int, Sequence[Begun]],
         machine: str,
         now: float,
-        follow: VolumeListener,
+        listener: VolumeListener,
     ) -> None:
         self.id = status.id
         self.path = status.path
         self.known = {work: list(blocks) for work, blocks in known.items()}
         self.machine = machine
         self.status = status
-        self._follow = follow
-        self._is_left = False
+        self._listener = listener
+        self._is_closed = False
         self._rest_seconds = REOPEN_SECONDS
         self._well_since = now
         self._reopen_at = 0.0
@@ -119,9 +119,9 @@ class ManagedVolume:
         if not self.is_sick:
             yield from self._measure(now)
         elif not self.running and not self.waiting:
-            if not self._is_left:
-                self._is_left = True
-                self._follow.left(self)
+            if not self._is_closed:
+                self._is_closed = True
+                self._listener.volume_to_close(self)
                 with suppress(VolumeError):  # as of a disk that was pulled out
                     yield self.ask(Verb.CLOSE)
             elif now() >= self._reopen_at:
@@ -136,12 +136,12 @@ class ManagedVolume:
             self._reopen_at = now() + self._rest_seconds
             return
         self.known = {work: list(blocks) for work, blocks in known.items()}
-        self._is_left = False
+        self._is_closed = False
         self._refused_at = None
         self._well_since = now()
         self.status = status
         self.measured(status, now())
-        self._follow.returned(self)
+        self._listener.volume_returned(self)
 
     def _measure(self, now: Callable[[], float]) -> DiskRoutine:
         """Measure free space and health, and find out whether a disk that refused bytes takes some again."""
@@ -179,11 +179,11 @@ class ManagedVolume:
         self.room.bytes_per_second = status.written_per_second
         status.reserved_bytes = self.room.promised_bytes
 
-    def doubled(self, block: Block, spans: Sequence[Span]) -> Block:
-        """Name beside a block of a batch which other ones may hold some of its objects, so that they count once.
+    def with_overlapping(self, block: Block, spans: Sequence[Span]) -> Block:
+        """Return a block of a batch with those blocks of other batches that may hold some of its objects, so that these count once.
 
-        Those of batches that are not known to count: a machine that was silent may be given the same objects again as another batch,
-        and a folder that changes while it is listed may have an object on two pages.
+        Only blocks of batches that are not known to count: a machine that was silent may be given the same objects again as another
+        batch, and a folder that changes while it is listed may have an object on two pages.
         """
         mine: dict[bytes, list[Span]] = {}
         for span in spans:
@@ -237,7 +237,7 @@ class ManagedVolume:
             if now - self._well_since > WELL_SECONDS:
                 self._rest_seconds = REOPEN_SECONDS
             self._reopen_at = now + self._rest_seconds
-            self._follow.sickened(self)
+            self._listener.volume_failed(self)
 
     def trouble(self, error: VolumeError, now: float) -> None:
         """Take no more objects because of this error, unless the machine is at fault and not the volume."""
