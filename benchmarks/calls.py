@@ -23,9 +23,9 @@ from bucketpull.domain.messages import (
     FromProcess,
     Mount,
     Outcome,
+    ScanAssignment,
     ScanReceipt,
     Stop,
-    Survey,
     ToProcess,
     frame,
 )
@@ -118,7 +118,7 @@ def counted() -> Counter[str]:
         Simulator(f"flat:{OBJECTS},size=20KiB") as simulator,
     ):
         agent = _Agent(simulator, folder + "/volume")
-        agent.say(Survey(1, msgspec.msgpack.encode([Position(b"")])))
+        agent.say(ScanAssignment(1, msgspec.msgpack.encode([Position(b"")])))
         receipt = agent.hear(ScanReceipt)
         assert isinstance(receipt, ScanReceipt)
         bodies = [batch.body for batch in receipt.batches]

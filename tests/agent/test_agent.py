@@ -29,9 +29,9 @@ from bucketpull.domain.messages import (
     Pulse,
     Release,
     Removed,
+    ScanAssignment,
     ScanReceipt,
     Stop,
-    Survey,
     Tick,
     Tune,
     Unmount,
@@ -250,7 +250,7 @@ def test_smaller_disks_share_a_batch_and_what_fits_nowhere_is_returned():
 def test_scans_go_to_the_process_with_the_fewest_and_again_when_it_dies():
     harness = Harness()
     harness.give(*(Work(number, WorkKind.SCAN, b"\x90") for number in (1, 2, 3)))
-    assert [tell.process for tell in harness.told if isinstance(tell.message, Survey)] == [0, 1, 0]
+    assert [tell.process for tell in harness.told if isinstance(tell.message, ScanAssignment)] == [0, 1, 0]
     harness.hear(ScanReceipt(1, ""), 0)
     assert harness.said[-1] == ScanReceipt(1, "m1")
     harness.hear(ScanReceipt(77, ""), 0)
@@ -258,7 +258,7 @@ def test_scans_go_to_the_process_with_the_fewest_and_again_when_it_dies():
 
     harness.told.clear()
     harness.hear(Died(-9), 0)
-    assert [type(tell.message) for tell in harness.told] == [Tune, Mount, Survey]
+    assert [type(tell.message) for tell in harness.told] == [Tune, Mount, ScanAssignment]
     assert harness.agent.holds() == {2, 3}
 
 

@@ -20,8 +20,8 @@ from bucketpull.domain.messages import (
     Handback,
     Outcome,
     Pulse,
+    ScanAssignment,
     ScanReceipt,
-    Survey,
     Work,
 )
 from bucketpull.domain.model import Part, VolumeState, WorkKind
@@ -69,7 +69,7 @@ class Pool:
             return
         if isinstance(message, Assignment):
             self._said.put_nowait((process, self._store(message)))
-        elif isinstance(message, Survey):
+        elif isinstance(message, ScanAssignment):
             self._said.put_nowait((process, ScanReceipt(message.work, "")))
 
     def _store(self, assignment):

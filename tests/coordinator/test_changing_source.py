@@ -46,7 +46,7 @@ class ChangingWorld(World):
         self.late = deque()
         self.coming = []
         self.muted = set()
-        self.surveys = []
+        self.scans = []
         self.machines = [Machine(self, "m0", {volume: MemoryVolume(volume) for volume in ("m0a", "m0b")})]
         self.gone = set()
         self.harness = self.coordinate()
@@ -63,12 +63,12 @@ class ChangingWorld(World):
             self.journal.end("complete", UNIX + self.now)
 
     def give(self, machine, works):
-        self.surveys += [work for work in works if work.kind is WorkKind.SCAN]
+        self.scans += [work for work in works if work.kind is WorkKind.SCAN]
         machine.given.extend(work for work in works if work.kind is WorkKind.BATCH)
 
     def do_list(self, machine, number):
-        if self.surveys:
-            self.coming.append(self.listed(self.surveys.pop(number % len(self.surveys))))
+        if self.scans:
+            self.coming.append(self.listed(self.scans.pop(number % len(self.scans))))
 
     def listed(self, work):
         receipt = ScanReceipt(work.id, "m0")
@@ -100,7 +100,7 @@ class ChangingWorld(World):
 
     def do_restart(self, machine, number):
         """Kill the coordinator, with its machine or without."""
-        self.surveys.clear()
+        self.scans.clear()
         if number % 2:
             for each in self.machines:
                 each.start()
@@ -133,7 +133,7 @@ class ChangingWorld(World):
         for turn in range(4000):
             if self.harness.has_ended:
                 return
-            while self.surveys:
+            while self.scans:
                 self.do_list(None, 0)
             (machine,) = self.machines
             for _ in range(4):

@@ -1,4 +1,4 @@
-"""The transfers and the scan of a process, with everything round them in memory and in virtual time."""
+"""The transfers and the scans of a process, with everything round them in memory and in virtual time."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ import msgspec
 from bucketpull.domain.endpoint_judge import EndpointJudge
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
-from bucketpull.domain.messages import Assignment, Mount, Outcome, ScanReceipt, Survey
+from bucketpull.domain.messages import Assignment, Mount, Outcome, ScanAssignment, ScanReceipt
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.pacing import Limiter
@@ -17,7 +17,7 @@ from bucketpull.domain.record import Record
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.page_sinks import JobPages
-from bucketpull.downloader.scan import Scan, WantedPage
+from bucketpull.downloader.scans import Scans, WantedPage
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.transfers import Transfers
 from bucketpull.downloader.watch import Watch
@@ -73,7 +73,7 @@ class Rig:
             bounds or Bounds(),
             self.outcomes.append,
         )
-        self.scan = Scan(
+        self.scans = Scans(
             self.source,
             self.fetcher,
             listing_endpoint,
@@ -87,7 +87,7 @@ class Rig:
 
         self.judge = EndpointJudge(tuple(self.source.endpoints), 1)
         self._watch = Watch(
-            listing_endpoint, self.endpoints, self.fetcher, self.scan, self.transfers, self.clock
+            listing_endpoint, self.endpoints, self.fetcher, self.scans, self.transfers, self.clock
         )
         self.fetcher.names = names or {}
         self._watch.resolve()
@@ -108,14 +108,14 @@ class Rig:
         """Hand over an assignment."""
         self.transfers.assign(Assignment(id, volume, passes, encode(parts)))
 
-    def survey(self, positions: Sequence[Position], work: int = 1) -> None:
+    def scan(self, positions: Sequence[Position], work: int = 1) -> None:
         """Hand over a scan."""
-        self.scan.add(Survey(work, encode(positions)))
+        self.scans.add(ScanAssignment(work, encode(positions)))
 
     def turn(self) -> None:
         """Go once round the loop."""
         now = self.clock.monotonic()
-        self.scan.fill(now)
+        self.scans.fill(now)
         self.transfers.fill(now)
         self.filled = self.fetcher.in_flight
         self.fetcher.run_once(min(LOOK_SECONDS, *(each.delay(now) for each in self._all_endpoints)))
@@ -143,7 +143,7 @@ class Rig:
         """Give back to the scan what it returned; return how many pages were listed."""
         for receipt in self.receipts:
             if receipt.positions:
-                self.survey(receipt.positions)
+                self.scan(receipt.positions)
                 receipt.positions = []
         return sum(len(receipt.pages) for receipt in self.receipts)
 

@@ -50,7 +50,7 @@ class Job:
             waiting.sort(key=lambda each: each[0])
             due, position = waiting.pop(0)
             self.rig.run(lambda due=due: due == LAST_PASS or self.rig.clock.seconds >= due)
-            self.rig.survey([position], work=len(self.rig.receipts))
+            self.rig.scan([position], work=len(self.rig.receipts))
             count = len(self.rig.receipts)
             self.rig.run(lambda count=count: len(self.rig.receipts) > count or self.rig.fatals)
             if self.rig.fatals:

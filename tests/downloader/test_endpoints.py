@@ -108,11 +108,11 @@ def test_where_the_origin_and_its_listing_are_dead_the_edge_goes_on_and_listing_
         (folder.directory, ""): Page(part_of(folder.directory, {b"a": 1}), [], []) for folder in folders
     }
     world.origin = None
-    rig.survey([Position(b"")])
+    rig.scan([Position(b"")])
     rig.run(lambda: rig.receipts)
     rig.receipts.clear()
     world.origin = DEATHS[death]
-    rig.survey(folders, 2)
+    rig.scan(folders, 2)
 
     took = seconds_of(rig, 3000)
     rig.run(lambda: rig.clock.seconds > 3600)
@@ -394,7 +394,7 @@ def _seconds(is_listing, at_first=()):
     folders[b"", ""] = Page(part_of(b"", {}), [], [])  # which is asked for as a witness
     rig = Rig(answer, routes=("origin",), level=None, pages=folders)
     if is_listing:
-        rig.survey([Position(directory) for directory, _ in folders])
+        rig.scan([Position(directory) for directory, _ in folders])
         rig.run(lambda: rig.listed() == len(folders))
     else:
         rig.mount()

@@ -16,9 +16,9 @@ from bucketpull.domain.messages import (
     FromProcess,
     Mount,
     Outcome,
+    ScanAssignment,
     ScanReceipt,
     Stop,
-    Survey,
     frame,
 )
 from bucketpull.domain.model import Position
@@ -88,7 +88,7 @@ class Company:
         """List the bucket; return its batches' bodies."""
         positions, bodies = [Position(b"")], []
         while positions:
-            self.say(Survey(1, msgspec.msgpack.encode(positions)))
+            self.say(ScanAssignment(1, msgspec.msgpack.encode(positions)))
             receipt = self.hear(ScanReceipt)
             assert receipt.failures == []
             positions = receipt.positions

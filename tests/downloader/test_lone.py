@@ -50,10 +50,10 @@ def outage_ends(rig, service, ended):
 def test_a_listing_that_dies_under_a_single_page_is_waited_for(death):
     service = Service()
     rig = Rig(service, pages=PAGES)
-    rig.survey([Position(b"")])
+    rig.scan([Position(b"")])
     rig.run(lambda: rig.receipts)
     service.dead = DEATHS[death]
-    rig.survey([Position(b"a")], work=2)
+    rig.scan([Position(b"a")], work=2)
 
     back = outage_ends(rig, service, lambda: len(rig.receipts) > 1)
 
@@ -66,7 +66,7 @@ def test_a_listing_that_dies_under_a_single_page_is_waited_for(death):
 def test_so_is_one_that_is_dead_when_a_run_begins_or_begins_again_with_one_page(death, position):
     service = Service(DEATHS[death])
     rig = Rig(service, pages=PAGES)
-    rig.survey([position])
+    rig.scan([position])
 
     back = outage_ends(rig, service, lambda: rig.receipts)
 
@@ -79,7 +79,7 @@ def test_a_single_page_that_fails_while_the_root_is_listed_is_at_fault_itself(de
     service = Service()
     service.odd["list:a"] = DEATHS[death]
     rig = Rig(service, pages=PAGES)
-    rig.survey([Position(b"a", passes=50)])
+    rig.scan([Position(b"a", passes=50)])
     rig.run(lambda: rig.receipts)
 
     assert [failure.directory for failure in rig.receipts[0].failures] == [b"a"]

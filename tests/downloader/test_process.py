@@ -16,9 +16,9 @@ from bucketpull.domain.messages import (
     Mount,
     Outcome,
     Paces,
+    ScanAssignment,
     ScanReceipt,
     Stop,
-    Survey,
     Tick,
     Tune,
     frame,
@@ -146,10 +146,10 @@ def test_a_process_whose_agent_is_gone_leaves_at_once(agents):
     assert agent.writer.files == {}
 
 
-def test_surveys_are_answered_with_receipts(agents):
+def test_scans_are_answered_with_receipts(agents):
     pages = {(b"", ""): Page(part_of(b"", {b"a": 1}), [], [])}
     agent = agents(pages=pages)
-    agent.say(Survey(7, encode([Position(b"")])))
+    agent.say(ScanAssignment(7, encode([Position(b"")])))
     heard = []
     agent.process.turn_until(lambda: heard.extend(agent.hear()) or of(ScanReceipt, heard))
 

@@ -244,7 +244,7 @@ def test_a_listing_goes_on_by_the_addresses_that_are_left():
         )
         for number in range(60)
     }
-    rig.survey([Position(b"%d" % number) for number in range(60)])
+    rig.scan([Position(b"%d" % number) for number in range(60)])
     rig.run(lambda: rig.listed() == 60)
 
     assert [failure for receipt in rig.receipts for failure in receipt.failures] == []

@@ -41,9 +41,9 @@ from bucketpull.domain.messages import (
     Pulse,
     Release,
     Removed,
+    ScanAssignment,
     ScanReceipt,
     Stop,
-    Survey,
     Tick,
     ToProcess,
     Unmount,
@@ -217,7 +217,7 @@ class Agent:
         if self.stopping:
             self._hand_back([work.id])
         elif work.kind is WorkKind.SCAN:
-            self._survey(work)
+            self._assign_scan(work)
         else:
             self._unconfirmed.arrived(work, self.scheduler.volumes.values())
 
@@ -229,10 +229,10 @@ class Agent:
             self.scheduler.accept(batch.whole.objects)
             self._calls.run(self._intake.accept(batch))
 
-    def _survey(self, work: Work) -> None:
+    def _assign_scan(self, work: Work) -> None:
         process = self.scheduler.least_busy_lister([process for process, _ in self._scans.values()])
         self._scans[work.id] = (process, work)
-        self._tell(process, Survey(work.id, work.body))
+        self._tell(process, ScanAssignment(work.id, work.body))
 
     # --- the source, and receipts
 
@@ -286,7 +286,7 @@ class Agent:
         for volume in self.scheduler.working():
             self._tell(process, self._mount(volume))
         for work in [work for owner, work in self._scans.values() if owner == process]:
-            self._survey(work)
+            self._assign_scan(work)
         self._tasks.reassign_tasks_of(process)
 
     def volume_returned(self, volume: ManagedVolume) -> None:

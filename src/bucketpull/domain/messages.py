@@ -311,7 +311,7 @@ class Assignment(Value, tag="assignment"):
     claims: list[Claim] = []
 
 
-class Survey(Value, tag="survey"):
+class ScanAssignment(Value, tag="scan"):
     """A scan for one process: the work's id and its encoded `list[Position]`."""
 
     work: int
@@ -416,7 +416,7 @@ class Died(Value, tag="died"):
     status: int
 
 
-ToProcess = Mount | Unmount | Assignment | Survey | Tune | Judged | Paces | Release | Stop
+ToProcess = Mount | Unmount | Assignment | ScanAssignment | Tune | Judged | Paces | Release | Stop
 FromProcess = Outcome | ScanReceipt | Tick | Fatal | Died
 
 

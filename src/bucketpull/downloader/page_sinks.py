@@ -22,7 +22,7 @@ class JobPages:
         self._order = order
 
     def take(self, position: Position, page: Page, parts: list[Part]) -> PageRecord:
-        """Add a page's objects to the `parts` of its survey, if they are new; return what is said of the page."""
+        """Add a page's objects to the `parts` of its scan, if they are new; return what is said of the page."""
         record = record_of(position, page.part, page.excluded)
         record.objects += len(page.unreadable)
         if page.part.names and not record.unchanged:
@@ -34,7 +34,7 @@ class JobPages:
         return page.unreadable, page.odd
 
     def batches(self, parts: list[Part]) -> list[Batch]:
-        """Return the work that is in the parts of a survey."""
+        """Return the work that is in the parts of a scan."""
         if not self._order.is_any:
             parts.sort(key=lambda part: self._order.of_batch([part]))
         return cut(parts)

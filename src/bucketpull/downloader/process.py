@@ -24,8 +24,8 @@ from bucketpull.domain.messages import (
     Mount,
     Paces,
     Release,
+    ScanAssignment,
     Stop,
-    Survey,
     Tick,
     ToProcess,
     Tune,
@@ -39,7 +39,7 @@ from bucketpull.domain.user_limits import TokenBucket
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.page_sinks import JobPages
-from bucketpull.downloader.scan import Scan, WantedPage
+from bucketpull.downloader.scans import Scans, WantedPage
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.transfers import Transfers
 from bucketpull.downloader.watch import Watch
@@ -83,10 +83,10 @@ class Process:
             spec.name: self._endpoint(spec) for spec in specs if spec.purpose is Purpose.FETCH
         }
         meter, say, pages = self._meter, self._channel.send, JobPages(parameters.order)
-        self.scan = Scan(source, fetcher, self._list, clock, random, meter, pages, say, self._refused)
+        self.scans = Scans(source, fetcher, self._list, clock, random, meter, pages, say, self._refused)
         bounds = parameters.bounds
         self.transfers = Transfers(source, fetcher, self._objects, mount, clock, random, meter, bounds, say)
-        self._watch = Watch(self._list, self._objects, fetcher, self.scan, self.transfers, clock)
+        self._watch = Watch(self._list, self._objects, fetcher, self.scans, self.transfers, clock)
         self._deadline: float | None = None
         self._fatal = False
         self._open_objects, self._moved = 0, clock.monotonic()
@@ -115,7 +115,7 @@ class Process:
         self._fetcher.run_once(self._patience(self._clock.monotonic()))
         if not self._channel.clogged and not self._fatal:
             self._filled = now = self._clock.monotonic()
-            self.scan.fill(now)
+            self.scans.fill(now)
             self.transfers.fill(now)
         self._channel.flush()
 
@@ -148,8 +148,8 @@ class Process:
     def _apply(self, message: ToProcess) -> None:
         if isinstance(message, Assignment):
             self.transfers.assign(message)
-        elif isinstance(message, Survey):
-            self.scan.add(message)
+        elif isinstance(message, ScanAssignment):
+            self.scans.add(message)
         elif isinstance(message, Mount):
             self.transfers.mount(message)
         elif isinstance(message, Unmount):
@@ -168,7 +168,7 @@ class Process:
     def _tune(self, tune: Tune) -> None:
         limits = tune.limits
         self.transfers.limit(limits.concurrency)
-        self.transfers.paused = self.scan.paused = limits.paused
+        self.transfers.paused = self.scans.paused = limits.paused
         for endpoint in self._objects.values():
             endpoint.targets.limit(limits.concurrency)
         self._bucket.set_rate(limits.requests_per_second)
@@ -177,7 +177,7 @@ class Process:
 
     def _stop(self, stop: Stop) -> None:
         self._deadline = self._clock.monotonic() + stop.seconds
-        self.scan.close()
+        self.scans.close()
         self.transfers.stop()
 
     # --- ours
@@ -229,7 +229,7 @@ class Process:
         """Whether it was the cap on requests alone, when requests could be sent last, that kept one from being sent."""
         now = self._filled
         wait = self._bucket.delay(now)
-        return wait > 0.0 and min(self.scan.delay(now), self.transfers.delay(now)) <= wait
+        return wait > 0.0 and min(self.scans.delay(now), self.transfers.delay(now)) <= wait
 
     def _still_seconds(self) -> float:
         """Return for how long no object has ended, although some are in hand."""

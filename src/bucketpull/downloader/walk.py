@@ -12,14 +12,14 @@ from bucketpull.domain.batching import encode_positions
 from bucketpull.domain.endpoint_judge import EndpointJudge
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.errors import Reason, SourceRefused
-from bucketpull.domain.messages import ScanReceipt, Survey
+from bucketpull.domain.messages import ScanAssignment, ScanReceipt
 from bucketpull.domain.model import Failure, Part, Position
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.user_limits import TokenBucket
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.page_sinks import PassedPages
-from bucketpull.downloader.scan import Scan, WantedPage
+from bucketpull.downloader.scans import Scans, WantedPage
 from bucketpull.downloader.watch import Watch
 from bucketpull.ports import Clock, Fetcher, Source
 
@@ -52,10 +52,10 @@ class ListingWalk:
         self._fetcher = fetcher
         self._clock = clock
         pages, meter = PassedPages(listed), Meter()
-        self._scan = Scan(
+        self._scans = Scans(
             source, fetcher, self._endpoint, clock, Random(), meter, pages, self._ended, self._refuse
         )
-        self._watch = Watch(self._endpoint, {}, fetcher, self._scan, None, clock)
+        self._watch = Watch(self._endpoint, {}, fetcher, self._scans, None, clock)
         self._watch.resolve()
         self._judge = EndpointJudge((spec,), 1)
         self._judged_at = clock.monotonic()
@@ -100,9 +100,9 @@ class ListingWalk:
             position = self._pending.pop()
             self._next += 1
             self._in_hand[self._next] = position
-            self._scan.add(Survey(self._next, encode_positions([position])))
+            self._scans.add(ScanAssignment(self._next, encode_positions([position])))
         now = self._clock.monotonic()
-        self._scan.fill(now)
+        self._scans.fill(now)
         if now - self._judged_at >= _JUDGED_SECONDS:
             self._judge_endpoint(now)
         wait = self._endpoint.delay(now)

@@ -9,7 +9,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import Judged, Paces
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.hosts import Hosts
-from bucketpull.downloader.scan import Scan
+from bucketpull.downloader.scans import Scans
 from bucketpull.downloader.targets import Target
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.transfers import Transfers
@@ -26,14 +26,14 @@ class Watch:
         listing: Endpoint[Any],
         fetching: dict[str, Endpoint[Transfer]],
         fetcher: Fetcher,
-        scan: Scan,
+        scans: Scans,
         transfers: Transfers | None,
         clock: Clock,
     ) -> None:
         self._listing = listing
         self._fetching = fetching
         self._fetcher = fetcher
-        self._scan = scan
+        self._scans = scans
         self._transfers = transfers
         self._clock = clock
 
@@ -121,4 +121,4 @@ class Watch:
             if self._transfers is not None and name in self._fetching:
                 self._transfers.try_out(name)
             else:
-                self._scan.try_out()
+                self._scans.try_out()

@@ -46,7 +46,7 @@ def listed(answer):
         due, position = waiting.pop(0)
         rig.run(lambda due=due: due == LAST_PASS or rig.clock.seconds >= due)
         done = len(rig.receipts)
-        rig.survey([position], work=done)
+        rig.scan([position], work=done)
         rig.run(lambda done=done: len(rig.receipts) > done or rig.fatals)
         assert len(rig.fetcher.requests) < MOST_REQUESTS, "no end in sight"
         for receipt in rig.receipts[done:]:

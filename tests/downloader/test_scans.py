@@ -10,7 +10,7 @@ from bucketpull.domain.model import Page, Position
 from bucketpull.domain.order import Order
 from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.page_sinks import digest_of
-from bucketpull.downloader.scan import REPORT_SECONDS
+from bucketpull.downloader.scans import REPORT_SECONDS
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer
 
@@ -41,7 +41,7 @@ def rig_of(answers=None, pages=PAGES, **options):
 
 
 def scan(rig, *positions):
-    rig.survey(list(positions))
+    rig.scan(list(positions))
     rig.run(lambda: rig.receipts or rig.fatals)
     return rig.receipts[0] if rig.receipts else None
 
@@ -79,7 +79,7 @@ def test_small_directories_share_a_batch():
     assert Position(b"a/x") in receipt.positions
 
 
-def test_a_survey_that_takes_long_reports_what_is_listed_and_gives_the_rest_back():
+def test_a_scan_that_takes_long_reports_what_is_listed_and_gives_the_rest_back():
     folders = [b"%d" % number for number in range(6)]
     pages = {(name, ""): page(name) for name in folders}
     slow = Answer(seconds=REPORT_SECONDS * 0.6)
@@ -94,7 +94,7 @@ def test_a_survey_that_takes_long_reports_what_is_listed_and_gives_the_rest_back
     assert len(rig.fetcher.requests) == 3
 
 
-def test_a_survey_that_takes_long_keeps_what_is_to_be_tried_again():
+def test_a_scan_that_takes_long_keeps_what_is_to_be_tried_again():
     pages = {(name, ""): page(name) for name in (b"", b"a", b"b")}
     answers = {"b?": [Answer(503), Answer(503), Answer(503, seconds=REPORT_SECONDS), Answer()]}
 
@@ -126,7 +126,7 @@ def test_an_empty_folder_is_a_page_without_a_batch():
     assert receipt.batches == []
 
 
-def test_an_empty_survey_has_a_receipt():
+def test_an_empty_scan_has_a_receipt():
     assert scan(rig_of()).pages == []
 
 
@@ -198,7 +198,7 @@ def test_twenty_refusals_in_a_row_lose_no_page(bad):
     work, attempts = [Position(b"")], []
     while not rig.receipts or not rig.receipts[-1].pages:
         before = len(rig.receipts)
-        rig.survey(work)
+        rig.scan(work)
         rig.run(lambda before=before: len(rig.receipts) > before)
         work = rig.receipts[-1].positions
         attempts += [position.passes for position in work if not position.cursor]
@@ -231,7 +231,7 @@ def test_a_page_that_fails_for_long_goes_back_as_work_and_holds_nobody_up():
 
 def test_a_redirect_is_tried_again_in_a_later_pass():
     rig = rig_of({"?": [Answer(failure=Reason.REDIRECTED), Answer()]})
-    rig.survey([Position(b"")])
+    rig.scan([Position(b"")])
     rig.run(lambda: rig.receipts)
 
     assert [position.passes for position in rig.receipts[0].positions] == [1]
@@ -315,12 +315,12 @@ def test_positions_are_listed_at_once_as_far_as_the_limiter_allows():
 
 def test_nothing_is_asked_while_paused_or_after_the_close():
     rig = rig_of()
-    rig.scan.paused = True
-    rig.survey([Position(b"")])
+    rig.scans.paused = True
+    rig.scan([Position(b"")])
     rig.turn()
     assert rig.fetcher.requests == []
-    rig.scan.paused = False
-    rig.scan.close()
+    rig.scans.paused = False
+    rig.scans.close()
     rig.turn()
     assert rig.fetcher.requests == []
 

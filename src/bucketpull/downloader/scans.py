@@ -1,7 +1,7 @@
-"""Scans inside one process: surveys of positions become receipts with pages, new positions and batches.
+"""The scans of one process: positions to be listed become receipts with pages, new positions and batches.
 
-A page is never lost: what may pass is tried again with back-off, and a position that still fails when the rest of its survey
-is done goes back as new work, so that a directory that keeps failing delays no other. So does what a slow survey has not asked
+A page is never lost: what may pass is tried again with back-off, and a position that still fails when the rest of its scan
+is done goes back as new work, so that a directory that keeps failing delays no other. So does what a slow scan has not asked
 for yet, `REPORT_SECONDS` after its first page: what is listed is reported, which a kill would have listed again.
 """
 
@@ -16,7 +16,7 @@ from bucketpull.domain.counting import add_counts
 from bucketpull.domain.endpoints import OUTAGE
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.exchange import Response, Verdict
-from bucketpull.domain.messages import ScanReceipt, Survey
+from bucketpull.domain.messages import ScanAssignment, ScanReceipt
 from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, bytes_of, key_of, show
 from bucketpull.domain.retry import (
     REMEDIES,
@@ -40,13 +40,13 @@ UNREADABLE = "names no object"
 
 
 class ScanProgress:
-    """A survey in hand: what is listed of it, and how many of its positions are still open."""
+    """A scan in hand: what is listed of it, and how many of its positions are still open."""
 
-    def __init__(self, survey: Survey, positions: int) -> None:
+    def __init__(self, assignment: ScanAssignment, positions: int) -> None:
         self.left = positions
         self.parts: list[Part] = []
         """Objects that are to be in its batches."""
-        self.receipt = ScanReceipt(survey.work, "")
+        self.receipt = ScanReceipt(assignment.work, "")
 
     def listed(self, record: PageRecord, page: Page) -> None:
         """Note a page, and where the listing goes on."""
@@ -58,7 +58,7 @@ class ScanProgress:
 
 
 class WantedPage(msgspec.Struct, gc=False, eq=False):
-    """One position of a survey. `tries` counts the requests of this pass; `target` is that of the last one."""
+    """One position of a scan. `tries` counts the requests of this pass; `target` is that of the last one."""
 
     progress: ScanProgress
     position: Position
@@ -70,8 +70,8 @@ class WantedPage(msgspec.Struct, gc=False, eq=False):
         return self.target.limiter.tries_by_chance(reason) if self.target is not None else 0
 
 
-class Scan:
-    """All surveys of one process.
+class Scans:
+    """All scans of one process.
 
     Args:
         pages: What becomes of each page.
@@ -105,10 +105,10 @@ class Scan:
         self._closed = False
         self.paused = False
 
-    def add(self, survey: Survey) -> None:
-        """Take a survey; its receipt is sent when all its positions have ended."""
-        positions = decode_positions(survey.positions)
-        progress = ScanProgress(survey, len(positions))
+    def add(self, assignment: ScanAssignment) -> None:
+        """Take a scan; its receipt is sent when all its positions have ended."""
+        positions = decode_positions(assignment.positions)
+        progress = ScanProgress(assignment, len(positions))
         for position in positions:
             wanted = WantedPage(progress, position)
             if position.passes:
@@ -154,7 +154,7 @@ class Scan:
         return True
 
     def close(self) -> None:
-        """Begin nothing more. Surveys in hand get no receipt, so they are given to another process."""
+        """Begin nothing more. Scans in hand get no receipt, so they are given to another process."""
         self._closed = True
         self._endpoint.waiting.clear()
 
@@ -193,7 +193,7 @@ class Scan:
         self._end_one(progress)
 
     def _give_back(self, progress: ScanProgress) -> None:
-        """Let a survey end with what was asked for: its other positions become new work."""
+        """Let a scan end with what was asked for: its other positions become new work."""
         waiting = self._endpoint.waiting
         unasked = [
             wanted
@@ -257,7 +257,7 @@ class Scan:
         self._meter.retries[reason] += 1
 
     def _put_back(self, wanted: WantedPage, error: AnswerError) -> None:
-        """End this pass of a position: it becomes new work, one pass older, with the receipt of its survey."""
+        """End this pass of a position: it becomes new work, one pass older, with the receipt of its scan."""
         self._retried(wanted, error.reason)
         wanted.position.passes += 1
         wanted.position.tried += wanted.tries
