@@ -30,9 +30,9 @@ def fleet_of(*machines, now=0.0):
 def test_a_worker_gets_as_much_as_its_window_and_no_more():
     fleet = fleet_of("m1")
     assert fleet.members["m1"].allowance(WorkKind.BATCH) == 3
-    fleet.sent("m1", WorkKind.BATCH, works(1, 2), 1.0)
+    fleet.note_sent("m1", WorkKind.BATCH, works(1, 2), 1.0)
     assert fleet.members["m1"].allowance(WorkKind.BATCH) == 1
-    fleet.done("m1", 1)
+    fleet.note_ended("m1", 1)
     assert fleet.members["m1"].allowance(WorkKind.BATCH) == 2
 
 
@@ -114,7 +114,7 @@ def test_limits_are_shared_by_those_who_take_objects():
     fleet.see(pulse("roomy", volumes=disk), 0.0)
     fleet.see(pulse("full", volumes=disk, window=0), 0.0)
     assert fleet.takers == 1
-    fleet.sent("full", WorkKind.BATCH, works(1), 0.0)
+    fleet.note_sent("full", WorkKind.BATCH, works(1), 0.0)
     assert fleet.takers == 2, "what it has in hand still comes"
 
 
@@ -150,7 +150,7 @@ def test_the_dead_leave_their_work_and_their_volumes_are_away():
     fleet.see(
         pulse(volumes=[VolumeStatus("v", "m1", "/v", VolumeState.OPEN, 1, 1, 1, 1, 0, 0, 0, 0, 0.0)]), 0.0
     )
-    fleet.sent("m1", WorkKind.BATCH, works(1, 2), 1.0)
+    fleet.note_sent("m1", WorkKind.BATCH, works(1, 2), 1.0)
     assert fleet.declare_dead("m1") == [1, 2]
     assert fleet.volumes["v"].state is VolumeState.AWAY
     assert fleet.leave("m1") == []
@@ -158,7 +158,7 @@ def test_the_dead_leave_their_work_and_their_volumes_are_away():
 
 def test_work_that_is_not_held_for_the_time_of_grace_is_lost_once():
     fleet = fleet_of("m1")
-    fleet.sent("m1", WorkKind.BATCH, works(1, 2), 1.0)
+    fleet.note_sent("m1", WorkKind.BATCH, works(1, 2), 1.0)
     fleet.see(pulse(holds=[2]), 12.0)
     assert fleet.lost() == [1]
     assert fleet.lost() == []
@@ -166,7 +166,7 @@ def test_work_that_is_not_held_for_the_time_of_grace_is_lost_once():
 
 def test_work_that_was_held_long_has_its_grace_from_then_on():
     fleet = fleet_of("m1")
-    fleet.sent("m1", WorkKind.BATCH, works(1), 1.0)
+    fleet.note_sent("m1", WorkKind.BATCH, works(1), 1.0)
     for now in range(2, 100):
         fleet.see(pulse(holds=[1]), float(now))
     fleet.see(pulse(holds=[]), 105.0)  # its receipt is on its way
@@ -192,9 +192,9 @@ def test_what_an_earlier_coordinator_sent_and_is_given_elsewhere_or_ended_is_not
     fleet = Fleet(SILENCE, GRACE)
     fleet.inherit([SentWork(work, WorkKind.BATCH, "m1") for work in (1, 2, 3)])
     fleet.see(pulse("m2"), 1.0)
-    fleet.done("m1", 1)
-    fleet.done("m2", 2)
-    fleet.sent("m2", WorkKind.BATCH, works(3), 2.0)
+    fleet.note_ended("m1", 1)
+    fleet.note_ended("m2", 2)
+    fleet.note_sent("m2", WorkKind.BATCH, works(3), 2.0)
     assert fleet.batches() == {2, 3}
     assert fleet.abandoned() == [2]
 
@@ -202,8 +202,8 @@ def test_what_an_earlier_coordinator_sent_and_is_given_elsewhere_or_ended_is_not
 def test_a_remainder_told_before_its_machine_is_heard_again_stays_with_it():
     fleet = Fleet(SILENCE, GRACE)
     fleet.inherit([SentWork(1, WorkKind.BATCH, "m1"), SentWork(2, WorkKind.BATCH, "m1")])
-    assert fleet.keeps("m1", 1, 1.0)
-    assert not fleet.keeps("m2", 2, 1.0)
+    assert fleet.note_kept("m1", 1, 1.0)
+    assert not fleet.note_kept("m2", 2, 1.0)
     assert fleet.abandoned() == [1]
 
 
@@ -224,18 +224,18 @@ def test_present_are_those_heard_lately_that_hold_and_ask_nothing():
 
 def test_what_is_left_of_a_batch_stays_with_the_machine_that_reported_a_part():
     fleet = fleet_of("m1", "m2")
-    fleet.sent("m2", WorkKind.BATCH, works(1), 1.0)
-    assert fleet.keeps("m1", 1, 2.0)
+    fleet.note_sent("m2", WorkKind.BATCH, works(1), 1.0)
+    assert fleet.note_kept("m1", 1, 2.0)
     assert (fleet.leave("m1"), fleet.leave("m2")) == ([1], [])
-    assert not fleet.keeps("m3", 1, 3.0)
+    assert not fleet.note_kept("m3", 1, 3.0)
 
 
 def test_deferred_batches_never_take_all_places_while_there_are_others():
     member = fleet_of("m1").members["m1"]
     assert (member.late_allowance(1), member.late_allowance(20)) == (4, 10)
-    member.send(WorkKind.BATCH, works(*range(4), passes=1), 0.0)
+    member.note_sent(WorkKind.BATCH, works(*range(4), passes=1), 0.0)
     assert (member.late_allowance(1), member.late_allowance(20)) == (0, 10)
-    member.send(WorkKind.BATCH, works(*range(4, 100), passes=1), 0.0)
+    member.note_sent(WorkKind.BATCH, works(*range(4, 100), passes=1), 0.0)
     assert member.late_allowance(20) == 0
     del member.sent[WorkKind.BATCH][0]
     assert member.late_allowance(20) == 1

@@ -108,7 +108,7 @@ class Coordinator:
             yield from self._clear()
             yield from self._await_cleanup()
             self._parting = True
-            yield from self._let_go()
+            yield from self._dismiss_all()
             yield self._note_spending()  # the last pulses came meanwhile
             self.missing, self.lost = yield from check_volumes(self.counters, self.fleet)
 
@@ -223,13 +223,13 @@ class Coordinator:
         unowned: list[int] = []
         for entry in entries:
             if isinstance(entry, BatchReceipt) and entry.remainder is not None:
-                if entry.work not in dropped and not self.fleet.keeps(entry.machine, entry.work, now):
+                if entry.work not in dropped and not self.fleet.note_kept(entry.machine, entry.work, now):
                     unowned.append(entry.work)
             elif isinstance(entry, ScanReceipt | BatchReceipt):
-                self.fleet.done(entry.machine, entry.work)
+                self.fleet.note_ended(entry.machine, entry.work)
             elif isinstance(entry, Handback):
                 for work in entry.works:
-                    self.fleet.done(entry.machine, work)
+                    self.fleet.note_ended(entry.machine, work)
         yield from self._release(unowned)
 
     def _hear(self, message: FromWorker) -> Routine[None]:
@@ -395,7 +395,7 @@ class Coordinator:
             self.state = JobState.NO_ROOM if self.state is JobState.NO_ROOM else JobState.FINISHING
             yield from self._listen()
 
-    def _let_go(self) -> Routine[None]:
+    def _dismiss_all(self) -> Routine[None]:
         """Have all workers leave in order, so that none is interrupted."""
         deadline = self.at.monotonic + self._parameters.stop_seconds
         told: set[str] = set()

@@ -91,7 +91,7 @@ class Dispatch:
         kill_points.at("claimed")
         self.gave_batches = self.gave_batches or kind is WorkKind.BATCH
         self._budget.gave(works)
-        self._fleet.sent(machine, kind, works, self._now().monotonic)
+        self._fleet.note_sent(machine, kind, works, self._now().monotonic)
         yield SendWork(works, machine)
 
 

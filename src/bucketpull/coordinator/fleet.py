@@ -13,7 +13,7 @@ from bucketpull.domain.messages import Pulse, Work
 from bucketpull.domain.model import IN_PLACE, SentWork, VolumeState, VolumeStatus, WorkKind
 from bucketpull.domain.user_limits import Limits
 
-PRESENT_SECONDS = 3.0
+HEARD_SECONDS = 3.0
 GIVEN_UP = "given up"
 RESTORED = "was put back from an older copy: what it lacks is fetched again"
 # Of batches that were deferred before, a worker is sent few while there are others: objects that are refused again and again,
@@ -37,7 +37,7 @@ class Worker:
         self.sent: dict[WorkKind, dict[int, float]] = {WorkKind.SCAN: {}, WorkKind.BATCH: {}}
         self._late: set[int] = set()
 
-    def send(self, kind: WorkKind, works: Sequence[Work], now: float) -> None:
+    def note_sent(self, kind: WorkKind, works: Sequence[Work], now: float) -> None:
         """Note that it was sent work."""
         self.sent[kind].update((work.id, now) for work in works)
         if kind is WorkKind.BATCH:
@@ -58,7 +58,7 @@ class Worker:
         window = self.pulse.scan_window if kind is WorkKind.SCAN else self.pulse.window
         return max(0, window - len(self.sent[kind]))
 
-    def hold(self, works: list[int], now: float) -> None:
+    def note_held(self, works: list[int], now: float) -> None:
         """Note which of its work it reports as held."""
         for sent in self.sent.values():
             sent.update((work, now) for work in works if work in sent)
@@ -67,8 +67,8 @@ class Worker:
 class Fleet:
     """All workers of a job, by machine. `left` are those that left in order and have not come back.
 
-    `restored` are the volumes, by id, that were put back from older copies since this session began. `brings` is whether a machine
-    joined that had worked before this session: its first counters include that work.
+    `restored` are the volumes, by id, that were put back from older copies since this session began. `has_earlier_work`: a
+    machine joined that had worked before this session, and its first counters include that work.
 
     Args:
         silence_seconds: A worker that sent no pulse for so long is taken for dead.
@@ -81,7 +81,7 @@ class Fleet:
         self.volumes: dict[str, VolumeStatus] = {}
         self.left: set[str] = set()
         self.restored: set[str] = set()
-        self.brings = False
+        self.has_earlier_work = False
         self._away: set[str] = set()
         self._inherited: dict[int, SentWork] = {}
         self.silence_seconds = silence_seconds
@@ -95,14 +95,14 @@ class Fleet:
         self._away.discard(pulse.machine)
         if member is None:
             self.members[pulse.machine] = Worker(pulse, now)
-            self.brings = self.brings or pulse.objects > 0
+            self.has_earlier_work = self.has_earlier_work or pulse.objects > 0
             self._adopt(pulse.machine, now)
         else:
             if member.pulse.incarnation != pulse.incarnation:
                 member.share, member.told_down = None, []
             member.pulse = pulse
             member.seen = now
-            member.hold(pulse.holds, now)
+            member.note_held(pulse.holds, now)
         news = [volume for volume in pulse.volumes if _place(volume) != _place(self.volumes.get(volume.id))]
         for volume in pulse.volumes:
             self.volumes[volume.id] = volume
@@ -151,13 +151,13 @@ class Fleet:
         inherited = {work.id for work in self._inherited.values() if work.kind is WorkKind.BATCH}
         return inherited.union(*(member.sent[WorkKind.BATCH] for member in self.members.values()))
 
-    def sent(self, machine: str, kind: WorkKind, works: Sequence[Work], now: float) -> None:
+    def note_sent(self, machine: str, kind: WorkKind, works: Sequence[Work], now: float) -> None:
         """Note that work went to a machine: it waits for nobody else any more."""
         for work in works:
             self._inherited.pop(work.id, None)
-        self.members[machine].send(kind, works, now)
+        self.members[machine].note_sent(kind, works, now)
 
-    def keeps(self, machine: str, work: int, now: float) -> bool:
+    def note_kept(self, machine: str, work: int, now: float) -> bool:
         """Note that the remainder of a batch stays with this machine alone; return False if the machine is gone.
 
         One that has inherited work may have said so before it is heard for the first time.
@@ -172,7 +172,7 @@ class Fleet:
             self._inherited[work] = inherited
         return member is not None or work in self._inherited
 
-    def done(self, machine: str, work: int) -> None:
+    def note_ended(self, machine: str, work: int) -> None:
         """Note that a machine has ended a piece of work, whatever came of it."""
         inherited = self._inherited.get(work)
         if inherited is not None and inherited.machine == machine:
@@ -255,7 +255,7 @@ class Fleet:
 
     def heard(self, now: float) -> set[str]:
         """Return the machines that are there now."""
-        return {machine for machine, member in self.members.items() if now - member.seen < PRESENT_SECONDS}
+        return {machine for machine, member in self.members.items() if now - member.seen < HEARD_SECONDS}
 
     def present(self, now: float) -> set[str]:
         """Return the machines that are there now, hold nothing, and have all their files confirmed."""

@@ -30,7 +30,7 @@ from bucketpull.wiring.job_status import place
 
 NOTES_KEPT = 50
 INTERVAL_SECONDS = 0.5
-BRINGING_SECONDS = 5.0  # in which the broker hands over what machines did before this session
+EARLIER_WORK_SECONDS = 5.0  # in which the broker hands over what machines did before this session
 _OWN = {reason for reason, bound in BOUNDS.items() if bound.scope in {Scope.VOLUME, Scope.MACHINE}}
 INVITE_SECONDS = 5.0  # machines that were there before a restart are heard within that
 
@@ -128,8 +128,8 @@ class Monitor:
         moving = coordinator.state in RUNNING or any(
             endpoint.in_flight for pulse in pulses for endpoint in pulse.endpoints.values()
         )
-        brings = self._brings(now)
-        self._sample(now, pulses, (moving and not brings) or coordinator.state in ENDED)
+        is_earlier = self._is_earlier_work(now)
+        self._sample(now, pulses, (moving and not is_earlier) or coordinator.state in ENDED)
         waits = max(0.0, outstanding.again_at - self._clock.now())
         unheard = 0.0 if coordinator.state in ENDED else self.unheard()
         return Snapshot(
@@ -151,7 +151,7 @@ class Monitor:
             limits=coordinator.limits,
             limited_by="" if unheard else _limited_by(pulses),
             notes=self._notes,
-            stages=self._stages(now, pulses, brings),
+            stages=self._stages(now, pulses, is_earlier),
             spent=coordinator.budget.spent.copy(),
             prices=self._prices,
             unheard_seconds=unheard,
@@ -178,13 +178,15 @@ class Monitor:
         is_lost = self._coordinator.asked.get(volume.id) is VolumeState.LOST
         return msgspec.structs.replace(volume, state=VolumeState.LOST, detail="") if is_lost else volume
 
-    def _brings(self, now: float) -> bool:
+    def _is_earlier_work(self, now: float) -> bool:
         """Whether what is booked now was done before the session: machines were at work while there was no coordinator."""
         began = self._coordinator.began
-        return self._coordinator.fleet.brings and (began is None or now - began[0] < BRINGING_SECONDS)
+        return self._coordinator.fleet.has_earlier_work and (
+            began is None or now - began[0] < EARLIER_WORK_SECONDS
+        )
 
-    def _stages(self, now: float, pulses: Sequence[Pulse], brings: bool) -> dict[str, StageProgress]:
-        """Count what passed each stage of an object's way since the session began, but for what machines `brings` of before."""
+    def _stages(self, now: float, pulses: Sequence[Pulse], is_earlier: bool) -> dict[str, StageProgress]:
+        """Count what passed each stage of an object's way since the session began, without what machines did before it, which comes in while `is_earlier`."""
         books, began = self._coordinator.counters, self._coordinator.began
         before = began[1] if began is not None else books
         for pulse in pulses:
@@ -201,7 +203,7 @@ class Monitor:
         }
         for stage, next_one in (("settled", "booked"), ("written", "settled")):
             counters[stage] = max(counters[stage], counters[next_one])  # a receipt comes before the pulse
-        if brings:
+        if is_earlier:
             self._before = counters
         since = {name: number - self._before.get(name, 0) for name, number in counters.items()}
         return self._stage_meter.sample(now, since)
