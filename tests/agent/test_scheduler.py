@@ -76,7 +76,7 @@ def frozen(scheduler, begin, end, *, step=1.0, ticking=()):
         now += step
         for process in ticking:
             scheduler.tick(process, tick(), now)
-        found = scheduler.frozen(now)
+        found = scheduler.frozen_processes(now)
         if found:
             return found, now - begin
     return [], None

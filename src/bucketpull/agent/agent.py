@@ -177,7 +177,7 @@ class Agent:
         self._tasks.settle_if_due()
         if self._pulse_by is None and now >= self._beat_at:
             self._pulse_by = now + ANSWER_SECONDS
-            self._actions += map(KillProcess, self.scheduler.frozen(now))
+            self._actions += map(KillProcess, self.scheduler.frozen_processes(now))
             for volume in self.scheduler.volumes.values():
                 if not volume.is_measuring:
                     self._calls.run(self._look(volume))
@@ -387,7 +387,9 @@ class Agent:
             return
         self._pulse_by, self._beat_at = None, self._now + PULSE_SECONDS
         self.scheduler.look_again()
-        for volume in self.scheduler.hung(self._parameters.hang_seconds, self._now, stopping=self.stopping):
+        for volume in self.scheduler.hung_volumes(
+            self._parameters.hang_seconds, self._now, stopping=self.stopping
+        ):
             self._give_up(volume)
         for batch in list(self._batches.values()):
             self._close_if_done(batch)

@@ -31,11 +31,11 @@ HELD_MOST = 500  # in hand in all: a queue at the broker delivers 512 unanswered
 SPEED_SECONDS = 0.4  # between two ticks that are compared; they come twice a second
 COMPARE_SECONDS = 0.5
 SILENT_SECONDS = 5.0  # a disk that has not answered for so long gets nothing new where another can take it
-TOLD_SECONDS = 10.0
-FROZEN_SECONDS = 120.0
-ASLEEP_SECONDS = 30.0
-LEFT_SECONDS = 4.0
-DEATHS_SECONDS = 10.0
+TOLD_SECONDS = 10.0  # a disk that has not answered for so long is named in the pulse as what is waited for
+FROZEN_SECONDS = 120.0  # a process that has sent no tick for so long is replaced
+ASLEEP_SECONDS = 30.0  # between two looks: for so long this process itself did not run
+STOPPING_SECONDS = 4.0  # a disk that does not answer holds up a worker that stops no longer than that
+DEATHS_SECONDS = 10.0  # in which deaths of processes are counted, see `Deaths`
 UNTOLD_SECONDS = 1.0  # that a process may have worked on after its last tick
 
 NEAR = 0.9  # of a cap: transfers end in lumps, so that the cap itself is not reached in each half second
@@ -111,17 +111,17 @@ class Scheduler:
                 self._use[process] = _use_between(before.endpoints, tick.endpoints, now - since)
             self._compared[process] = now, tick
 
-    def hung(self, seconds: float, now: float, *, stopping: bool) -> list[ManagedVolume]:
+    def hung_volumes(self, seconds: float, now: float, *, stopping: bool) -> list[ManagedVolume]:
         """Return the volumes that have not answered for so long, if there are others that do; sooner when stopping."""
         if stopping:
-            seconds = min(seconds, LEFT_SECONDS)
+            seconds = min(seconds, STOPPING_SECONDS)
         elif not any(
             each.is_open and each.silent_seconds(now) < SILENT_SECONDS for each in self.volumes.values()
         ):
             return []
         return [volume for volume in self.working() if volume.silent_seconds(now) > seconds]
 
-    def frozen(self, now: float) -> list[int]:
+    def frozen_processes(self, now: float) -> list[int]:
         """Return the processes that have sent nothing for two minutes, although no disk holds them up. To be called every few seconds.
 
         After a time in which this process itself did not run, as when the machine slept, none is returned.

@@ -217,7 +217,7 @@ class Answers:
         return False
 
     def _take_over(self, transfer: Transfer) -> None:
-        self._remedies.let_go(transfer, keep=False)
+        self._remedies.close_stream(transfer, keep=False)
         self._meter.objects += 1
         transfer.batch.claim(transfer.leaf, transfer.index, transfer.size, transfer.claim)
         self._volumes.report(transfer.batch)

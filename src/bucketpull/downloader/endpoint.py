@@ -37,7 +37,7 @@ class Endpoint(Generic[T]):
     """One endpoint. `waiting` are those that could not start yet, or are to start again.
 
     `is_up` says whether objects are sent there as usual; else only `trials` are, one for each time that the machine wants to know.
-    `parts` are what it refuses although it gives others. `probe` is a small object that it gave: asked for again, it tells trouble with objects from trouble with the endpoint.
+    `refused_groups` are objects that it refuses although it gives others. `probe` is a small object that it gave: asked for again, it tells trouble with objects from trouble with the endpoint.
     """
 
     def __init__(self, spec: EndpointSpec, limiter: Limiter) -> None:
@@ -177,7 +177,7 @@ class Endpoint(Generic[T]):
         self._is_suspect = self._has_probe_failed = False
         self._asked_until = -math.inf
 
-    def refused_part(self, wanted: Wanted, now: float) -> bool:
+    def note_refusal(self, wanted: Wanted, now: float) -> bool:
         """Note that an object did not come which may be had elsewhere; tell whether none of its group does, though others come."""
         if not self.was_good:
             return False

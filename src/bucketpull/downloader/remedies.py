@@ -101,7 +101,7 @@ class Remedies:
         elif remedy is Remedy.FAIL:
             self.fail(transfer, reason, detail)
         else:
-            self.let_go(transfer, keep=True)
+            self.close_stream(transfer, keep=True)
             self._doubted(transfer, Verdict(reason, detail))
 
     def _blamed(self, transfer: Transfer, verdict: Verdict, blame: Blame) -> None:
@@ -129,7 +129,7 @@ class Remedies:
             transfer.target.limiter.tries_by_chance(reason),
         )
         is_passing = decision is Decision.AGAIN and (reason in OUTAGE or reason is Reason.THROTTLED)
-        if is_passing and self._routing.refuses_part(transfer):
+        if is_passing and self._routing.note_refusal(transfer):
             decision = Decision.NEXT_ROUTE
         if decision in {Decision.FAIL, Decision.GONE}:
             self.fail(transfer, Reason.GONE if decision is Decision.GONE else reason, verdict.detail)
@@ -159,11 +159,11 @@ class Remedies:
         return backoff_seconds(reason, transfer.tries, self._random, verdict.retry_after_seconds, by_chance)
 
     def _defer(self, transfer: Transfer) -> None:
-        self.let_go(transfer, keep=True)
+        self.close_stream(transfer, keep=True)
         transfer.batch.defer(transfer.leaf, transfer.index, transfer.asked)
         self._volumes.report(transfer.batch)
 
-    def hostless(self, transfer: Transfer, reason: Reason, detail: str) -> None:
+    def host_left_alone(self, transfer: Transfer, reason: Reason, detail: str) -> None:
         """Defer an object whose host is left alone, without a request; in the last pass give it up."""
         if next_try(transfer.batch.passes) is None:
             self.fail(transfer, reason, detail)
@@ -196,18 +196,18 @@ class Remedies:
         """Give an object up."""
         if reason is not Reason.GONE:
             self._meter.failures[reason] += 1
-        self.let_go(transfer, keep=False)
+        self.close_stream(transfer, keep=False)
         transfer.batch.fail(transfer.leaf, transfer.index, reason, transfer.asked, transfer.status, detail)
         self._volumes.report(transfer.batch)
 
     def displace(self, transfer: Transfer) -> None:
         """Hand back an object that cannot be stored here now."""
-        self.let_go(transfer, keep=True)
+        self.close_stream(transfer, keep=True)
         trouble = transfer.queue.trouble or Reason.INTERRUPTED
         transfer.batch.displace(transfer.leaf, transfer.index, trouble, transfer.queue.detail)
         self._volumes.report(transfer.batch)
 
-    def let_go(self, transfer: Transfer, keep: bool) -> None:
+    def close_stream(self, transfer: Transfer, keep: bool) -> None:
         """Close the stream of a large object; `keep` leaves what arrived for a later try."""
         if transfer.large is not None:
             transfer.large.close(keep)

@@ -12,7 +12,7 @@ from bucketpull.downloader.targets import Target
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.ports import Clock, Fetcher, Source
 
-THROTTLED_SECONDS = 1.0  # until a probe that was throttled is asked for again
+PROBE_AGAIN_SECONDS = 1.0  # until a probe that was throttled is asked for again
 TRIALS = 8  # at once, where nothing else is to be had and nothing proves an endpoint well
 HOSTS_TRIALS = 64  # the same where objects are of many hosts, of which some may be well
 
@@ -83,7 +83,7 @@ class Routing:
         assert reason is not None
         if endpoint.ways.is_of_target(transfer.target, now):
             return Blame.ENDPOINT
-        if reason in REFUSALS and self.refuses_part(transfer):
+        if reason in REFUSALS and self.note_refusal(transfer):
             return Blame.OBJECT
         key = (transfer.directory, transfer.name)
         is_suspect = endpoint.failed(key, reason, verdict.detail, now, verdict.retry_after_seconds)
@@ -98,9 +98,9 @@ class Routing:
             is_suspect = True
         return Blame.ENDPOINT if is_suspect else Blame.OBJECT
 
-    def refuses_part(self, transfer: Transfer) -> bool:
+    def note_refusal(self, transfer: Transfer) -> bool:
         """Note that an endpoint did not give an object which another may have; tell whether it gives none of its group, though others come."""
-        return transfer.at + 1 < len(transfer.routes) and transfer.endpoint.refused_part(
+        return transfer.at + 1 < len(transfer.routes) and transfer.endpoint.note_refusal(
             transfer, self._clock.monotonic()
         )
 
@@ -148,7 +148,7 @@ class Routing:
         verdict = self._source.judge(probe, endpoint.name, response, self._clock.now())
         reason = target.read(verdict.reason)
         if reason in THROTTLES and endpoint.name in self._awaiting_probe:
-            self._fetcher.call_later(THROTTLED_SECONDS, lambda: self._ask_for(endpoint, probe))
+            self._fetcher.call_later(PROBE_AGAIN_SECONDS, lambda: self._ask_for(endpoint, probe))
             return  # it says nothing of the others
         endpoint.is_tried = False
         is_well = reason is None or reason is Reason.GONE

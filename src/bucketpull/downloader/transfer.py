@@ -74,7 +74,7 @@ class WaitingTransfers:
             self._put_off.setdefault(transfer.queue, deque()).append(transfer)
         return None
 
-    def call_back(self) -> None:
+    def line_up_caught_up(self) -> None:
         """Put those in line whose volumes have caught up, or will never."""
         for queue, transfers in self._put_off.items():
             while transfers and (queue.queued <= self._most_queued or queue.trouble is not None):

@@ -106,7 +106,7 @@ class Transfers:
         self._now, self._unix = now, self._clock.now()
         self._answers.begin_turn(now, self._unix)
         room = 0 if self.paused or self._stopping else self._room()
-        self._waiting.call_back()
+        self._waiting.line_up_caught_up()
         for endpoint in self._order:
             if endpoint.open(now) and endpoint.waiting and not self._tries_fresh(endpoint):
                 room = self._start_waiting(endpoint, room)
@@ -212,7 +212,7 @@ class Transfers:
             trouble = endpoint.trouble if hosts.makes_way(url, self._now, is_tried) else None
         if trouble is None:
             return False
-        self._remedies.hostless(transfer, *trouble)
+        self._remedies.host_left_alone(transfer, *trouble)
         return True
 
     def _start_large(self, transfer: Transfer, endpoint: Endpoint[Transfer]) -> int:

@@ -266,16 +266,16 @@ class Api:
 Change = Callable[[ApiRequest], Awaitable[str]]
 
 
-def _changes(panel: RunningJob) -> dict[str, Change]:
+def _changes(control: RunningJob) -> dict[str, Change]:
     """Return what makes each change, by path."""
     return {
-        "/api/pause": lambda asked: panel.pause(asked.client),
-        "/api/resume": lambda asked: panel.resume(asked.client),
-        "/api/stop": lambda asked: panel.stop(asked.client),
-        "/api/limits": lambda asked: panel.set_limits(_decode_limits(asked.body), asked.client),
-        "/api/volumes/add": lambda asked: panel.add_volume(volume_in(asked.body), asked.client),
-        "/api/volumes/drain": lambda asked: panel.drain_volume(volume_in(asked.body), asked.client),
-        "/api/volumes/lost": lambda asked: panel.lose_volume(volume_in(asked.body), asked.client),
+        "/api/pause": lambda asked: control.pause(asked.client),
+        "/api/resume": lambda asked: control.resume(asked.client),
+        "/api/stop": lambda asked: control.stop(asked.client),
+        "/api/limits": lambda asked: control.set_limits(_decode_limits(asked.body), asked.client),
+        "/api/volumes/add": lambda asked: control.add_volume(volume_in(asked.body), asked.client),
+        "/api/volumes/drain": lambda asked: control.drain_volume(volume_in(asked.body), asked.client),
+        "/api/volumes/lost": lambda asked: control.lose_volume(volume_in(asked.body), asked.client),
     }
 
 
@@ -283,9 +283,9 @@ async def _changed(change: Change, request: ApiRequest) -> ApiResponse:
     return json_response({"text": in_words(await change(request), request)})
 
 
-async def _retry(panel: RunningJob, request: ApiRequest) -> ApiResponse:
+async def _retry(control: RunningJob, request: ApiRequest) -> ApiResponse:
     chosen = _decode_retry(request.body or b"{}")
-    return json_response({"objects": await panel.retry(chosen.reason, chosen.match, request.client)})
+    return json_response({"objects": await control.retry(chosen.reason, chosen.match, request.client)})
 
 
 def json_response(value: object, status: int = 200) -> ApiResponse:
