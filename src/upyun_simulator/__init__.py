@@ -23,7 +23,7 @@ In an event loop: `async with Server(Settings(spec="flat:10")) as server: server
 From a shell: `bucketpull simulate --spec flat:1000 --ports-file simulator.json`, see `bucketpull simulate --help`.
 """
 
-from upyun_simulator.content import content, content_range, md5_hex
+from upyun_simulator.bodies import content, content_range, md5_hex
 from upyun_simulator.contents import Item
 from upyun_simulator.process import Simulator
 from upyun_simulator.server import Server

@@ -15,7 +15,6 @@ from zlib import crc32
 
 import msgspec
 
-from upyun_simulator.content import parse_bytes
 from upyun_simulator.contents import (
     FOLDER,
     OLDEST,
@@ -28,7 +27,7 @@ from upyun_simulator.contents import (
     mime_type,
     span,
 )
-from upyun_simulator.sizes import Sizes, parse_sizes
+from upyun_simulator.sizes import Sizes, parse_bytes, parse_sizes
 
 _ADD_UP: Final = 200_000  # objects up to which the usage is exact (0.3 s)
 _NONE: Final = Numbered(0, "")

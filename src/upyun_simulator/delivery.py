@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from upyun_simulator.content import CHUNK
+from upyun_simulator.bodies import CHUNK
 from upyun_simulator.limits import Throttle
 from upyun_simulator.message import Delivery, Reply
 

@@ -6,7 +6,7 @@ from collections import deque
 
 import httptools
 
-from upyun_simulator.content import CHUNK
+from upyun_simulator.bodies import CHUNK
 from upyun_simulator.delivery import Pump
 from upyun_simulator.limits import Throttle
 from upyun_simulator.message import Reply, Request

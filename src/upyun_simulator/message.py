@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
-from upyun_simulator.content import content_range
+from upyun_simulator.bodies import content_range
 
 REASONS = {
     200: "OK", 206: "Partial Content", 302: "Found", 304: "Not Modified", 400: "Bad Request", 401: "Unauthorized",

@@ -6,7 +6,7 @@ import time
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from upyun_simulator.content import md5_hex
+from upyun_simulator.bodies import md5_hex
 from upyun_simulator.contents import Item
 from upyun_simulator.errors import Refusal
 from upyun_simulator.message import Reply, Request, Window

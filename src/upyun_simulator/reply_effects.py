@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
-from upyun_simulator.content import md5_hex
+from upyun_simulator.bodies import md5_hex
 from upyun_simulator.faults import ALL, BODIES, GETS, OBJECTS, Effect, Rule
 from upyun_simulator.message import Delivery, Reply, Window, gzip_reply, weaken
 

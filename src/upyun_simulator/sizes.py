@@ -1,10 +1,9 @@
-"""How big objects are: a distribution, looked up by a hash of the key."""
+"""How big objects are: a distribution, looked up by a hash of the key; and how amounts of bytes are written."""
 
+import sys
 from collections.abc import Callable
 from statistics import NormalDist
 from typing import Final
-
-from upyun_simulator.content import parse_bytes
 
 _QUANTILES: Final = 4096
 
@@ -24,6 +23,23 @@ class Sizes:
     def pick(self, digest: int) -> int:
         """Return the size for a 32-bit hash."""
         return self.table[(digest * 2654435761 & 0xFFFFFFFF) >> 20]
+
+
+def parse_bytes(text: str) -> int:
+    """Read an amount of bytes such as `4096`, `20KiB`, `1.5MiB`, `1GB`."""
+    units = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
+    units |= {f"{unit}i": 1024 ** (power + 1) for power, unit in enumerate("kmgt")}
+    plain = text.strip().lower().removesuffix("b")
+    number = plain.rstrip("kmgti")
+    try:
+        amount = float(number) * units[plain[len(number) :]]
+    except (KeyError, ValueError):
+        msg = f"{text!r} is not an amount of bytes: write such as 4096, 20KiB or 1GiB"
+        raise ValueError(msg) from None
+    if not 0 <= amount < sys.maxsize:
+        msg = f"{text!r} is out of range: an amount of bytes is zero or more"
+        raise ValueError(msg)
+    return int(amount)
 
 
 def parse_sizes(text: str) -> Sizes:

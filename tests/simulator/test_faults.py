@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from upyun_simulator import content, effects
-from upyun_simulator.content import md5_hex
+from upyun_simulator.bodies import md5_hex
 from upyun_simulator.cursor import END, Position, RowKeys
 from upyun_simulator.faults import Call, Faults
 from upyun_simulator.message import Request

@@ -108,8 +108,8 @@ def simulate(
     bucketpull simulate --spec flat:1000000 --cdn-latency 0.02 --fault 503:p=0.01
     """
     from upyun_simulator import effects
-    from upyun_simulator.content import parse_bytes
     from upyun_simulator.process import run
+    from upyun_simulator.sizes import parse_bytes
 
     if list_faults:
         _print_faults(effects.describe())

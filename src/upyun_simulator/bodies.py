@@ -1,4 +1,4 @@
-"""What is in an object: bytes computed from its key, nothing stored.
+"""The bodies of objects: each is computed from its key, nothing is stored.
 
 The bytes of every object are a window on one ring of random bytes. Key and version choose one of 256 places where the
 window starts; the last 16 bytes are a digest of key and version, so no two objects and no two versions are alike.
@@ -8,7 +8,6 @@ The MD5 of objects up to 256 KiB costs at most 4 KiB of hashing: the states of t
 
 import hashlib
 import random
-import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -102,20 +101,3 @@ def _long_state(place: int, length: int) -> "_Hash":
 def _feed(state: "_Hash", place: int, start: int, stop: int) -> None:
     for piece in _window(place, start, stop):
         state.update(piece)
-
-
-def parse_bytes(text: str) -> int:
-    """Read an amount of bytes such as `4096`, `20KiB`, `1.5MiB`, `1GB`."""
-    units = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
-    units |= {f"{unit}i": 1024 ** (power + 1) for power, unit in enumerate("kmgt")}
-    plain = text.strip().lower().removesuffix("b")
-    number = plain.rstrip("kmgti")
-    try:
-        amount = float(number) * units[plain[len(number) :]]
-    except (KeyError, ValueError):
-        msg = f"{text!r} is not an amount of bytes: write such as 4096, 20KiB or 1GiB"
-        raise ValueError(msg) from None
-    if not 0 <= amount < sys.maxsize:
-        msg = f"{text!r} is out of range: an amount of bytes is zero or more"
-        raise ValueError(msg)
-    return int(amount)
