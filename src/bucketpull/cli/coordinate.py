@@ -8,7 +8,7 @@ import msgspec
 
 from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode
-from bucketpull.domain.values import converted
+from bucketpull.domain.user_input import converted
 from bucketpull.report.console import say
 from bucketpull.wiring.settings import Settings
 

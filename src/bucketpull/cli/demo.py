@@ -17,7 +17,7 @@ import msgspec
 
 from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode
-from bucketpull.domain.values import check_text
+from bucketpull.domain.user_input import check_text
 from bucketpull.report.console import tell
 from bucketpull.wiring.configuration import resolve
 from bucketpull.wiring.dashboard_access import address_of

@@ -7,7 +7,7 @@ import click
 from bucketpull.cli import options
 from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.errors import ExitCode
-from bucketpull.domain.values import Concurrency, Rate, converted
+from bucketpull.domain.user_input import Concurrency, Rate, converted
 from bucketpull.wiring.coordinator_client import order
 
 

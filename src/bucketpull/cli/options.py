@@ -10,7 +10,7 @@ import click
 
 from bucketpull.domain.errors import ConfigError, Reason
 from bucketpull.domain.packing import DEFAULT_LIMIT, DEFAULT_SIZE
-from bucketpull.domain.values import shown_value
+from bucketpull.domain.user_input import shown_value
 from bucketpull.sources.registry import SOURCES, options_by_name
 from bucketpull.sources.source_settings import Option
 from bucketpull.wiring.configuration import resolve

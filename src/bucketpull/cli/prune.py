@@ -22,7 +22,7 @@ from bucketpull.domain.errors import (
     VolumeSick,
 )
 from bucketpull.domain.model import Extent, show
-from bucketpull.domain.values import parse_age, shown_value
+from bucketpull.domain.user_input import parse_age, shown_value
 from bucketpull.downloader.walk import ListingWalk
 from bucketpull.journal.sqlite import SqliteJournal
 from bucketpull.report.console import say, say_on, tell

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final, get_type_hints
 
 import click
 
-from bucketpull.domain.values import converted
+from bucketpull.domain.user_input import converted
 from bucketpull.wiring.file_checks import check_file
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import re
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.values import parse_size, shown_value
+from bucketpull.domain.user_input import parse_size, shown_value
 
 _DAY_SECONDS = 86_400
 _ENTRY = r"([01]?[0-9]|2[0-3]):([0-5][0-9]),(\S+)"

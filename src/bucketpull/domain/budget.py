@@ -11,7 +11,7 @@ import msgspec
 
 from bucketpull.domain.counting import add_counts, growth
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.values import Price
+from bucketpull.domain.user_input import Price
 
 
 class Budget(msgspec.Struct, frozen=True):

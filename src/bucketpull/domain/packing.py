@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.values import parse_size
+from bucketpull.domain.user_input import parse_size
 
 DEFAULT_SIZE: Final = "4G"
 DEFAULT_LIMIT: Final = "64M"

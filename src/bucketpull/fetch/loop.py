@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.exchange import Request
 from bucketpull.domain.parameters import FetchOptions
-from bucketpull.domain.values import is_ip_address
+from bucketpull.domain.user_input import is_ip_address
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.curl import Curl
 from bucketpull.fetch.direct import RECV_BYTES, Direct

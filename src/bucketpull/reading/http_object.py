@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.values import is_ip_address
+from bucketpull.domain.user_input import is_ip_address
 
 MOST_RANGES: Final = 16
 """A request for more ranges gets the whole object: so many pieces are an attack, or cost more than the object."""

@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from bucketpull.domain.values import shown_value
+from bucketpull.domain.user_input import shown_value
 from bucketpull.reading import http_object
 from bucketpull.reading.readable_volumes import LOOK_SECONDS, Away, Found, OpenVolumes, read_now
 from bucketpull.report.printable import printable

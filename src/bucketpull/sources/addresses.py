@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.values import shown_value
+from bucketpull.domain.user_input import shown_value
 
 
 def check_url(label: str, url: str) -> None:

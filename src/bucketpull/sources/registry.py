@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.values import shown_value
+from bucketpull.domain.user_input import shown_value
 from bucketpull.sources.source_settings import Option, SourceSettings
 
 SOURCES: Final[dict[str, str]] = {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import msgspec
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.values import converted, shown_value
+from bucketpull.domain.user_input import converted, shown_value
 
 if TYPE_CHECKING:  # the ports load all that machines say: 4 ms, which a command's help does not need
     from bucketpull.ports import Source

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import aiormq
 
 from bucketpull.domain.errors import ConfigError, TransportError
-from bucketpull.domain.values import shown_value
+from bucketpull.domain.user_input import shown_value
 
 HEARTBEAT_SECONDS: Final = 10
 # What a broker's URL may ask for, as the client documents it. Of a number that is none it would make 0: no heartbeats at all.

@@ -32,7 +32,7 @@ from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, Reason
 from bucketpull.domain.model import Extent, Failure, key_of, show
 from bucketpull.domain.progress import DirectoryState, Snapshot
-from bucketpull.domain.values import Concurrency, Rate, Speed
+from bucketpull.domain.user_input import Concurrency, Rate, Speed
 from bucketpull.journal.journal_reader import JobRecord
 from bucketpull.report.document import snapshot_dict
 from bucketpull.report.reasons import explain

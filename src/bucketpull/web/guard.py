@@ -13,7 +13,7 @@ import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from bucketpull.domain.values import shown_value
+from bucketpull.domain.user_input import shown_value
 from bucketpull.reading.http_object import host_name
 
 LOCAL_NAMES = {"localhost", "ip6-localhost"}

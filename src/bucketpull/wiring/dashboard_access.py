@@ -5,7 +5,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.values import shown_value
+from bucketpull.domain.user_input import shown_value
 from bucketpull.report.console import tell
 from bucketpull.wiring.file_checks import read_secret
 from bucketpull.wiring.settings import Settings

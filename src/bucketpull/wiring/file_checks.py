@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.values import shown_value
+from bucketpull.domain.user_input import shown_value
 from bucketpull.report.console import tell
 from bucketpull.trusted_path import foreign_link
 

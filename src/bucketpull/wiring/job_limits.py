@@ -11,8 +11,8 @@ from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.budget import Budget
 from bucketpull.domain.errors import ConfigError
+from bucketpull.domain.user_input import parse_count, parse_size
 from bucketpull.domain.user_limits import Limits
-from bucketpull.domain.values import parse_count, parse_size
 from bucketpull.wiring.settings import Settings
 
 

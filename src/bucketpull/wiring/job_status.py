@@ -18,8 +18,8 @@ from bucketpull.domain.errors import BucketpullError, VolumeError
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.model import Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import CUT_SHORT, JobState, Rates, Snapshot
+from bucketpull.domain.user_input import parse_reserve
 from bucketpull.domain.user_limits import Limits
-from bucketpull.domain.values import parse_reserve
 from bucketpull.journal.database import PRICE, RESERVE
 from bucketpull.journal.journal_reader import JournalReader, RunNote
 from bucketpull.journal.volume_numbers import KnownVolume

@@ -11,7 +11,7 @@ import msgspec
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.order import Order, parse_order
 from bucketpull.domain.selection import EVERYTHING, Rule, Selection
-from bucketpull.domain.values import parse_moment, parse_size
+from bucketpull.domain.user_input import parse_moment, parse_size
 from bucketpull.ports import Source
 from bucketpull.wiring.file_checks import read_settings_file
 from bucketpull.wiring.settings import Settings

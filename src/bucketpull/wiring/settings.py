@@ -15,7 +15,7 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.packing import DEFAULT_LIMIT, Packing, parse_packing
 from bucketpull.domain.parameters import FetchOptions
 from bucketpull.domain.retry import RETRY_SECONDS
-from bucketpull.domain.values import Price, Rate, shown_value
+from bucketpull.domain.user_input import Price, Rate, shown_value
 from bucketpull.report.console import inform, tell
 from bucketpull.sources.registry import options_by_name, settings_of
 from bucketpull.sources.source_settings import SourceSettings

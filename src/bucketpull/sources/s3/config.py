@@ -10,7 +10,7 @@ import msgspec
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.keys import quoted
-from bucketpull.domain.values import is_ip_address, shown_value
+from bucketpull.domain.user_input import is_ip_address, shown_value
 from bucketpull.sources.addresses import check_url, check_urls
 from bucketpull.sources.http import USER_AGENT
 from bucketpull.sources.source_settings import KEY_OPTIONS, BucketSettings, Option, check_headers

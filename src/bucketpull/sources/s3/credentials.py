@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.values import shown_value
+from bucketpull.domain.user_input import shown_value
 from bucketpull.sources.s3.signing import Credentials
 
 _INDIRECT: Final = (

@@ -9,7 +9,7 @@ import msgspec
 from bucketpull.domain.endpoints import Advice, EndpointSpec, Purpose
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.keys import quoted
-from bucketpull.domain.values import shown_value
+from bucketpull.domain.user_input import shown_value
 from bucketpull.sources.addresses import check_urls, hosts_of, path_of, sites_of
 from bucketpull.sources.http import USER_AGENT
 from bucketpull.sources.source_settings import KEY_OPTIONS, BucketSettings, Option, check_headers

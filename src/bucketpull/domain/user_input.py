@@ -1,4 +1,4 @@
-"""Values as people write them, turned into the types of settings: sizes, numbers, dates, ages. What is wrong is said in words.
+"""What people write, turned into the types of settings: sizes, numbers, dates, ages. What is wrong is said in words.
 
 Sizes are binary (512, 64K, 100M, 5G, 4T: K is 1,024 bytes), or shares of a disk (10%). Dates are 2024-05-01 or 2024-05-01T12:30,
 with a zone or in this machine's; ages are 36h, 30d, 6w.

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.values import parse_count, parse_moment, parse_size
+from bucketpull.domain.user_input import parse_count, parse_moment, parse_size
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=timezone(timedelta(hours=8)))
 
