@@ -9,7 +9,7 @@ from random import Random
 
 from bucketpull.domain.endpoints import Symptoms
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.pace_sharing import PaceSharing
+from bucketpull.domain.machine_pace import MachinePace
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.retry import backoff_seconds
 from bucketpull.downloader.process import PACED_SECONDS, TICK_SECONDS
@@ -93,7 +93,7 @@ class Machine:
 
     def __init__(self, limiters: list[Limiter], ties: Iterator[int], report: tuple) -> None:
         self._limiters, self._ties, self._report = limiters, ties, report
-        self._sharing = PaceSharing(len(limiters))
+        self._sharing = MachinePace(len(limiters))
 
     def begin(self, events: list) -> None:
         """Plan the first reports, at odd times."""

@@ -27,6 +27,7 @@ from bucketpull.agent.tasks import Tasks
 from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain.endpoint_judge import EndpointJudge
 from bucketpull.domain.errors import VolumeError
+from bucketpull.domain.machine_pace import MachinePace
 from bucketpull.domain.messages import (
     BatchReceipt,
     Begun,
@@ -50,7 +51,6 @@ from bucketpull.domain.messages import (
     Work,
 )
 from bucketpull.domain.model import VolumeState, VolumeStatus, WorkKind
-from bucketpull.domain.pace_sharing import PaceSharing
 from bucketpull.domain.parameters import AgentParameters
 
 PULSE_SECONDS = 0.5
@@ -72,7 +72,7 @@ class Agent:
         self._parameters = parameters
         self._now = self._beat_at = now
         self._judge = EndpointJudge(parameters.endpoints, processes)
-        self._pace_sharing = PaceSharing(processes)
+        self._machine_pace = MachinePace(processes)
         self._pulse_by: float | None = None
         self._processes = range(processes)
         self._batches: dict[int, ActiveBatch] = {}
@@ -240,7 +240,7 @@ class Agent:
         judge = self._judge
         for each, judged in judge.look(process, tick.symptoms, self._now):
             self._tell(each, judged)
-        for each, paces in self._pace_sharing.look(process, tick.symptoms, self._now):
+        for each, paces in self._machine_pace.look(process, tick.symptoms, self._now):
             self._tell(each, paces)
         scheduler = self.scheduler
         scheduler.standings, scheduler.away = judge.standings(), judge.away()

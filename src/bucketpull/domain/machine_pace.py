@@ -22,7 +22,7 @@ TELL_SECONDS = 1.0
 TELL_CHANGE = 0.02  # a smaller one waits: each one shifts whose turn it is
 
 
-class PaceSharing:
+class MachinePace:
     """The paces of a machine's processes at all addresses of all endpoints."""
 
     def __init__(self, processes: int) -> None:

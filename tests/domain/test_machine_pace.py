@@ -8,7 +8,7 @@ import pytest
 
 from bucketpull.domain.endpoints import Counted, Pace, Symptoms
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.pace_sharing import PaceSharing
+from bucketpull.domain.machine_pace import MachinePace
 from bucketpull.domain.pacing import Limiter
 
 _spec = importlib.util.spec_from_file_location(
@@ -95,7 +95,7 @@ class Machine:
     """Processes that report `answers` and `refused` more each time, by number."""
 
     def __init__(self, *processes):
-        self.sharing = PaceSharing(len(processes))
+        self.sharing = MachinePace(len(processes))
         self.counted = dict.fromkeys(processes, Counted())
         self.now = 1000.0
         self.paces = {}
