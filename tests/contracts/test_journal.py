@@ -450,12 +450,12 @@ def test_what_a_volume_lacks_that_was_put_back_from_an_older_copy_is_not_taken_f
     begin(journal, *NAMES[:8])
     first, second = batches(journal)
     journal.commit([stored(first, "m1a"), stored(second, "m1a")], NOW)
-    assert journal.find_cut([status("m1a", second.id + 1), status("m3a", 0)]) == []
+    assert journal.doubt_restored([status("m1a", second.id + 1), status("m3a", 0)]) == []
     assert not journal.begin(Position(b""), NOW)
 
-    assert journal.find_cut([status("m1a", second.id), status("m2a", 0)]) == ["m1a"]
+    assert journal.doubt_restored([status("m1a", second.id), status("m2a", 0)]) == ["m1a"]
 
-    assert journal.find_cut([status("m1a", second.id)]) == []
+    assert journal.doubt_restored([status("m1a", second.id)]) == []
     assert journal.where(b"", NAMES[0]) == [Extent("m1a", first.id)]
     assert journal.where(b"", NAMES[4]) == []
     [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)

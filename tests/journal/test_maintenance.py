@@ -242,8 +242,8 @@ def test_what_a_volume_lacks_that_was_put_back_from_an_older_copy_is_fetched_tho
     del play.blocks["v1"][end:]
 
     older = VolumeStatus("v1", "here", "/v1", VolumeState.OPEN, 1, 1, 1, 1, 0, 0, 1, 1, 0.0, ledger_end=end)
-    assert play.journal.find_cut([older]) == ["v1"]
-    assert play.journal.find_cut([older]) == []
+    assert play.journal.doubt_restored([older]) == ["v1"]
+    assert play.journal.doubt_restored([older]) == []
     play.finish()
 
     assert (play.listed, play.fetched) == ([b"two"], [b"b"])

@@ -397,7 +397,7 @@ def test_for_a_new_journal_the_former_file_goes_that_a_kill_kept_from_being_remo
     volume.intend(JOURNAL, 2, encode_parts([Part(b"", "", [b"a"], [12], [WHEN])]))
     (root / "a").write_bytes(bytes(12))
     with monkeypatch.context() as killed:
-        killed.setattr(Removal, "take_former", lambda *_: None)
+        killed.setattr(Removal, "remove_former", lambda *_: None)
         volume.settle([msgspec.structs.replace(block(2, record(b"", b"a", size=12)), former=[extent.offset])])
     assert files(root) == ["%~a%~f", "a"]
 

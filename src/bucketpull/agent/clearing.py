@@ -218,7 +218,7 @@ def _offsets(volume: ManagedVolume, extents: Iterable[Extent]) -> list[int]:
 
 
 def forget(volume: ManagedVolume, journal: str, works: Iterable[int]) -> DiskRoutine:
-    """Let go of batches of which nothing more will be heard."""
+    """Remove the notes of batches on a volume: nothing more will be heard of them."""
     known = [work for work in works if work in volume.known]
     if known:
         yield volume.ask(Verb.FORGET, journal, known)

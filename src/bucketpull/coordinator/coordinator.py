@@ -178,7 +178,7 @@ class Coordinator:
         # First: what a volume has appended since it told of its ledger is not booked yet.
         for message in messages:
             if isinstance(message, Pulse):
-                yield from self._find_cut(message)
+                yield from self._doubt_restored(message)
         if entries:
             kill_points.at("received")
         for group in once_each(entries):
@@ -193,14 +193,14 @@ class Coordinator:
         if entries:
             kill_points.at("acknowledged")
 
-    def _find_cut(self, pulse: Pulse) -> Routine[None]:
+    def _doubt_restored(self, pulse: Pulse) -> Routine[None]:
         """Have objects fetched again that a volume lacks because it was restored from an older copy."""
         arrived = self.fleet.arrived(pulse)
         if not arrived:
             return
-        cut = yield UseJournal(lambda journal: journal.find_cut(arrived))
-        if cut:
-            self.fleet.restored.update(cut)
+        restored = yield UseJournal(lambda journal: journal.doubt_restored(arrived))
+        if restored:
+            self.fleet.restored.update(restored)
             yield from self.count()
 
     def _commit(self, entries: Sequence[Entry]) -> Routine[None]:

@@ -290,9 +290,9 @@ class Mount(Value, tag="mount"):
 
 
 class Unmount(Value, tag="unmount"):
-    """A sick volume that a process lets go of: what was not begun for it goes back.
+    """A sick volume that a process is to close: what was not begun for it goes back.
 
-    Told again when nothing is on its way there any more: then it is closed.
+    Sent again when nothing is on its way there any more: only then it is closed.
     """
 
     id: str

@@ -188,6 +188,6 @@ class LargeObject:
         self._partial = size
 
     def close(self, keep: bool) -> None:
-        """Let go of it."""
+        """Close its stream; `keep` leaves what arrived for a later try."""
         self.forget_partial()
         self._stream.close(keep)

@@ -287,7 +287,7 @@ class Lock:
         if self._fd >= 0:
             with suppress(OSError):  # a disk that died keeps the lock from nobody
                 os.ftruncate(self._fd, 0)
-            with suppress(OSError):  # Linux lets go of it all the same
+            with suppress(OSError):  # Linux closes it all the same
                 os.close(self._fd)
             self._fd = -1
 

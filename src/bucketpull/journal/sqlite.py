@@ -240,7 +240,7 @@ class SqliteJournal(Maintenance):
             with self._transaction() as tables:
                 tables.books.unmet -= met
 
-    def find_cut(self, volumes: Sequence[VolumeStatus]) -> list[str]:
+    def doubt_restored(self, volumes: Sequence[VolumeStatus]) -> list[str]:
         """See `ports.Journal`."""
         last = self._tables.books.last_blocks
         cut = [volume for volume in volumes if volume.ledger_end <= last.get(volume.id, -1)]

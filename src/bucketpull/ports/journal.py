@@ -86,10 +86,10 @@ class Journal(Protocol):
     def see_volumes(self, volumes: Sequence[VolumeStatus]) -> None:
         """Note where volumes are and how: work with candidates goes to the machine that has them."""
 
-    def find_cut(self, volumes: Sequence[VolumeStatus]) -> list[str]:
-        """Return the volumes, by id, whose ledgers end before a block that was booked: they were put back from older copies.
+    def doubt_restored(self, volumes: Sequence[VolumeStatus]) -> list[str]:
+        """Count no more on what volumes lack that were restored from older copies: their ledgers end before a block that was booked.
 
-        What lay in those blocks counts no more. Their pages are compared when they are listed, and listed again if they were in this run.
+        Return these volumes, by id. The pages of the blocks that they lack are compared when they are listed, and listed again if they were in this run.
         """
 
     def doubt_all(self) -> int:

@@ -222,7 +222,7 @@ class MemoryWriter:
     __del__ = discard
 
     def leave(self) -> None:
-        """Let go."""
+        """Stop at once."""
         self.closed = True
 
     def close(self) -> None:
@@ -283,6 +283,6 @@ class MemoryStream:
             self._writer.tell(Written(token, md5=found))
 
     def close(self, keep: bool) -> None:
-        """Let go of it."""
+        """Stop; `keep` leaves what came for a later stream."""
         if not keep:
             self._part.clear()

@@ -410,4 +410,4 @@ class MemoryJournal(Catalogue):
         """See `ports.Journal`: memory is never nearly full."""
 
     def close(self) -> None:
-        """See `ports.Journal`: nothing to let go of."""
+        """See `ports.Journal`: nothing to close."""

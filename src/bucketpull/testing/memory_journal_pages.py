@@ -114,7 +114,7 @@ class Catalogue:
         """Note where volumes are and how."""
         self._volumes.update((each.id, (each.machine, each.path, each.state)) for each in volumes)
 
-    def find_cut(self, volumes: Sequence[VolumeStatus]) -> list[str]:
+    def doubt_restored(self, volumes: Sequence[VolumeStatus]) -> list[str]:
         """Return the volumes whose ledgers end before blocks that were noted, and forget those blocks.
 
         A page of theirs that was listed in this run is not listed again, as it is on disk.

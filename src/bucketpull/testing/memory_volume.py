@@ -127,10 +127,10 @@ class MemoryVolume:
             self.blocks[offset] = None
         for each in conclusions:
             if (journal, each.work) in self._notes:
-                self._take_unsettled(journal, each.work)
+                self._remove_unsettled(journal, each.work)
                 self.forget(journal, [each.work])
 
-    def _take_unsettled(self, journal: str, work: int) -> None:
+    def _remove_unsettled(self, journal: str, work: int) -> None:
         _, before, body = self._notes[journal, work]
         described = set(self._described(0))
         for part in decode_parts(body) if body else []:

@@ -34,9 +34,9 @@ rename: Final = os.rename
 """To be called with `src_dir_fd` and `dst_dir_fd`. An alias, for a function of ours would cost each object 60 ns."""
 
 
-def let_go(fd: int) -> None:
+def close_ignoring_errors(fd: int) -> None:
     """Close a descriptor of a file or folder that is not being written, whatever its disk says, as one that was pulled out does."""
-    with suppress(OSError):  # Linux lets go of it all the same
+    with suppress(OSError):  # Linux closes it all the same
         os.close(fd)
 
 
@@ -306,7 +306,7 @@ class OwnDirectory:
             each.close()
         self._below.clear()
         if self.fd >= 0:
-            let_go(self.fd)
+            close_ignoring_errors(self.fd)
             self.fd = -1
 
     def _claim(self) -> None:

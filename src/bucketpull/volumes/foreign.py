@@ -132,7 +132,7 @@ class ForeignFiles:
         return "; ".join(filter(None, said))
 
     def close(self) -> None:
-        """Let go of what is open."""
+        """Close what is open."""
         with self._lock:
             self._tree.close()
             self._index = None

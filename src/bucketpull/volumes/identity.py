@@ -78,7 +78,7 @@ class Entered(NamedTuple):
     identity: Identity
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close our directory and the root."""
         self.home.close()
         os.close(self.root)
 

@@ -27,7 +27,7 @@ from bucketpull.domain.errors import LedgerError
 from bucketpull.domain.model import Id, key_of
 from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes import os_errors, syscalls
-from bucketpull.volumes.beneath import OwnDirectory, let_go, write_all
+from bucketpull.volumes.beneath import OwnDirectory, close_ignoring_errors, write_all
 
 LEDGER: Final = "ledger"
 MAGIC: Final = b"bpL1"
@@ -172,9 +172,9 @@ class Ledger:
             raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._fd >= 0:
-            let_go(self._fd)
+            close_ignoring_errors(self._fd)
             self._fd = -1
 
     def append(self, entries: Sequence[Entry], durable: bool = True) -> list[int]:

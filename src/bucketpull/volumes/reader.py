@@ -147,7 +147,7 @@ class VolumeReader:
         return None
 
     def close(self) -> None:
-        """Let go of the volume."""
+        """Close the volume."""
         self._scratch.close()
         self.bodies.close()
         self.tree.close()

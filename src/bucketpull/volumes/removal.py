@@ -115,8 +115,8 @@ class Removal:
         )
         since = min([*(frame.offset for frame in gone), *(note.end for note in begun)], default=0)
         latest = self._latest(ids, since)
-        self._take_blocks(gone, spared, latest)
-        self._take_unsettled(begun, latest)
+        self._remove_blocks(gone, spared, latest)
+        self._remove_unsettled(begun, latest)
 
     def _ids_at(self, offset: int) -> set[Id] | None:
         """Return the objects of a block; None where it is damaged."""
@@ -130,7 +130,7 @@ class Removal:
         mine = journal, conclusion.work, Kind.BLOCK
         return [frame for frame in frames if (frame.journal, frame.work, frame.kind) == mine]
 
-    def _take_blocks(
+    def _remove_blocks(
         self, gone: Iterable[Frame], spared: AbstractSet[Id], latest: Mapping[Id, Latest]
     ) -> None:
         """Remove the objects of blocks that no later one describes.
@@ -154,24 +154,24 @@ class Removal:
         if entries:
             self._append(entries)
             kill_points.at("removal_noted")
-        self._take_files(removed)
+        self._remove_files(removed)
 
-    def take_away(self, journal: str, work: int, gone: Sequence[Gone], trash: str = "") -> None:
+    def remove_objects(self, journal: str, work: int, gone: Sequence[Gone], trash: str = "") -> None:
         """Remove objects; with `trash` their files go into that folder of the trash.
 
         Only files that are as they were stored go: others may have put something in their place since.
         """
         self._append([_removal(journal, work, gone, _stored)])
         kill_points.at("removal_noted")
-        self._take_files(map(_stored, gone), trash)
+        self._remove_files(map(_stored, gone), trash)
         if journal == PRUNING:
             for folder in {each.record.directory for each in gone}:
                 self._tree.remove_empty(folder)
 
-    def take_again(self, gone: Sequence[Gone]) -> None:
+    def remove_noted(self, gone: Sequence[Gone]) -> None:
         """Remove the files of objects whose removal the ledger tells already, unless it tells of them anew since."""
         latest = self._latest({each.id for each in gone}, 0)
-        self._take_files(_stored(each) for each in gone if latest[each.id].remover is not None)
+        self._remove_files(_stored(each) for each in gone if latest[each.id].remover is not None)
 
     def keep_packed(self, gone: Sequence[Gone], trash: str) -> None:
         """Copy what lies in packs into a folder of the trash, durably: once it is dead, `compact` may take the packs any time.
@@ -193,14 +193,14 @@ class Removal:
                     )
         syscalls.sync_file_system(self._home.fd)
 
-    def _take_files(self, removed: Iterable[Record], trash: str = "") -> None:
+    def _remove_files(self, removed: Iterable[Record], trash: str = "") -> None:
         """Remove the files of what the ledger says is removed, or put them into the trash."""
         with contextlib.closing(TrashFolder(self._tree, self._home, trash)) as bin_:
             for record in removed:
                 if record.paths.get(0) != _IN_PACK:
-                    self._take_file(bin_, self._identity.file_of(record, 0), record)
+                    self._remove_file(bin_, self._identity.file_of(record, 0), record)
 
-    def _take_file(self, bin_: TrashFolder, path: bytes, removed: Record) -> None:
+    def _remove_file(self, bin_: TrashFolder, path: bytes, removed: Record) -> None:
         """Remove a file, or leave alone what cannot be removed or, as the ledger tells, is another file.
 
         An error that blames the disk is believed only if a trial fails too: one bad file does not keep the others.
@@ -218,7 +218,7 @@ class Removal:
                 try_writing(self._home.below(TEMPORARY).fd, _TRIAL_BYTES)
         self.left_alone.add(path)
 
-    def _take_unsettled(self, begun: Sequence[BatchNote], latest: Mapping[Id, Latest]) -> None:
+    def _remove_unsettled(self, begun: Sequence[BatchNote], latest: Mapping[Id, Latest]) -> None:
         """Remove the files of batches that are newer than their notes and have the listed dates, but for those that a block describes: a former one may count.
 
         Where no date is listed, what lies in the place of an object that a block describes may be the same file, edited since: it stays.
@@ -302,7 +302,7 @@ class Removal:
                 with contextlib.suppress(OSError):
                     self._tree.remove(home)
 
-    def take_former(self, records: Iterable[Record], former: Iterable[Record]) -> None:
+    def remove_former(self, records: Iterable[Record], former: Iterable[Record]) -> None:
         """Remove the files of former versions that lay beside what was in their way, where the new ones lie elsewhere."""
         odd = {record.id_at(index): Gone(-1, record, index) for record in former for index in record.paths}
         gone = [
@@ -313,7 +313,7 @@ class Removal:
             if old.record.paths[old.place] != self._identity.file_of(record, index)
         ]
         with contextlib.suppress(OSError):  # what stays is found by `verify`
-            self._take_files(gone)
+            self._remove_files(gone)
 
     def finish(self, frames: Iterable[Frame]) -> None:
         """Remove what a kill kept from being removed after some frames of the ledger were appended."""
@@ -332,7 +332,7 @@ class Removal:
         if frame.journal == PRUNING:
             trash = trash_of(self._notes.known((PRUNING, frame.work)).body)
         if trash is not None:
-            self._take_files(removed, trash)
+            self._remove_files(removed, trash)
         else:  # whether they were to be kept in the trash is not known
             for record in removed:
                 self.left_alone.add(self._identity.file_of(record, 0))

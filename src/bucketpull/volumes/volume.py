@@ -18,7 +18,7 @@ from bucketpull.domain.errors import LedgerError, VolumeError, VolumeSick
 from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
 from bucketpull.domain.record import Block, Conclusion, Inspection, Record, Sealed
 from bucketpull.volumes import os_errors, syscalls
-from bucketpull.volumes.beneath import let_go
+from bucketpull.volumes.beneath import close_ignoring_errors
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.foreign import ForeignFiles
 from bucketpull.volumes.free_space import measured, try_writing
@@ -174,7 +174,7 @@ class DiskVolume:
         for (journal, work), told in told_of(self._ledger, notes).items():
             newest = [record.take([index]) for record, index in filter(None, told.since.values())]
             with self._writing:
-                self._removal.take_former(newest, self._former(Block(journal, work, b"", told.former)))
+                self._removal.remove_former(newest, self._former(Block(journal, work, b"", told.former)))
             parts = notes[journal, work].parts()
             records = self.recover(journal, work, among(parts, ids_of(parts) - told.since.keys()))
             if records:
@@ -219,7 +219,7 @@ class DiskVolume:
             kill_points.at("settled")
             self._packs.note(records)
             self._removal.replace_files(records)
-            self._removal.take_former(records, chain.from_iterable(former))
+            self._removal.remove_former(records, chain.from_iterable(former))
         for block, at in zip(blocks, offsets, strict=True):
             self._blocks.setdefault((block.journal, block.work), []).append(at)
         return [Extent(self.id, offset) for offset in offsets]
@@ -244,10 +244,10 @@ class DiskVolume:
         self._check_health()
         with self._writing:
             gone, noted, blocks = self._partial_blocks.replaced(copies)
-            self._removal.take_again(noted)
+            self._removal.remove_noted(noted)
             if gone:
                 self._partial_blocks.note(blocks)
-                self._removal.take_away(journal, 0, gone)
+                self._removal.remove_objects(journal, 0, gone)
 
     def prune(self, gone: Sequence[Gone], trash: str = "") -> None:
         """Remove objects that the source no longer has; with `trash` their files go into that folder of the trash.
@@ -265,7 +265,7 @@ class DiskVolume:
         try:
             with self._writing:
                 self._partial_blocks.note({each.block for each in gone})
-                self._removal.take_away(PRUNING, work, gone, trash)
+                self._removal.remove_objects(PRUNING, work, gone, trash)
         except OSError as error:
             raise self._fall_sick("objects not removed", error) from error
         self.forget(PRUNING, [work])
@@ -275,7 +275,7 @@ class DiskVolume:
         return Folders(self._root, self._home, self.id, self.path)
 
     def close(self) -> None:
-        """Let go of the volume, when what was begun is done."""
+        """Close the volume, when what was begun is done; may be called again."""
         self._packs.stop_sealing()
         with self._writing:
             if self._root < 0:
@@ -286,7 +286,7 @@ class DiskVolume:
             self._ledger.close()
             self._home.close()
             for fd in (self._lock, self._root):
-                let_go(fd)
+                close_ignoring_errors(fd)
             self._lock = self._root = -1
 
     def _status(self, free: os.statvfs_result) -> VolumeStatus:

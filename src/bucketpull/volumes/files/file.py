@@ -148,7 +148,7 @@ class FileWriter:
         return Written(token, reason, detail)
 
     def close(self) -> None:
-        """Remove the writer's own folder and let go of the volume."""
+        """Remove the writer's own folder and close the volume."""
         self._clean()
         with suppress(OSError):
             beneath.remove_directory(self.home.below(TEMPORARY).fd, self._folder)

@@ -38,8 +38,8 @@ class OpenDirectory(msgspec.Struct, eq=False):
         return self.path + b"/" + name if self.path else name
 
     def close(self) -> None:
-        """Let go of it."""
-        beneath.let_go(self.fd)
+        """Close it, whatever its disk says."""
+        beneath.close_ignoring_errors(self.fd)
         self.fd = -1
 
 

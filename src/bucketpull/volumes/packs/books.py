@@ -135,7 +135,7 @@ class PackBooks:
             self._sealer.join(_LEAVE_SECONDS)
 
     def close(self) -> None:
-        """Let go."""
+        """Close the packs that are open, and their folders."""
         while self._fds:
             os.close(self._fds.popitem()[1])
         if self._found is not None:

@@ -218,7 +218,7 @@ class Folders:
         return left
 
     def close(self) -> None:
-        """Let go of the packs' folder; the other one is the caller's."""
+        """Close the packs' folder; the other one is the caller's."""
         self.packs.close()
 
     def _sums(self, but: str = "") -> list[bytes]:
