@@ -66,6 +66,7 @@ def test_a_duration_in_a_message_is_said_in_chinese():
         "has 3 bytes instead of 4",
         "its pack has SHA-256 12 instead of 34, and it has no MD5 that clears it",
         "the description beside it is damaged: it tells of another object",
+        "ends at byte 512 instead of 1024",
         "the header at byte 512, of what was replaced or removed, is damaged: who reads the pack from its beginning stops there",
     ],
 )

@@ -117,6 +117,32 @@ def test_without_reading_a_flipped_byte_is_not_found(tmp_path):
     assert [finding.fault for finding in verify(tmp_path, hashed=True)[0]] == [Fault.CONTENT]
 
 
+def test_without_reading_nothing_is_said_of_what_packs_hold(tmp_path):
+    with Filler(tmp_path, SMALL_PACKS) as filler:
+        filler.store(bodies(60))
+        filler.store(bodies(30, start=100))
+    pack = min((tmp_path / "packs").glob("*.tar"))
+    assert pack.stem in (tmp_path / "packs/SHA256SUMS").read_text()
+    with tarfile.open(pack) as archive, pack.open("r+b") as file:
+        file.seek(archive.getmembers()[2].offset_data)
+        file.write(b"?")
+    assert verify(tmp_path)[0] == []
+    assert [finding.fault for finding in verify(tmp_path, hashed=True)[0]] == [Fault.CONTENT]
+
+
+@pytest.mark.parametrize("length", [0, 20 * tar.BLOCK], ids=["empty", "cut"])
+def test_a_pack_that_was_cut_is_said_to_end_too_early(tmp_path, length):
+    with Filler(tmp_path, SMALL_PACKS) as filler:
+        filler.store(bodies(60))
+    pack = min((tmp_path / "packs").glob("*.tar"))
+    whole = pack.stat().st_size
+    os.truncate(pack, length)
+    found = verify(tmp_path, hashed=True)[0]
+    assert {finding.fault for finding in found} == {Fault.SIZE, Fault.CONTENT}
+    (of_pack,) = (finding for finding in found if finding.stored is None)
+    assert (of_pack.pack, of_pack.detail) == (pack.stem, f"ends at byte {length} instead of {whole}")
+
+
 def test_where_no_md5_was_recorded_reading_still_finds_what_cannot_be_read(tmp_path):
     fill(tmp_path, OBJECTS, md5=False)
     found, verification = verify(tmp_path, hashed=True)

@@ -125,7 +125,8 @@ class Verification:
                     packs.add(number, stored.location, key_of(stored.directory, stored.name), stored.md5)
         with suppress(OSError):
             self.waste = living.waste()
-        yield from self._read_packs(packs, live)
+        if self._hashed:
+            yield from self._read_packs(packs, live)
         if known:
             known.finish()
             yield from self._find_extra(folder, known, live.count)

@@ -130,6 +130,8 @@ class _Reading:
 
     def run(self) -> Iterator[PackDamage]:
         at, end = 0, os.fstat(self._fd).st_size
+        if end < self._end:
+            yield self._blame(-1, f"ends at byte {end} instead of {self._end}")
         while at < end:
             wanted = min(_PIECE_BYTES, end - at)
             try:
