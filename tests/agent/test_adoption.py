@@ -59,7 +59,7 @@ def test_what_a_dead_process_was_to_look_at_is_looked_at_by_the_next():
     (first,) = [tell for tell in harness.assignments() if tell.message.claims]
     before = len(harness.assignments())
 
-    harness.hear(Died(-9), first.process)
+    harness.hear(Died(), first.process)
 
     again = [tell.message for tell in harness.assignments()[before:]]
     looked_at = {

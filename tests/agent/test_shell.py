@@ -89,7 +89,7 @@ class Pool:
 
     def kill(self, process):
         self.killed.append(process)
-        self.say(process, Died(-9))
+        self.say(process, Died())
 
     def start(self, process):
         self.started.append(process)
@@ -296,8 +296,8 @@ def test_a_process_that_dies_or_says_nothing_is_replaced_and_its_work_done():
         running = asyncio.create_task(machine.shell.run())
         await machine.give(batch())
         await machine.pool.assigned.wait()
-        machine.pool.say(0, Died(-11))
-        machine.pool.say(1, Died(-11))
+        machine.pool.say(0, Died())
+        machine.pool.say(1, Died())
         receipt = await machine.until(is_receipt)
         await machine.order(stop=True)
         await machine.until_away(running)

@@ -223,7 +223,7 @@ class Machine:
         """Each is heard of once; while the agent stops, no process is made in place of a dead one."""
         while self.unheard:
             process = self.unheard.popleft()
-            self.agent.process_sent(process, Died(-9), self.world.now)
+            self.agent.process_sent(process, Died(), self.world.now)
             self.act()
 
     def work(self, number):

@@ -51,7 +51,7 @@ def run(pool, course):
 def test_what_is_sent_to_a_dead_process_never_reaches_its_successor(pool):
     async def course():
         pool.send(0, Stop(0))
-        assert await heard(pool, 1) == [(0, Died(-1))]
+        assert await heard(pool, 1) == [(0, Died())]
         pool.send(0, Unmount("meant for the dead one"))
         pool.start(0)
         pool.send(0, Unmount("meant for the new one"))
@@ -66,7 +66,7 @@ def test_a_process_that_is_killed_is_heard_of_once_and_replaced_when_asked(pool)
         pool.kill(1)
         pool.kill(1)
         pool.send(0, Unmount("for another"))
-        assert sorted(await heard(pool, 2), key=str) == [(0, "for another"), (1, Died(-1))]
+        assert sorted(await heard(pool, 2), key=str) == [(0, "for another"), (1, Died())]
         pool.start(1)
         pool.send(1, Unmount("for the new one"))
         assert await heard(pool, 1) == [(1, "for the new one")]
@@ -78,7 +78,7 @@ def test_a_crew_leaves_whose_dead_are_not_replaced(pool):
     async def course():
         pool.send(0, Stop(0))
         pool.send(1, Stop(0))
-        assert sorted(await heard(pool, 2)) == [(0, Died(-1)), (1, Died(-1))]
+        assert sorted(await heard(pool, 2)) == [(0, Died()), (1, Died())]
 
     run(pool, course)
 

@@ -32,7 +32,6 @@ from bucketpull.domain.messages import (
     BatchReceipt,
     Begun,
     Control,
-    Died,
     Fatal,
     FromProcess,
     FromWorker,
@@ -155,7 +154,7 @@ class Agent:
             self.refusal = message
             self._tell_coordinator(message)
         else:
-            self._process_ended(process, message)
+            self._process_died(process)
 
     def disk_answered(self, call: int, answer: object, now: float) -> None:
         """Take the result of a call of a volume, or the `VolumeError` that it raised."""
@@ -270,12 +269,12 @@ class Agent:
 
     # --- processes and disks that fail
 
-    def _process_ended(self, process: int, died: Died) -> None:
+    def _process_died(self, process: int) -> None:
         """Replace a process that died, and give its work again; a batch whose processes die repeatedly is split.
 
         While the agent stops, the work is handed back instead.
         """
-        self._deaths.add(self._now, died.status)
+        self._deaths.add(self._now)
         self.scheduler.forget(process, self._now)
         if not self.stopping:
             self._actions.append(StartProcess(process))

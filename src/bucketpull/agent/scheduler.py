@@ -423,9 +423,9 @@ class Deaths:
         self._most = most
         self._at: list[float] = []
 
-    def add(self, now: float, status: int) -> None:
-        """Note one, with its exit status. Raises RuntimeError where there are too many."""
+    def add(self, now: float) -> None:
+        """Note one. Raises RuntimeError where there are too many."""
         self._at = [at for at in self._at if now - at < DEATHS_SECONDS]
         self._at.append(now)
         if len(self._at) > self._most:
-            raise RuntimeError(f"worker processes end as soon as they are made, with status {status}")
+            raise RuntimeError("worker processes end as soon as they are made")

@@ -411,9 +411,7 @@ class Paces(Value, tag="paces"):
 
 
 class Died(Value, tag="died"):
-    """A process ended unasked, with this exit status (negative: a signal); what it held is to be given again."""
-
-    status: int
+    """A process ended unasked; what it held is to be given again."""
 
 
 ToProcess = Mount | Unmount | Assignment | ScanAssignment | Tune | Judged | Paces | Release | Stop

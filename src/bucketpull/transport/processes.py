@@ -235,7 +235,7 @@ class ForkedPool:
     def _lost(self, line: _Line) -> None:
         self._drop(line)
         if not self._closing:
-            self._heard.put((line.number, Died(-1)))
+            self._heard.put((line.number, Died()))
         elif not self._lines:
             self._gone.set()
 
