@@ -136,8 +136,8 @@ class Process:
         elif isinstance(message, Release):
             for batch, items in self.batches.values():
                 for _ in range((len(items) + 1) // 2):
-                    leaf, index, *_ = items.pop()
-                    batch.displace(leaf, index, Reason.INTERRUPTED, "")
+                    progress, index, *_ = items.pop()
+                    batch.displace(progress, index, Reason.INTERRUPTED, "")
         elif isinstance(message, Mount):
             self.volumes.add(message.id)
         elif isinstance(message, Unmount):
@@ -237,7 +237,7 @@ class Machine:
             return
         volume = self.volumes[batch.volume]
         if items:
-            leaf, index, name, size, mtime, *_ = items.popleft()
+            progress, index, name, size, mtime, *_ = items.popleft()
             way = "stop" if self.processes[process].stopping else WAYS[number % len(WAYS)]
             if way == "stop" or volume.trouble is not None:
                 is_full = volume.trouble is not None and "bytes" in str(volume.trouble)
@@ -248,14 +248,14 @@ class Machine:
                     if is_full
                     else Reason.VOLUME_SICK
                 )
-                batch.displace(leaf, index, trouble, "in the way")
+                batch.displace(progress, index, trouble, "in the way")
             elif way == "store":
-                volume.write(leaf.part.directory, name, size, mtime)
-                batch.store(leaf, index, size, None)
+                volume.write(progress.part.directory, name, size, mtime)
+                batch.store(progress, index, size, None)
             elif way == "fail":
-                batch.fail(leaf, index, Reason.REJECTED, 1)
+                batch.fail(progress, index, Reason.REJECTED, 1)
             else:
-                batch.defer(leaf, index, 4)
+                batch.defer(progress, index, 4)
         self.tell_if(process, batch, number % 5 == 0)
 
     def tell_if(self, process, batch, in_part):

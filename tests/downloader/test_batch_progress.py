@@ -24,8 +24,8 @@ def test_an_ordinary_part_comes_back_as_it_was_listed():
     part = part_of(b"d", {b"a": 1, b"b": 2}, "c")
     batch = sheet_of(part)
     while items := batch.take(1):
-        for leaf, index, _, size, _ in items:
-            batch.store(leaf, index, size, None)
+        for progress, index, _, size, _ in items:
+            batch.store(progress, index, size, None)
     outcome = batch.outcome()
 
     assert records(outcome) == [Record(b"d", "c", part.names, part.sizes, part.mtimes)]
@@ -36,10 +36,10 @@ def test_a_listed_etag_that_is_not_the_md5_of_what_came_is_noted_and_counts_as_n
     contents = b"m" * 16
     part = part_of(b"d", {b"a": 1, b"b": 2})
     batch = sheet_of(msgspec.structs.replace(part, versions=["0" * 32, contents.hex()]))
-    leaf = batch.leaves[0]
+    progress = batch.parts[0]
     for index, size in enumerate(part.sizes):
-        leaf.note_md5(index, contents)
-        batch.store(leaf, index, size, None)
+        progress.note_md5(index, contents)
+        batch.store(progress, index, size, None)
     outcome = batch.outcome()
 
     assert records(outcome)[0].doubts == {0: Reason.CHECKSUM}
@@ -48,12 +48,12 @@ def test_a_listed_etag_that_is_not_the_md5_of_what_came_is_noted_and_counts_as_n
 
 def test_odd_sizes_paths_and_sums_keep_to_their_objects_when_others_fail():
     batch = sheet_of(part_of(b"d", {b"a": 1, b"b": 2, b"c": 3, b"e": 4}))
-    leaf = batch.leaves[0]
-    batch.fail(leaf, 0, Reason.REJECTED, 1, 400, "x" * 1000)
-    batch.store(leaf, 1, 20, None)
-    batch.store(leaf, 2, 3, b"odd/path")
-    leaf.note_md5(2, b"m" * 16)
-    batch.defer(leaf, 3, 4)
+    progress = batch.parts[0]
+    batch.fail(progress, 0, Reason.REJECTED, 1, 400, "x" * 1000)
+    batch.store(progress, 1, 20, None)
+    batch.store(progress, 2, 3, b"odd/path")
+    progress.note_md5(2, b"m" * 16)
+    batch.defer(progress, 3, 4)
     outcome = batch.outcome()
 
     (record,) = records(outcome)
@@ -65,7 +65,7 @@ def test_odd_sizes_paths_and_sums_keep_to_their_objects_when_others_fail():
 
 def test_the_first_trouble_is_the_one_that_is_told():
     batch = sheet_of(part_of(b"d", {b"a": 1, b"b": 2}))
-    batch.displace(batch.leaves[0], 0, Reason.VOLUME_FULL, "full")
+    batch.displace(batch.parts[0], 0, Reason.VOLUME_FULL, "full")
     batch.displace_open()
 
     outcome = batch.outcome()
@@ -75,17 +75,17 @@ def test_the_first_trouble_is_the_one_that_is_told():
 
 def test_what_has_ended_is_told_after_some_seconds_and_once():
     batch = sheet_of(part_of(b"d", {b"a": 1, b"b": 2, b"c": 3}))
-    leaf = batch.leaves[0]
+    progress = batch.parts[0]
     assert not batch.is_due(100.0)
-    batch.store(leaf, 0, 1, None)
-    batch.fail(leaf, 2, Reason.REJECTED, 1)
+    batch.store(progress, 0, 1, None)
+    batch.fail(progress, 2, Reason.REJECTED, 1)
     assert not batch.is_due(100.0)
     assert not batch.is_due(100.0 + REPORT_SECONDS - 0.1)
     assert batch.is_due(100.0 + REPORT_SECONDS)
 
     first = batch.outcome()
     assert not batch.is_due(200.0)
-    batch.store(leaf, 1, 20, None)
+    batch.store(progress, 1, 20, None)
     second = batch.outcome()
 
     assert [record.names for record in records(first)] == [[b"a"]]
@@ -101,17 +101,17 @@ def test_each_object_is_in_one_place(plan):
         *(part_of(b"p%d" % at, {b"n%d" % i: i for i in range(len(marks))}) for at, marks in enumerate(plan))
     )
     wanted = {"s": set(), "f": set(), "d": set(), "u": set()}
-    for leaf, marks in zip(batch.leaves, plan, strict=True):
+    for progress, marks in zip(batch.parts, plan, strict=True):
         for index, mark in enumerate(marks):
-            wanted[mark].add((leaf.part.directory, leaf.part.names[index]))
+            wanted[mark].add((progress.part.directory, progress.part.names[index]))
             if mark == "s":
-                batch.store(leaf, index, index, None)
+                batch.store(progress, index, index, None)
             elif mark == "f":
-                batch.fail(leaf, index, Reason.REJECTED, 1)
+                batch.fail(progress, index, Reason.REJECTED, 1)
             elif mark == "d":
-                batch.defer(leaf, index, 4)
+                batch.defer(progress, index, 4)
             else:
-                batch.displace(leaf, index, Reason.VOLUME_FULL, "")
+                batch.displace(progress, index, Reason.VOLUME_FULL, "")
     outcome = batch.outcome()
 
     def found(parts):

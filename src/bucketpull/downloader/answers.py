@@ -175,11 +175,11 @@ class Answers:
         transfer.queue.written += size
         meter.objects += 1
         meter.bytes += size
-        batch.store(transfer.leaf, transfer.index, size, written.path)
+        batch.store(transfer.progress, transfer.index, size, written.path)
         if transfer.unsure is not None:
-            batch.doubt(transfer.leaf, transfer.index, transfer.unsure)
+            batch.doubt(transfer.progress, transfer.index, transfer.unsure)
         if written.pack:
-            transfer.leaf.note_pack(transfer.index, written.pack, written.offset)
+            transfer.progress.note_pack(transfer.index, written.pack, written.offset)
         if not batch.left:
             self._volumes.report(batch)
 
@@ -219,7 +219,7 @@ class Answers:
     def _take_over(self, transfer: Transfer) -> None:
         self._remedies.close_stream(transfer, keep=False)
         self._meter.objects += 1
-        transfer.batch.claim(transfer.leaf, transfer.index, transfer.size, transfer.claim)
+        transfer.batch.claim(transfer.progress, transfer.index, transfer.size, transfer.claim)
         self._volumes.report(transfer.batch)
 
 
@@ -236,7 +236,7 @@ def _is_object(transfer: Transfer, response: Response, verdict: Verdict) -> bool
             found = md5(chunks[0], usedforsecurity=False).digest() if len(chunks) == 1 else response.md5()
             if is_right_size and (not verdict.md5 or found.hex() == verdict.md5):
                 queue.states_md5 = bool(verdict.md5)
-                transfer.leaf.note_md5(transfer.index, found)
+                transfer.progress.note_md5(transfer.index, found)
                 return True
         elif is_right_size:
             return True
@@ -255,7 +255,7 @@ def _is_believed(transfer: Transfer, verdict: Verdict, found: bytes, size: int) 
         return False
     verdict.reason = None
     transfer.unsure = doubt
-    transfer.leaf.note_md5(transfer.index, found)
+    transfer.progress.note_md5(transfer.index, found)
     return True
 
 
@@ -300,7 +300,7 @@ def _note_found(transfer: Transfer, written: Written) -> None:
         if transfer.accepts:
             transfer.unsure = transfer.accepts[written.md5]
         if written.md5:
-            transfer.leaf.note_md5(transfer.index, written.md5)
+            transfer.progress.note_md5(transfer.index, written.md5)
     elif written.md5 and transfer.large is not None and not transfer.large.blind:
         _keep_doubted(transfer, _body(transfer, transfer.stored, written.md5))
         if transfer.doubt is Reason.SIZE:

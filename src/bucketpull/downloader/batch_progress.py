@@ -122,12 +122,12 @@ class PartProgress:
 
 
 Item = tuple[PartProgress, int, bytes, int, int]
-"""An object: its leaf, its index there, its name, size and mtime."""
+"""An object: the progress of its part, its index there, its name, size and mtime."""
 
 
-def _items(leaf: PartProgress) -> Iterator[Item]:
-    part = leaf.part
-    return zip(repeat(leaf), range(len(part.names)), part.names, part.sizes, part.mtimes, strict=False)
+def _items(progress: PartProgress) -> Iterator[Item]:
+    part = progress.part
+    return zip(repeat(progress), range(len(part.names)), part.names, part.sizes, part.mtimes, strict=False)
 
 
 class BatchProgress:
@@ -139,11 +139,11 @@ class BatchProgress:
         self.id = assignment.id
         self.volume = assignment.volume
         self.passes = assignment.passes
-        self.leaves = [
+        self.parts = [
             PartProgress(part, columns)
             for part, columns in zip(decode_parts(assignment.parts), _columns(assignment.parts), strict=True)
         ]
-        self.left = sum(len(leaf.marks) for leaf in self.leaves)
+        self.left = sum(len(progress.marks) for progress in self.parts)
         self.unstarted = self.left
         self.reported = self.left
         self.since = 0.0
@@ -155,7 +155,7 @@ class BatchProgress:
         self.doubts = Counter[str]()
         self.trouble: Reason | None = None
         self.detail = ""
-        self._fresh: Iterator[Item] = chain.from_iterable(map(_items, self.leaves))
+        self._fresh: Iterator[Item] = chain.from_iterable(map(_items, self.parts))
 
     def take(self, count: int) -> list[Item]:
         """Return at most `count` objects that were not taken yet."""
@@ -163,52 +163,58 @@ class BatchProgress:
         self.unstarted -= len(items)
         return items
 
-    def store(self, leaf: PartProgress, index: int, size: int, path: bytes | None) -> None:
+    def store(self, progress: PartProgress, index: int, size: int, path: bytes | None) -> None:
         """End an object: it is on the volume, `size` bytes long, at `path` if not at the usual one."""
-        leaf.marks[index] = STORED
+        progress.marks[index] = STORED
         self.left -= 1
         self.stored_bytes += size
-        if size != leaf.part.sizes[index]:
-            leaf.note_size(index, size)
+        if size != progress.part.sizes[index]:
+            progress.note_size(index, size)
         if path is not None:
-            leaf.paths[index] = path
+            progress.paths[index] = path
 
-    def claim(self, leaf: PartProgress, index: int, size: int, md5: bytes) -> None:
+    def claim(self, progress: PartProgress, index: int, size: int, md5: bytes) -> None:
         """End an object: a file that was there before is the object."""
-        leaf.marks[index] = STORED
-        leaf.note_md5(index, md5)
+        progress.marks[index] = STORED
+        progress.note_md5(index, md5)
         self.left -= 1
         self.claimed += 1
         self.claimed_bytes += size
 
-    def doubt(self, leaf: PartProgress, index: int, reason: Reason) -> None:
+    def doubt(self, progress: PartProgress, index: int, reason: Reason) -> None:
         """Note what was doubted about an object that is stored."""
-        leaf.doubts[index] = reason
+        progress.doubts[index] = reason
         self.doubts[reason] += 1
 
     def fail(
-        self, leaf: PartProgress, index: int, reason: Reason, attempts: int, status: int = 0, detail: str = ""
+        self,
+        progress: PartProgress,
+        index: int,
+        reason: Reason,
+        attempts: int,
+        status: int = 0,
+        detail: str = "",
     ) -> None:
         """End an object: it cannot be had, for good, after so many requests in this pass."""
-        part = leaf.part
-        leaf.marks[index] = FAILED
+        part = progress.part
+        progress.marks[index] = FAILED
         self.left -= 1
         listed = (part.directory, part.names[index], part.sizes[index], part.mtimes[index], part.cursor)
         version, url = part.versions[index] if part.versions else "", part.urls[index] if part.urls else ""
         detail, attempts = detail[:DETAIL_CHARACTERS], attempts + (part.tried[index] if part.tried else 0)
         self.failures.append(Failure(*listed, reason, attempts, status, detail, version, url))
 
-    def defer(self, leaf: PartProgress, index: int, attempts: int) -> None:
+    def defer(self, progress: PartProgress, index: int, attempts: int) -> None:
         """End an object for this pass: it failed too often for reasons that may pass."""
-        leaf.marks[index] = DEFERRED
-        part = leaf.part
+        progress.marks[index] = DEFERRED
+        part = progress.part
         part.tried = part.tried or [0] * len(part.names)
         part.tried[index] += attempts
         self.left -= 1
 
-    def displace(self, leaf: PartProgress, index: int, trouble: Reason, detail: str) -> None:
+    def displace(self, progress: PartProgress, index: int, trouble: Reason, detail: str) -> None:
         """End an object: this volume does not take it, or there is no time left. The first trouble is reported."""
-        leaf.marks[index] = UNPLACED
+        progress.marks[index] = UNPLACED
         self.left -= 1
         if self.trouble is None:
             self.trouble = trouble
@@ -216,9 +222,9 @@ class BatchProgress:
 
     def displace_untaken(self, trouble: Reason, detail: str) -> None:
         """End all objects that were not taken yet."""
-        for leaf, index, *_ in self._fresh:
+        for progress, index, *_ in self._fresh:
             self.unstarted -= 1
-            self.displace(leaf, index, trouble, detail)
+            self.displace(progress, index, trouble, detail)
 
     def release(self, most: int) -> int:
         """End the last of the objects that were not taken yet, at most so many, for others to do; return how many."""
@@ -232,17 +238,17 @@ class BatchProgress:
     def displace_open(self) -> None:
         """End all objects that have not ended: they are interrupted."""
         self.displace_untaken(Reason.INTERRUPTED, "")
-        for leaf in self.leaves:
-            for index, mark in enumerate(leaf.marks):
+        for progress in self.parts:
+            for index, mark in enumerate(progress.marks):
                 if mark == OPEN:
-                    self.displace(leaf, index, Reason.INTERRUPTED, "")
+                    self.displace(progress, index, Reason.INTERRUPTED, "")
 
     def first_open(self) -> bytes | None:
         """Return the key of the first object that was taken and has not ended."""
-        for leaf in self.leaves:
-            index = leaf.marks.find(OPEN)
+        for progress in self.parts:
+            index = progress.marks.find(OPEN)
             if index >= 0:
-                return key_of(leaf.part.directory, leaf.part.names[index])
+                return key_of(progress.part.directory, progress.part.names[index])
         return None
 
     def is_due(self, now: float) -> bool:
@@ -257,21 +263,21 @@ class BatchProgress:
         outcome = self._outcome()
         if self.left > 0:
             outcome.rest = self._marked(OPEN)
-            for leaf in self.leaves:
-                leaf.mark_reported()
+            for progress in self.parts:
+                progress.mark_reported()
             self.reported, self.since, self.stored_bytes = self.left, 0.0, 0
             self.claimed = self.claimed_bytes = 0
             self.failures, self.retries, self.doubts = [], Counter(), Counter()
         return outcome
 
     def _marked(self, mark: int) -> list[Part]:
-        return [part for leaf in self.leaves if (part := leaf.marked(mark)) is not None]
+        return [part for progress in self.parts if (part := progress.marked(mark)) is not None]
 
     def _outcome(self) -> Outcome:
-        records = [record for leaf in self.leaves for record in leaf.records()]
+        records = [record for progress in self.parts for record in progress.records()]
         return Outcome(
             id=self.id,
-            stored=sum(leaf.marks.count(STORED) for leaf in self.leaves),
+            stored=sum(progress.marks.count(STORED) for progress in self.parts),
             stored_bytes=self.stored_bytes,
             records=_encode(records) if records else b"",
             failures=self.failures,

@@ -160,7 +160,7 @@ class Remedies:
 
     def _defer(self, transfer: Transfer) -> None:
         self.close_stream(transfer, keep=True)
-        transfer.batch.defer(transfer.leaf, transfer.index, transfer.asked)
+        transfer.batch.defer(transfer.progress, transfer.index, transfer.asked)
         self._volumes.report(transfer.batch)
 
     def host_left_alone(self, transfer: Transfer, reason: Reason, detail: str) -> None:
@@ -197,14 +197,16 @@ class Remedies:
         if reason is not Reason.GONE:
             self._meter.failures[reason] += 1
         self.close_stream(transfer, keep=False)
-        transfer.batch.fail(transfer.leaf, transfer.index, reason, transfer.asked, transfer.status, detail)
+        transfer.batch.fail(
+            transfer.progress, transfer.index, reason, transfer.asked, transfer.status, detail
+        )
         self._volumes.report(transfer.batch)
 
     def displace(self, transfer: Transfer) -> None:
         """Hand back an object that cannot be stored here now."""
         self.close_stream(transfer, keep=True)
         trouble = transfer.queue.trouble or Reason.INTERRUPTED
-        transfer.batch.displace(transfer.leaf, transfer.index, trouble, transfer.queue.detail)
+        transfer.batch.displace(transfer.progress, transfer.index, trouble, transfer.queue.detail)
         self._volumes.report(transfer.batch)
 
     def close_stream(self, transfer: Transfer, keep: bool) -> None:

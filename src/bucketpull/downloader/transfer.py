@@ -30,7 +30,7 @@ class Transfer(Wanted, gc=False, eq=False):
 
     queue: VolumeQueue
     batch: BatchProgress
-    leaf: PartProgress
+    progress: PartProgress
     index: int
     routes: tuple[str, ...]
     endpoint: "Endpoint[Transfer]"

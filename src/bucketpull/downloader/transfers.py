@@ -155,20 +155,20 @@ class Transfers:
 
     def _transfers(self, queue: VolumeQueue, batch: BatchProgress, run: list[Item]) -> Iterator[Transfer]:
         routes_of, endpoints, claims = self._source.routes, self._endpoints, batch.claims
-        for leaf, index, name, size, mtime in run:
-            part = leaf.part
+        for progress, index, name, size, mtime in run:
+            part = progress.part
             directory, versions, urls = part.directory, part.versions, part.urls
             try:
                 routes = routes_of(directory, name, size)
             except AnswerError as error:
                 self._meter.failures[error.reason] += 1
-                batch.fail(leaf, index, error.reason, 0, 0, error.detail)
+                batch.fail(progress, index, error.reason, 0, 0, error.detail)
                 self.volumes.report(batch)
                 continue
             version, url = versions[index] if versions else "", urls[index] if urls else ""
             first = endpoints[routes[0]]
             transfer = Transfer(
-                directory, name, size, mtime, version, url, queue, batch, leaf, index, routes, first
+                directory, name, size, mtime, version, url, queue, batch, progress, index, routes, first
             )
             if first.refused_groups.known or not (first.is_up or first.trials):
                 self._routing.choose(transfer)
