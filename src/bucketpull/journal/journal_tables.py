@@ -21,13 +21,13 @@ from bucketpull.journal.volume_numbers import Volumes
 
 
 class Run(msgspec.Struct):
-    """The number of the present run (0 before the first), and whether pages may be known from before it.
+    """The number of the present run (0 before the first), and whether it `looks_back`: pages may be known from before it.
 
     `tidied` is the last run after which what it had not seen was forgotten.
     """
 
     number: int
-    past: bool
+    looks_back: bool
     tidied: int
 
 
@@ -77,7 +77,7 @@ class Tables(msgspec.Struct):
 
     def look_back(self) -> None:
         """Have what is listed from now on compared with what is known of pages, in a first run too."""
-        self.run.past = True
+        self.run.looks_back = True
         self.write_run()
 
     def replace_damaged(self) -> None:
@@ -118,4 +118,4 @@ class Tables(msgspec.Struct):
 
     def write_run(self) -> None:
         """Write the number of the run and what goes with it."""
-        self.store.rows("update-job", self.run.number, self.run.past, self.run.tidied)
+        self.store.rows("update-job", self.run.number, self.run.looks_back, self.run.tidied)

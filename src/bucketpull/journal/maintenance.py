@@ -51,7 +51,7 @@ class Maintenance(JournalReader):
         """
         if self._tables.run.tidied >= self._tables.run.number:
             return
-        if self._tables.run.past:
+        if self._tables.run.looks_back:
             if not self._tables.books.is_mixed:
                 self._in_steps(_forget_pages)
             for recorded in self._tables.failures.walk():

@@ -24,7 +24,7 @@ from bucketpull.journal.listed_pages import PageRow
 
 def add_root(tables: Tables, root: Position) -> None:
     """Add the first scan of a run."""
-    known = _looked_up(tables, root, USUAL) if tables.run.past else root
+    known = _looked_up(tables, root, USUAL) if tables.run.looks_back else root
     tables.frontier.add_scans([known or root])
 
 
@@ -42,7 +42,7 @@ def book(tables: Tables, receipt: ScanReceipt, now: float) -> bool:
     if taken is None:
         return False
     positions = {_key(position): position for position in decode_positions(taken.body)}
-    looks_back = tables.run.past
+    looks_back = tables.run.looks_back
     known = {_key(page): tables.pages.known(page.directory, page.cursor) for page in receipt.pages}
     new = _without_unsettled(tables, taken, positions, receipt, known)
     candidates = tables.pages.candidates(spans_in(new.batches)) if looks_back else {}

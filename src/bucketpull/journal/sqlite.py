@@ -270,10 +270,10 @@ def _book(tables: Tables, receipt: ScanReceipt | BatchReceipt, now: float) -> bo
 
 def _start(tables: Tables, root: Position, now: float, selection: str) -> None:
     run = tables.run
-    run.past = run.past or run.number > 0
+    run.looks_back = run.looks_back or run.number > 0
     run.number += 1
     tables.books.counters = Counters(listed=tables.books.outstanding.objects)  # of repairs
-    is_other = run.past and selection != tables.books.selection
+    is_other = run.looks_back and selection != tables.books.selection
     tables.books.is_mixed = (tables.books.is_mixed or is_other) and selection not in {"", EVERYTHING}
     tables.books.selection = selection
     tables.books.is_void = False
