@@ -102,3 +102,38 @@ def test_what_the_journal_knows_nothing_of_stays_and_is_known_then(journal):
     for _ in range(2):
         assert judge(journal, [gone]) == ([BatchVerdict(77, [Extent("v1", 40)])], [])
     assert journal.where(b"gone", b"n") == [Extent("v1", 40)]
+
+
+def of_page(cursor, offset, name=b"n", work=77):
+    return Begun(work, "v1", offset, spans_of([Part(b"gone", cursor, [name], [], [])]))
+
+
+def test_all_blocks_of_pages_that_the_journal_does_not_know_stay(journal):
+    blocks = [of_page("", 40, b"a"), of_page("", 80, b"b"), of_page("", 90, b"c", work=78)]
+    extents = [Extent("v1", offset) for offset in (40, 80, 90)]
+    assert judge(journal, blocks) == ([BatchVerdict(77, extents[:2]), BatchVerdict(78, extents[2:])], [])
+    assert [journal.where(b"gone", name) for name in (b"a", b"b", b"c")] == [[each] for each in extents]
+
+
+def test_an_unknown_page_says_nothing_of_the_other_blocks_of_its_batch(journal):
+    first, _ = sent(journal)
+    journal.commit([receipt(first, "m1", 40)], 2.0)
+    asked = [block(first, "v1", 40), of_page("", 80, work=first), block(first, "v1", 90)]
+    counted, unknown, twice = (Extent("v1", offset) for offset in (40, 80, 90))
+    assert judge(journal, asked).verdicts == [
+        BatchVerdict(first, [counted, unknown, twice], [twice], [counted])
+    ]
+
+
+def test_the_journal_is_asked_once_a_batch_however_many_blocks_it_has(journal, monkeypatch):
+    first, second = sent(journal)
+    journal.commit([receipt(first, "m1", 40), receipt(second, "m1", 50)], 2.0)
+    asked_for = []
+    monkeypatch.setattr(
+        journal, "holding", lambda spans, holding=journal.holding: asked_for.append(spans) or holding(spans)
+    )
+    blocks = [block(first, "v1", offset) for offset in range(40, 90)]
+    [verdict, _] = judge(journal, [*blocks, block(second, "v1", 50, 1000)]).verdicts
+    assert [len(spans) for spans in asked_for] == [1, 1]
+    assert verdict.gone == verdict.judged[1:], "all but the one that a receipt named"
+    assert verdict.kept == [Extent("v1", 40)], "once, not once for each that is gone"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bucketpull.coordinator.effects import Entry, Routine, UseJournal
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Begun, Pulse, Removed
-from bucketpull.domain.model import IN_PLACE, Extent, Former
+from bucketpull.domain.model import IN_PLACE, Extent, Former, Span
 from bucketpull.ports import Journal
 
 AT_ONCE = 50  # a volume: batches of about a thousand objects
@@ -37,29 +37,54 @@ def booked(entries: Iterable[Entry], dropped: Collection[int]) -> dict[str, list
 
 def judge(journal: Journal, begun: Iterable[Begun]) -> Reconciliation:
     """Answer what a machine asks; nothing is said yet of work that somebody has."""
-    asked = list(begun)
-    holders = journal.holders(list({each.work for each in asked}))
-    verdicts: dict[int, BatchVerdict] = {}
-    for each in asked:
-        if each.work not in holders:
-            _judge_block(journal, each, verdicts.setdefault(each.work, BatchVerdict(each.work)))
-    again = {each.work: None for each in asked if holders.get(each.work) == ""}
-    return Reconciliation(list(verdicts.values()), list(again))
+    asked: dict[int, list[Begun]] = {}
+    for each in begun:
+        asked.setdefault(each.work, []).append(each)
+    holders = journal.holders(list(asked))
+    found = {work: BatchVerdict(work) for work in asked if work not in holders}
+    unknown = [
+        block
+        for work, verdict in found.items()
+        if (blocks := [each for each in asked[work] if each.offset >= 0])
+        for block in _judge_blocks(journal, blocks, verdict)
+    ]
+    for block in unknown:  # after all are judged: from then on the journal knows their pages
+        journal.keep(_extent(block), block.spans)
+    return Reconciliation(list(found.values()), [work for work in asked if holders.get(work) == ""])
 
 
-def _judge_block(journal: Journal, begun: Begun, verdict: BatchVerdict) -> None:
-    """Say of a block whether it counts: all of it or nothing, as all of it is in one receipt."""
-    if begun.offset < 0:
-        return
-    block = Extent(begun.volume, begun.offset)
-    counted = journal.holding(begun.spans)
-    verdict.judged.append(block)
+def _judge_blocks(journal: Journal, blocks: list[Begun], verdict: BatchVerdict) -> list[Begun]:
+    """Say of blocks of a batch which count: each as a whole or not at all, as all of it is in one receipt.
+
+    Return those of which the source no longer has a page: what is there stays, and is found should it be listed again.
+    """
+    counted = journal.holding(_spans_of(blocks))
+    if counted is None and len(blocks) > 1:
+        return [each for block in blocks for each in _judge_blocks(journal, [block], verdict)]
+    extents = [_extent(block) for block in blocks]
+    verdict.judged += extents
     if counted is None:
-        # The source no longer has one of the pages: what is there stays, and is found should it be listed again.
-        journal.keep(block, begun.spans)
-    elif block not in counted:
-        verdict.gone.append(block)
-        verdict.kept += [extent for extent in counted if extent.volume == begun.volume]
+        return blocks
+    gone = [extent for extent in extents if extent not in counted]
+    verdict.gone += gone
+    volumes = {extent.volume for extent in gone}
+    verdict.kept += [extent for extent in counted if extent.volume in volumes]
+    return []
+
+
+def _spans_of(blocks: Iterable[Begun]) -> list[Span]:
+    """Say what blocks cover together, one span a page."""
+    found: dict[tuple[bytes, str], Span] = {}
+    for block in blocks:
+        for span in block.spans:
+            key = span.directory, span.cursor
+            known = found.get(key, span)
+            found[key] = Span(*key, min(known.first, span.first), max(known.last, span.last))
+    return list(found.values())
+
+
+def _extent(block: Begun) -> Extent:
+    return Extent(block.volume, block.offset)
 
 
 class FormerCopies:
