@@ -37,7 +37,7 @@ from bucketpull.domain.messages import (
     Unmount,
     Work,
 )
-from bucketpull.domain.model import Extent, Former, Part, Span, VolumeState, WorkKind
+from bucketpull.domain.model import EndpointStatus, Extent, Former, Part, Span, VolumeState, WorkKind
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Block, Record
 from bucketpull.domain.user_limits import Limits
@@ -274,6 +274,21 @@ def test_the_successor_of_a_dead_process_learns_limits_and_volumes_before_it_is_
     assert [type(tell.message) for tell in told] == [Tune, Mount]
     assert asked.ask.verb is Verb.RECOVER
     assert told[0].message.limits.bytes_per_second == 1000.0
+
+
+def test_each_process_is_told_its_share_of_the_bandwidth_when_the_need_changes_and_so_is_a_successor():
+    harness = Harness()
+    harness.control(limits=Limits(bytes_per_second=1000.0))
+    for received in (0, 500, 1000, 1500):
+        harness.wait(0.5)
+        cdn = EndpointStatus(1, 9.0, 1, 0, 1.0, received=received)
+        harness.hear(Tick(0, 0, 0, {"cdn": cdn}, {}, {}, {}, {}), 1)
+    harness.hear(Died(), 1)
+
+    tunes = [(tell.process, tell.message) for tell in harness.told if isinstance(tell.message, Tune)]
+    assert [process for process, _ in tunes] == [0, 1, 0, 1, 1]
+    shares = [tune.limits.bytes_per_second for _, tune in tunes]
+    assert shares == pytest.approx([500.0, 500.0, 50.0, 950.0, 950.0])
 
 
 def test_what_a_process_held_that_dies_while_the_agent_leaves_is_handed_back():

@@ -32,8 +32,8 @@ def scheduler():
     return scheduler
 
 
-def pulse_of(scheduler, held=0):
-    return scheduler.pulse(AgentParameters("alpha", "journal", "0.1.0", "1"), [], held, 1.0)
+def pulse_of(scheduler, held=0, at=1.0):
+    return scheduler.pulse(AgentParameters("alpha", "journal", "0.1.0", "1"), [], held, at)
 
 
 def test_smaller_batches_are_asked_for_in_greater_number(scheduler):
@@ -184,9 +184,20 @@ def test_a_process_that_is_killed_before_its_first_word_had_used_nothing(schedul
 def test_a_process_that_computes_all_the_time_is_what_limits(cpu, limit):
     endpoints = {"cdn": EndpointStatus(10, 64.0, 100, 0, 1.0)}
 
-    before, now = Load(0.0, 0, 0, endpoints, [0.0, 0.0]), Load(2.0, 9, 9, endpoints, cpu)
+    before, now = Load(0.0, endpoints, [0.0, 0.0]), Load(2.0, endpoints, cpu)
 
     assert limited_by(before, now, Limits(), [], 100) == limit
+
+
+@pytest.mark.parametrize(("arriving", "limit"), [(700_000, ""), (950_000, "bandwidth")])
+def test_a_cap_on_bandwidth_limits_though_no_object_is_whole_yet(scheduler, arriving, limit):
+    scheduler.limits = Limits(bytes_per_second=1e6)
+    use(scheduler, 0.5, 0)
+    pulse_of(scheduler, 3)
+    cdn = EndpointStatus(1, 9.0, 0, 0, 1.0, is_origin=False, received=arriving)
+    scheduler.tick(1, msgspec.structs.replace(tick(unstarted=9), endpoints={"cdn": cdn}), 1.5)
+
+    assert pulse_of(scheduler, 3, at=2.0).limited_by == limit
 
 
 @pytest.mark.parametrize("held", [0, 3], ids=["lists", "fetches too"])

@@ -32,3 +32,14 @@ def test_debt_is_waited_off():
     allowance.spend(2_099)
     allowance.refill(0.0)
     assert allowance.delay() == 2.0
+
+
+def test_another_rate_forgives_no_debt_and_gives_no_burst():
+    allowance = BandwidthLimit(1_000, 0.0)
+    allowance.spend(2_100)
+
+    allowance.change(4_000, 1.0)
+    assert allowance.refill(1.0) == -1_000.0
+    allowance.change(1_000, 1.25)
+    assert allowance.refill(1.25) == 0.0
+    assert allowance.refill(9.0) == 100.0

@@ -411,19 +411,29 @@ def test_a_cap_that_is_lifted_is_lifted_for_what_is_under_way(fetch):
     assert ended[0].seconds < 10
 
 
-def test_the_buffer_of_a_transfer_under_way_does_not_grow(fetch):
+@pytest.mark.parametrize("higher", [None, 100_000_000])
+def test_the_buffer_of_a_transfer_under_way_does_not_grow(fetch, higher):
     fetch.loop.limit_bandwidth(1_000_000)
     ended = []
     with origin(always(b"z" * 300_000)) as site:
         fetch.submit(site.url(), ended.append, sink=lambda _: None)
         [handle] = fetch.loop._curl._busy
         small = handle.buffer_bytes
+        fetch.loop.limit_bandwidth(higher)
+        assert handle.buffer_bytes == small < 2 * small < BUFFER_BYTES
         fetch.loop.limit_bandwidth(None)
-        assert handle.buffer_bytes == small < BUFFER_BYTES
         fetch.until(lambda: ended)
         fetch.submit(site.url(), ended.append, sink=lambda _: None)
         assert handle.buffer_bytes == BUFFER_BYTES
         fetch.until(lambda: len(ended) == 2)
+
+
+def test_a_cap_that_changes_lets_nothing_more_through_than_it_says(fetch):
+    fetch.loop.limit_bandwidth(1_000)
+    fetch.loop.direct.counted(1_000_000)
+    fetch.loop.limit_bandwidth(2_000)
+    fetch.loop.run_once(0.0)
+    assert fetch.loop._allowance.delay() > 400
 
 
 def test_waiting_for_the_cap_is_no_stall(fetching):

@@ -145,6 +145,8 @@ class Agent:
         elif isinstance(message, Tick):
             self.scheduler.tick(process, message, now)
             self._judge_endpoints(process, message)
+            for each, share in enumerate(self.scheduler.shared_anew(now)):
+                self._tell(each, share)
         elif isinstance(message, ScanReceipt):
             if self._scans.pop(message.work, None) is not None:
                 message.machine = self._parameters.machine
@@ -278,7 +280,7 @@ class Agent:
         self.scheduler.forget(process, self._now)
         if not self.stopping:
             self._actions.append(StartProcess(process))
-        self._tell(process, self.scheduler.tune())
+        self._tell(process, self.scheduler.tune(process))
         judged = self._judge.process_started(process, self._now)
         if judged.states or judged.rests:
             self._tell(process, judged)
@@ -316,7 +318,7 @@ class Agent:
         if control.limits is not None and control.limits != self.scheduler.limits:
             self.scheduler.limits = control.limits
             for process in self._processes:
-                self._tell(process, self.scheduler.tune())
+                self._tell(process, self.scheduler.tune(process))
         if control.down is not None:
             for each, judged in self._judge.hear(control.down, self._now):
                 self._tell(each, judged)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from bucketpull.agent.actions import DiskRequest, Verb
+from bucketpull.agent.bandwidth_sharing import BandwidthSharing
 from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain import batching
 from bucketpull.domain.batching import MAX_OBJECTS, UNKNOWN_BYTES, Batch, batch_of
@@ -18,7 +19,7 @@ from bucketpull.domain.messages import Pulse, Tick, Tune
 from bucketpull.domain.model import EndpointStatus, Part
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.placement import choose, split
-from bucketpull.domain.user_limits import Limits
+from bucketpull.domain.user_limits import NEAR, Limits, near
 
 # A process should have work for a few seconds in store, so that neither a slow commit nor a slow answer leaves it idle.
 STOCK_SECONDS = 3.0
@@ -38,7 +39,6 @@ STOPPING_SECONDS = 4.0  # a disk that does not answer holds up a worker that sto
 DEATHS_SECONDS = 10.0  # in which deaths of processes are counted, see `Deaths`
 UNTOLD_SECONDS = 1.0  # that a process may have worked on after its last tick
 
-NEAR = 0.9  # of a cap: transfers end in lumps, so that the cap itself is not reached in each half second
 BUSY = 0.85  # of a core, for one process: above it, more transfers would only wait for it
 QUEUED_BYTES = 8 << 20  # waiting for one volume, per process: half of what a process lets wait
 
@@ -46,13 +46,16 @@ ASKED_OF_SICK = frozenset({Verb.CLOSE, Verb.REOPEN, Verb.WAIT})
 
 
 class Load(msgspec.Struct, frozen=True):
-    """The counters of one moment: monotonic seconds, objects and bytes so far, the endpoints, CPU seconds by process."""
+    """The counters of one moment: monotonic seconds, the endpoints, CPU seconds by process."""
 
     at: float
-    objects: int
-    size: int
     endpoints: Mapping[str, EndpointStatus]
     cpu: Sequence[float] = ()
+
+    @property
+    def received(self) -> int:
+        """Bytes so far, those of what is not done too."""
+        return sum(endpoint.received for endpoint in self.endpoints.values())
 
 
 class Use(NamedTuple):
@@ -77,8 +80,9 @@ class Scheduler:
         self.away: dict[str, dict[str, str]] = {}
         self.rests: dict[str, float] = {}
         self.placed = self.written = self.settled = 0  # objects since the start
+        self._bandwidth = BandwidthSharing(processes)
         self._spare: dict[tuple[str, str], int] = {}
-        self._load = Load(0.0, 0, 0, {})
+        self._load = Load(0.0, {})
         self._limit = ""
         self._machine = machine
         self._ticks: list[Tick | None] = [None] * processes
@@ -234,15 +238,25 @@ class Scheduler:
         sizes = [volume.status.total_bytes for volume in self.volumes.values()]
         return max(sizes, default=0) if all(sizes) else 0
 
-    def tune(self) -> Tune:
-        """Return one process's share of the limits."""
+    def shared_anew(self, now: float) -> list[Tune]:
+        """Share out the cap on bandwidth by need; return the shares of all processes if they have changed."""
+        cap = self.limits.bytes_per_second
+        if cap is None:
+            return []
+        received = [sum(use.size for use in used.values()) for used in self._use]
+        is_capped = [tick is not None and tick.is_capped for tick in self._ticks]
+        has_changed = self._bandwidth.look(cap, received, is_capped, now)
+        return [self.tune(process) for process in range(len(self._ticks))] if has_changed else []
+
+    def tune(self, process: int) -> Tune:
+        """Return a process's share of the limits."""
         parts = len(self.unstarted)
-        limits = self.limits
+        limits, part = self.limits, self._bandwidth.parts[process]
         return Tune(
             Limits(
                 None if limits.concurrency is None else max(1, limits.concurrency // parts),
                 None if limits.requests_per_second is None else limits.requests_per_second / parts,
-                None if limits.bytes_per_second is None else limits.bytes_per_second / parts,
+                None if limits.bytes_per_second is None else limits.bytes_per_second * part,
                 limits.paused,
             )
         )
@@ -252,8 +266,6 @@ class Scheduler:
         ticks = [tick for tick in self._ticks if tick is not None] + self._dead_ticks
         load = Load(
             now,
-            sum(tick.objects for tick in ticks),
-            sum(tick.bytes for tick in ticks),
             _endpoints_of_all(ticks),
             [tick.cpu_seconds if tick else 0.0 for tick in self._ticks],
         )
@@ -268,8 +280,8 @@ class Scheduler:
             incarnation=parameters.incarnation,
             version=parameters.version,
             processes=len(self.unstarted),
-            objects=load.objects,
-            bytes=load.size,
+            objects=sum(tick.objects for tick in ticks),
+            bytes=sum(tick.bytes for tick in ticks),
             window=self._window(batch, now),
             scan_window=SCANS_PER_PROCESS * len(self.unstarted),
             holds=holds,
@@ -391,7 +403,7 @@ def limited_by(
     if any(waiting > QUEUED_BYTES for waiting in queued):
         return "disk"
     for limit, reached in (
-        ("bandwidth", is_capped or _near(limits.bytes_per_second, (now.size - before.size) / seconds)),
+        ("bandwidth", is_capped or near(limits.bytes_per_second, (now.received - before.received) / seconds)),
         ("rate", is_at_rate),
         ("cpu", max(map(sub, now.cpu, before.cpu), default=0.0) > BUSY * seconds),
         ("work", unstarted == 0),
@@ -406,10 +418,6 @@ def limited_by(
         ),
         "",
     )
-
-
-def _near(cap: float | None, speed: float) -> bool:
-    return cap is not None and speed >= NEAR * cap
 
 
 def _word(name: str, endpoint: EndpointStatus) -> str:

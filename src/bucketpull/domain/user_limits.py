@@ -7,6 +7,7 @@ import msgspec
 
 from bucketpull.domain.decoding import Float, Int, Text
 
+NEAR = 0.9  # of a cap: transfers end in lumps, so that the cap itself is not reached in each half second
 BURST_SECONDS = 0.02  # so early a request may start that is evenly spaced from others
 
 
@@ -20,6 +21,11 @@ class Limits(msgspec.Struct, array_like=True, gc=False, frozen=True):
     requests_per_second: Float | None = None
     bytes_per_second: Float | None = None
     paused: bool = False
+
+
+def near(cap: float | None, speed: float) -> bool:
+    """Tell whether a speed is about what a cap allows."""
+    return cap is not None and speed >= NEAR * cap
 
 
 class TokenBucket:

@@ -139,7 +139,13 @@ class FetchLoop:
 
     def limit_bandwidth(self, bytes_per_second: float | None) -> None:
         """See `ports.Fetcher`. While there is a cap, each read costs a call of Python more."""
-        allowance = None if bytes_per_second is None else BandwidthLimit(bytes_per_second, time.monotonic())
+        allowance, now = self._allowance, time.monotonic()
+        if bytes_per_second is None:
+            allowance = None
+        elif allowance is None:
+            allowance = BandwidthLimit(bytes_per_second, now)
+        else:
+            allowance.change(bytes_per_second, now)
         self._allowance = allowance
         self.direct.counted = None if allowance is None else allowance.spend
         self.direct.recv_bytes = RECV_BYTES if allowance is None else COUNTED_BUFFER_BYTES
@@ -264,6 +270,12 @@ class BandwidthLimit:
         self.most = self._rate * self.BURST_SECONDS
         self._left = self.most
         self._at = now
+
+    def change(self, bytes_per_second: float, now: float) -> None:
+        """Refill at another rate from now on; a debt stays."""
+        self.refill(now)
+        self._rate = max(1.0, bytes_per_second)
+        self.most = self._rate * self.BURST_SECONDS
 
     def spend(self, size: int) -> None:
         """Count bytes that came."""
