@@ -55,12 +55,14 @@ class Filler:
         ]
         batch = BatchProgress(Assignment(1, self.id, 0, msgspec.msgpack.encode(parts)))
         written = []
-        for leaf, body in zip(batch.leaves, objects.values(), strict=True):
+        for progress, body in zip(batch.parts, objects.values(), strict=True):
             chunks = [body] if body else []
-            outcome = self.writer.put(leaf.part.directory, leaf.part.names[0], mtime, chunks, leaf)
+            outcome = self.writer.put(
+                progress.part.directory, progress.part.names[0], mtime, chunks, progress
+            )
             written += [] if outcome is None else [outcome]
             if md5:
-                leaf.note_md5(0, hashlib.md5(body).digest())
+                progress.note_md5(0, hashlib.md5(body).digest())
         self.writer.flush()
         while len(written) < len(objects):
             wait([self.writer.wake_fd], 10)
