@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import COMMAND
 from tests.volumes.conftest import disks
-from tests.volumes.filling import Filler
+from tests.volumes.filling import Filler, bodies
 
 from bucketpull.domain.packing import Packing
 from upyun_simulator import content
@@ -110,6 +110,32 @@ def test_unpack_keeps_other_files_that_lie_where_objects_belong_and_says_so(pull
     assert theirs.with_name(f"{theirs.name}.kept").read_bytes() == b"somebody else's"
     assert theirs.read_bytes() == content(KEY, 1100, 0)
     assert not again.with_name(f"{again.name}.kept").exists(), "as long and as old as the object"
+
+
+@pytest.mark.parametrize("kill_at", ["renamed:30", "synced", "settled"])
+@pytest.mark.parametrize("mtime", [-1, 1_600_000_000], ids=["no date", "dated"])
+def test_unpack_takes_over_what_a_kill_left_of_its_own(user, kill_at, mtime):
+    """It was put aside as files of others, where it has no date."""
+    (user.folder / "packs").mkdir()
+    with Filler(user.folder / "packs", Packing()) as filler:
+        filler.store(bodies(50), mtime=mtime)
+    user.environment["BUCKETPULL_KILL_AT"] = kill_at
+    user.run("unpack", "packs", "files", expect=-9)
+    del user.environment["BUCKETPULL_KILL_AT"]
+
+    told = user.run("unpack", "packs", "files").stderr
+
+    assert "files of others" not in told
+    assert f"{30 if ':' in kill_at else 50} objects were there already" in told
+    assert len(user.files("files")) == 50
+    assert "50 objects" in user.run("verify", "files", "--hash").stderr
+
+
+def test_unpack_takes_its_own_object_where_a_folder_belongs_for_no_file_of_others(user):
+    (user.folder / "packs").mkdir()
+    with Filler(user.folder / "packs", Packing()) as filler:
+        filler.store({(b"", b"a"): b"an object", (b"a", b"b"): b"one in a folder of that name"})
+    assert "of others" not in user.run("unpack", "packs", "files").stderr
 
 
 def test_unpack_stores_nothing_that_is_damaged_and_says_so(user, service):

@@ -10,12 +10,12 @@ import click
 import msgspec
 
 from bucketpull.cli import options
-from bucketpull.domain.batching import batch_of
+from bucketpull.domain.batching import batch_of, encode_parts
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode, Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.model import Part, key_of, show
 from bucketpull.domain.record import Block, Record, Written
-from bucketpull.reading.readable_volumes import ReadableVolume
+from bucketpull.reading.readable_volumes import Found, ReadableVolume
 from bucketpull.report.console import tell
 from bucketpull.report.figures import size
 from bucketpull.trusted_path import make_folder
@@ -59,11 +59,13 @@ def _unpack(settings: Settings, source: str, dest: str) -> ExitCode:
         make_folder(dest, parents=True)
         identity = initialise(dest)
         live = LiveObjects(reader, folder)
-        with closing(open_volume(dest)) as volume, closing(ReadableVolume(dest)) as known:
+        with closing(open_volume(dest)) as volume:
+            volume.settle_begun()
             files = FileWriter.open(dest, identity, sync=False)
             try:
                 unpacking = _Unpacking(reader, volume, files)
-                unpacking.run(live, known)
+                with closing(ReadableVolume(dest)) as known:
+                    unpacking.run(live, known)
             finally:
                 files.close()
             warning = volume.status().warning
@@ -96,26 +98,41 @@ class _Unpacking:
         self.objects = self.bytes = self.in_place = self.failed = 0
 
     def run(self, live: LiveObjects, known: ReadableVolume) -> None:
-        """Store objects in groups, each durable before the next is begun."""
+        """Store objects in groups, each noted before and durable before the next is begun: what a kill leaves is known as ours."""
         objects = self._missing(live, known)
         for work in itertools.count(1):
             group = list(itertools.islice(objects, _GROUP))
             if not group:
                 return
+            parts = [_part_of(stored) for stored in group]
+            self._volume.intend(_JOURNAL, work, encode_parts(parts))
             records = [record for stored in group if (record := self._store(stored)) is not None]
             self._volume.settle([Block(_JOURNAL, work, msgspec.msgpack.encode(records))])
+            self._volume.forget(_JOURNAL, [work])
 
     def _missing(self, live: LiveObjects, known: ReadableVolume) -> Iterator[Stored]:
         """Give the objects that are not below the destination in this version."""
         for stored in live.objects():
             try:
                 found = known.find(key_of(stored.directory, stored.name))
+                is_there = found is not None and self._is_same(stored, found)
             except (OSError, VolumeError):
-                found = None
-            if found is None or (found.size, found.mtime) != (stored.location.length, stored.mtime):
-                yield stored
-            else:
+                is_there = False
+            if is_there:
                 self.in_place += 1
+            else:
+                yield stored
+
+    def _is_same(self, stored: Stored, found: Found) -> bool:
+        """Tell whether what was found is this version; where no date says that, by its bytes."""
+        length = stored.location.length
+        if found.size != length or stored.mtime >= 0:
+            return (found.size, found.mtime) == (length, stored.mtime)
+        return all(
+            self._reader.bodies.read(stored.location, at, _PIECE_BYTES)
+            == found.read(at, min(_PIECE_BYTES, length - at))
+            for at in range(0, length, _PIECE_BYTES)
+        )
 
     def _store(self, stored: Stored) -> Record | None:
         length = stored.location.length
