@@ -331,6 +331,31 @@ def test_the_time_in_which_a_process_did_not_look_is_no_silence_of_the_server(fe
     assert seconds < 1000.0
 
 
+def test_nor_is_the_time_in_which_what_the_loop_called_did_not_come_back(fetch, monkeypatch):
+    started, answers, silent, ahead = time.monotonic, [], [], [0.0]
+    reading, writing = os.pipe()
+
+    def held():
+        os.read(reading, 1)
+        ahead[0] = 3000.0
+
+    with origin(lambda peer: peer.request() and peer.request()) as site:
+        at = site.url("").rstrip("/")
+        fetch.submit(site.url(), answers.append)
+        fetch.until(lambda: fetch.loop.waits(at)[1])
+        monkeypatch.setattr(loop, "time", types.SimpleNamespace(monotonic=lambda: started() + ahead[0]))
+        fetch.loop.call_later(2000.0, lambda: silent.append(fetch.loop.waits(at)))
+        fetch.loop.watch(reading, held)
+        os.write(writing, b".")
+        fetch.until(lambda: silent)
+        fetch.loop.unwatch(reading)
+    os.close(reading)
+    os.close(writing)
+    ((seconds, waiting),) = silent
+    assert (answers, waiting) == ([], 1)
+    assert seconds < 1000.0
+
+
 def test_one_that_stalls_holds_up_no_other(fetching):
     fetch = fetching(stall_seconds=3.0)
     stuck = []

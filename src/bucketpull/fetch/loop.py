@@ -153,9 +153,7 @@ class FetchLoop:
 
     def run_once(self, timeout_seconds: float) -> None:
         """See `ports.Fetcher`."""
-        before = self._now
-        self._set_now()
-        self._note_absence(self._now - before)
+        self._catch_up()
         left = _MOST_EVENTS if self._allowance is None else self._allowance.refill(self._now)
         if left > 0:
             self.direct.send()
@@ -166,7 +164,8 @@ class FetchLoop:
             self._curl.collect()
         else:
             self._hold_back(timeout_seconds)
-        now = time.monotonic()
+        self._catch_up()  # before a timer judges silence: what was called may have been held
+        now = self._now
         while self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
 
@@ -179,6 +178,11 @@ class FetchLoop:
         self._busy.clear()
         self._everything.close()
         self._own.close()
+
+    def _catch_up(self) -> None:
+        before = self._now
+        self._set_now()
+        self._note_absence(self._now - before)
 
     def _note_absence(self, seconds: float) -> None:
         """Count time in which nobody looked as no server's silence: the process was stopped, or held by a disk."""
