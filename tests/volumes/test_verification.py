@@ -94,17 +94,19 @@ def test_flipped_truncated_missing_and_extra_are_found_and_only_those(tmp_path):
     }  # fmt: skip
 
 
-def test_what_was_put_aside_for_an_object_is_told_apart_from_what_nobody_knows(tmp_path):
+@pytest.mark.parametrize("name", ["文.jpg", "two\nlines.jpg", "\n", "with\ta tab.jpg"])
+def test_what_was_put_aside_for_an_object_is_told_apart_from_what_nobody_knows(tmp_path, name):
     fill(tmp_path, OBJECTS)
-    (tmp_path / "d0/文.jpg").write_bytes(b"somebody else's")
+    (tmp_path / "d0" / name).write_bytes(b"somebody else's")
     (tmp_path / "d1/named.kept").touch()
     with closing(open_volume(str(tmp_path))) as volume:
-        volume.clear(batch_of([Part(b"d0", "", ["文.jpg".encode()], [5], [5])]))
+        volume.clear(batch_of([Part(b"d0", "", [name.encode()], [5], [5])]))
+        assert "1 file of others" in volume.status().warning
 
     found, verification = verify(tmp_path)
 
     assert {(finding.fault, finding.path) for finding in found} == {
-        (Fault.KEPT, "d0/文.jpg.kept"),
+        (Fault.KEPT, f"d0/{name}.kept"),
         (Fault.EXTRA, "d1/named.kept"),
     }
     assert verification.faults == {Fault.KEPT: 1, Fault.EXTRA: 1}

@@ -290,7 +290,7 @@ def set_aside(tree: Tree, home: OwnDirectory, path: bytes) -> bool:
     with closing_fd(home.open_file(_KEPT, os.O_WRONLY | os.O_CREAT | os.O_APPEND)) as fd:
         fcntl.flock(fd, fcntl.LOCK_EX)
         before = os.fstat(fd).st_size
-        os.write(fd, f"{show(path)}\t{show(place.join(kept))}\n".encode())
+        os.write(fd, b"%s\t%s\n" % (written(path), written(place.join(kept))))
         try:
             beneath.rename(name, kept, src_dir_fd=place.fd, dst_dir_fd=place.fd)
         except OSError as error:
@@ -301,8 +301,13 @@ def set_aside(tree: Tree, home: OwnDirectory, path: bytes) -> bool:
     return True
 
 
+def written(path: bytes) -> bytes:
+    """Write a path as a field of a line: as people are shown it, and without the tabs and line ends that it may have."""
+    return show(path).replace("\t", "\\t").replace("\n", "\\n").encode()
+
+
 def kept_names(home: OwnDirectory) -> Iterator[bytes]:
-    """Give the paths to which files of others were renamed on a volume, as people are shown them. Raises OSError where they cannot be read."""
+    """Give the paths to which files of others were renamed on a volume, as `written`. Raises OSError where they cannot be read."""
     with suppress(FileNotFoundError), open(home.open_file(_KEPT), "rb") as file:
         for line in file:
             yield line.rstrip(b"\n").rpartition(b"\t")[2]

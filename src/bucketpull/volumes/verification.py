@@ -14,7 +14,7 @@ import msgspec
 
 from bucketpull.domain.model import Part, key_of, show
 from bucketpull.volumes.beneath import VOLUME_MARK, exists, scanned
-from bucketpull.volumes.foreign import kept_names
+from bucketpull.volumes.foreign import kept_names, written
 from bucketpull.volumes.identity import HOME
 from bucketpull.volumes.live_objects import LiveObjects, Stored
 from bucketpull.volumes.packs.checking import PackChecks, PackDamage
@@ -183,7 +183,7 @@ class Verification:
         kept = self._kept() if strangers else frozenset()
         for path in self._strange_paths(lambda *_: None) if strangers else ():
             if digest_of(path) in strangers:
-                yield _stranger(show(path), kept)
+                yield _stranger(path, kept)
 
     def _kept(self) -> AbstractSet[bytes]:
         """Return digests of the names that files of others were given; what cannot be read is not known."""
@@ -254,12 +254,11 @@ def _kind(damage: PackDamage) -> Fault:
     return Fault.UNREADABLE if damage.is_unreadable else Fault.CONTENT
 
 
-def _stranger(path: str, kept: AbstractSet[bytes]) -> Finding:
-    if digest_of(path.encode()) in kept:
-        return Finding(
-            Fault.KEPT, path, "lay in an object's place, and was renamed; move it away, or remove it"
-        )
-    return Finding(Fault.EXTRA, path, "is not in the ledger")
+def _stranger(path: bytes, kept: AbstractSet[bytes]) -> Finding:
+    if digest_of(written(path)) in kept:
+        detail = "lay in an object's place, and was renamed; move it away, or remove it"
+        return Finding(Fault.KEPT, show(path), detail)
+    return Finding(Fault.EXTRA, show(path), "is not in the ledger")
 
 
 def _finding(fault: Fault, stored: Stored, detail: str) -> Finding:
