@@ -353,3 +353,11 @@ def test_an_index_that_names_the_place_of_another_object_of_the_same_size_is_not
         for read in (bucket.read, bucket.open, bucket.stat):
             with pytest.raises(OSError, match="see `bucketpull verify --hash`"):
                 read(one)
+
+
+def test_a_key_with_half_a_surrogate_pair_as_json_may_have_it_is_like_any_key(tmp_path):
+    with Filler(tmp_path, None) as filler:
+        filler.store({(b"d", b"\xed\xa0\x80"): b"body"})
+    with bucketpull.open(tmp_path) as bucket:
+        assert bucket.read("d/\ud800") == b"body"
+        assert "d/\udbff" not in bucket

@@ -408,5 +408,8 @@ def text_of(key: bytes) -> str:
 
 
 def bytes_of(text: str) -> bytes:
-    """Return the key that a text stands for, as `text_of` or a user wrote it."""
-    return text.encode("utf-8", "surrogateescape")
+    """Return the key that a text stands for, as `text_of` or a user wrote it; half a surrogate pair, as JSON may have it, is three bytes."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")

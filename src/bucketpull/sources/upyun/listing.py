@@ -13,7 +13,7 @@ import msgspec
 
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.model import Part, Position
+from bucketpull.domain.model import Part, Position, bytes_of
 from bucketpull.sources.http import glimpse
 
 END = "g2gCZAAEbmV4dGQAA2VvZg"
@@ -168,19 +168,12 @@ def _odd_entry(entry: object) -> _Row | None:
         return None
     is_file, is_folder = kind != _FOLDER, kind == _FOLDER or not isinstance(kind, str)
     size, mtime = _number(entry.get("length"), _MAX_SIZE), _number(entry.get("last_modified"), _MAX_MTIME)
-    return _Row(_bytes(name), is_file, is_folder, size, mtime)
+    return _Row(bytes_of(name), is_file, is_folder, size, mtime)
 
 
 def _is_name(name: str | bytes, of_folder: bool) -> bool:
     """Tell what may be a name: anything of a length that can be asked for; of a folder also nothing, as in the key `a//b.jpg`."""
     return (of_folder or bool(name)) and len(name) < _LONGEST_NAME
-
-
-def _bytes(name: str) -> bytes:
-    try:
-        return name.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return name.encode("utf-8", "surrogatepass")
 
 
 def _whole(digits: str) -> int:
