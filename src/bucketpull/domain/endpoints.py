@@ -40,8 +40,8 @@ class Advice(NamedTuple):
 class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint of a source. It has a limiter of its own, and its state is shown under its name.
 
-    `name` stands in metrics and JSON, and is "list" for the one that lists; `title` is what people are told ("the CDN
-    img.example.com"). `sites` are its equivalent addresses ("https://host:port"), of which one is chosen for each request; empty
+    `name` stands in metrics and JSON; that of the one that lists is its purpose, "list". `title` is what people are told ("the
+    CDN img.example.com"). `sites` are its equivalent addresses ("https://host:port"), of which one is chosen for each request; empty
     where objects bring their own URLs.
     `is_origin` says that its answers are final: what it does not have is gone, what it has of another size has changed. An
     endpoint that is no origin keeps copies, and what it says is checked with the next one. `first` and `highest` bound the

@@ -7,13 +7,12 @@ from typing import Any
 
 import msgspec
 
-from bucketpull.domain.endpoints import State
+from bucketpull.domain.endpoints import Purpose, State
 from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import EndpointStatus, VolumeStatus
 from bucketpull.domain.progress import RUNNING, JobState, Snapshot
 
-_LISTING = "list"  # the name of the endpoint that lists, see `EndpointSpec`
 _EXITS = {
     JobState.COMPLETE: ExitCode.COMPLETE,
     JobState.REFUSED: ExitCode.REFUSED,
@@ -142,11 +141,11 @@ def endpoints_waited_for(snapshot: Snapshot) -> dict[str, EndpointStatus]:
         status.in_flight and status.state is State.UP for _, status in seen
     ):
         return {}
-    has_objects = any(name != _LISTING for name in well)
+    has_objects = any(name != Purpose.LIST for name in well)
     return {
         name: status
         for name, status in endpoints_of(snapshot).items()
-        if name not in well and not (snapshot.listing_done if name == _LISTING else has_objects)
+        if name not in well and not (snapshot.listing_done if name == Purpose.LIST else has_objects)
     }
 
 

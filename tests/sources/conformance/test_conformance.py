@@ -54,7 +54,7 @@ def answers_of(client, wanted, start=0, version=""):
 def test_one_endpoint_lists_others_fetch_and_each_has_a_name_of_its_own(world):
     endpoints = world.settings.open().endpoints
 
-    assert [spec.name for spec in endpoints if spec.purpose is Purpose.LIST] == ["list"]
+    assert [spec.name for spec in endpoints if spec.purpose is Purpose.LIST] == [Purpose.LIST]
     assert [spec for spec in endpoints if spec.purpose is Purpose.FETCH]
     assert len({spec.name for spec in endpoints}) == len(endpoints)
     for spec in endpoints:
