@@ -66,7 +66,7 @@ def test_what_is_fetched_is_kept_when_the_job_is_interrupted_among_stragglers(ma
 
 def test_a_cap_on_bandwidth_is_named_and_shares_few_connections(make_job):
     job = make_job("flat:2000,size=20KiB")
-    process = job.start("--bandwidth", "1M")
+    process = job.start("--bandwidth", "500K")
     wait_until_booked(job, process, 100)
     shown = json.loads(job.command("status", "--state", str(job.state), "--json"))
     process.send_signal(signal.SIGINT)
@@ -77,6 +77,7 @@ def test_a_cap_on_bandwidth_is_named_and_shares_few_connections(make_job):
 
     assert shown["limited_by"] == "bandwidth"
     assert shown["estimate"]["seconds"] is not None
+    # Fifty make two seconds of the cap; both processes may have as many while a share moves from one to the other.
     assert job.simulator.counters()["peak_connections"] <= 150
     job.sync()
     assert fetched(job) <= 2000 + 150
