@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import COMMAND
 from tests.volumes.conftest import disks
-from tests.volumes.filling import Filler, bodies
+from tests.volumes.filling import SMALL_PACKS, Filler, bodies
 
 from bucketpull.domain.packing import Packing
 from upyun_simulator import content
@@ -210,3 +210,42 @@ def test_compact_says_where_there_are_no_finished_packs(user, bucket):
     user.knows(bucket("flat:3,size=300")).run(*SYNC, "--pack")
 
     assert "has no finished packs" in user.run("compact", "disk1").stderr
+
+
+@pytest.fixture
+def several_packs(user):
+    (user.folder / "packs").mkdir()
+    with Filler(user.folder / "packs", SMALL_PACKS) as filler:
+        for start in range(0, 800, 40):
+            filler.store(bodies(40, start=start))
+    return sorted((user.folder / "packs/packs").glob("*.tar"))
+
+
+@pytest.mark.parametrize("there", ["nothing", "a link", "a folder"])
+def test_what_reads_packs_says_where_one_cannot_be_opened(user, several_packs, there):
+    moved = several_packs[0].rename(user.folder / "moved.tar")
+    if there == "a link":
+        several_packs[0].symlink_to(moved)
+    elif there == "a folder":
+        several_packs[0].mkdir()
+
+    told = user.run("compact", "packs", expect=3).stderr
+    found = user.run("verify", "packs", "--hash", expect=3)
+
+    volume = user.folder / "packs"
+    assert told.startswith(f"bucketpull: volume {volume}: packs not looked at: ")
+    assert f"`bucketpull verify {volume}` says what is damaged" in told
+    assert ("missing 40" if there == "nothing" else "unreadable 41") in found.stderr
+    assert f"{len(several_packs) * 40 - 40} compared with their MD5" in found.stderr
+
+
+def test_few_open_files_are_enough_for_many_packs(user, several_packs):
+    assert len(several_packs) == 20
+    for command in ("verify packs --hash", "compact packs", "unpack packs files"):
+        subprocess.run(
+            ["sh", "-c", f"ulimit -n 32; exec {COMMAND} {command}"],
+            cwd=user.folder,
+            env=user.environment,
+            check=True,
+            timeout=60,
+        )

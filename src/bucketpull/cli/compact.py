@@ -7,7 +7,7 @@ import click
 
 from bucketpull.cli import options
 from bucketpull.domain.counting import counted
-from bucketpull.domain.errors import ExitCode
+from bucketpull.domain.errors import ExitCode, VolumeSick
 from bucketpull.report.console import say_on
 from bucketpull.report.figures import size
 from bucketpull.report.printable import json_line
@@ -45,7 +45,13 @@ def _compact(settings: Settings, path: str, *, dry_run: bool) -> None:
         scratch_folder("compact") as folder,
     ):
         live = LiveObjects(reader, folder)
-        packs = find_waste(reader, live)
+        try:
+            packs = find_waste(reader, live)
+        except OSError as error:
+            raise VolumeSick(
+                path,
+                f"packs not looked at: {os_errors.words(error)}; `bucketpull verify {path}` says what is damaged",
+            ) from error
         wasted = [waste for waste in packs if waste.is_much]
         _show(settings, path, packs, wasted)
         if wasted and not dry_run:

@@ -5,6 +5,7 @@ Where the bytes of an object are, a whole file or a stretch of a pack, and how t
 
 import fcntl
 import os
+import resource
 import stat
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -49,6 +50,8 @@ class Bodies:
         self._root = root
         self._tree = tree
         self._packs: OrderedDict[str, int] = OrderedDict()
+        # fewer where a process may open few files
+        self._most_packs = min(_OPEN_PACKS, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 16))
 
     def size(self, location: Location) -> int | None:
         """Return how many bytes of an object are there; None where nothing is, or no regular file.
@@ -78,7 +81,7 @@ class Bodies:
         fd = self._packs.get(name)
         if fd is None:
             fd = self._packs[name] = open_path(self._root, folder.path_of(name))
-            if len(self._packs) > _OPEN_PACKS:
+            if len(self._packs) > self._most_packs:
                 os.close(self._packs.popitem(last=False)[1])
         return fd
 

@@ -81,6 +81,9 @@ class PackChecks:
                 fd = self._bodies.pack(pack)
             except FileNotFoundError:  # it was compacted, or its objects are missing
                 continue
+            except OSError as error:
+                yield PackDamage(-1, pack, True, str(error.strerror))
+                continue
             yield from self._check(pack, fd, entries)
 
     def _entries(self, pack: str) -> list[ToCheck]:
