@@ -40,12 +40,12 @@ def test_smaller_batches_are_asked_for_in_greater_number(scheduler):
     assert pulse_of(scheduler, 3).window == 3 + 4
 
     for _ in range(50):
-        scheduler.accept(80)
+        scheduler.note_batch(80)
 
     assert 45 <= pulse_of(scheduler).window <= 55
 
     for _ in range(50):
-        scheduler.accept(1)
+        scheduler.note_batch(1)
     assert pulse_of(scheduler, 300).window == BATCHES_MOST
     assert pulse_of(scheduler, 450).window == 450 + 4
     assert pulse_of(scheduler, HELD_MOST - 1).window == HELD_MOST
@@ -54,7 +54,7 @@ def test_smaller_batches_are_asked_for_in_greater_number(scheduler):
 
 def test_a_few_small_batches_among_large_ones_do_not_fill_the_disks_with_promises(scheduler):
     for _ in range(50):
-        scheduler.accept(8)  # what others handed back
+        scheduler.note_batch(8)  # what others handed back
     scheduler.unstarted = [1500, 1500]
 
     assert pulse_of(scheduler, 12).window <= 12 + 4, "those in hand have 250 objects each"

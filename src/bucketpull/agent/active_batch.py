@@ -73,13 +73,13 @@ class ActiveBatch:
             add_counts(self._receipt.doubts, outcome.doubts)
             self._receipt.extents.append(extent)
 
-    def replace(self, volume: str, parts: list[Part], former: Collection[str]) -> None:
+    def note_stale_copies(self, volume: str, parts: list[Part], former: Collection[str]) -> None:
         """Note objects that are on one volume now, of which other volumes may have stale copies."""
         for other in former:
             if other != volume and self._blocks.get(other) and parts:
                 self._receipt.former.append(Former(other, self._blocks[other], volume, encode_parts(parts)))
 
-    def drop_double(self, volume: str, parts: list[Part], other: str) -> None:
+    def note_second_copies(self, volume: str, parts: list[Part], other: str) -> None:
         """Note objects in place on one volume of which another one has the same version too."""
         former = Former(other, self._blocks[other], volume, encode_parts(parts), is_double=True)
         self._receipt.former.append(former)
@@ -93,7 +93,7 @@ class ActiveBatch:
         """Note objects that are not here, and may be on another machine."""
         self._receipt.sent_on = _batch(parts)
 
-    def looked_at(self, volumes: Collection[str]) -> None:
+    def note_compared(self, volumes: Collection[str]) -> None:
         """Note which of its candidates' volumes were read."""
         self._receipt.compared = sorted(volumes)
         self.unread = self._blocks.keys() - volumes

@@ -227,7 +227,7 @@ class Agent:
             return
         for work in self._unconfirmed.take_waiting():
             batch = self._batches[work.id] = ActiveBatch(work, self._parameters.machine, self._now)
-            self.scheduler.accept(batch.whole.objects)
+            self.scheduler.note_batch(batch.whole.objects)
             self._calls.run(self._intake.accept(batch))
 
     def _assign_scan(self, work: Work) -> None:

@@ -123,11 +123,11 @@ def recognise(
         if records:
             whole[volume] = records
     candidates = yield from _read(batch.work.candidates, volumes)
-    batch.looked_at({extent.volume for extent, _ in candidates})
+    batch.note_compared({extent.volume for extent, _ in candidates})
     old = compare(rest, candidates)
     batch.skip(old.skipped, old.skipped_bytes, old.extents)
     for (kept, other), parts in old.copies.items():
-        batch.drop_double(kept, parts, other)
+        batch.note_second_copies(kept, parts, other)
     if batch.work.elsewhere:
         batch.send_on(old.fresh)
         old.fresh = []

@@ -168,7 +168,7 @@ class Scheduler:
                 spare[name, "inodes"] = volume.room.spare_objects or 0
         return spare
 
-    def accept(self, objects: int) -> None:
+    def note_batch(self, objects: int) -> None:
         """Note how many objects a batch has: the mean decides how many batches to ask for."""
         self._batch += (objects - self._batch) / 8
 

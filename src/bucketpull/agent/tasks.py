@@ -236,7 +236,7 @@ class Tasks:
             self._scheduler.settled += outcome.stored
             task.batch.add(outcome, extent)
             if extent is not None and (task.former or task.batch.unread):
-                task.batch.replace(
+                task.batch.note_stale_copies(
                     task.volume, parts_of(stored_in(outcome)), task.former or task.batch.unread
                 )
             self._went_on(task.batch)

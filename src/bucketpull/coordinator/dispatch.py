@@ -77,7 +77,7 @@ class Dispatch:
         late = self._fleet.members[machine].late_allowance(limit) if kind is WorkKind.BATCH else limit
         unix = self._now().unix
         takers = [name for name, member in self._fleet.members.items() if member.pulse.window]
-        # Where too much waits to be listed on, what comes later in the order is taken after all.
+        # While listing waits for transferring, what comes later in the order is given out all the same.
         in_order = kind is WorkKind.BATCH and self._lists and self._budget.is_trial
         works = yield UseJournal(
             lambda journal: journal.claim(kind, limit, machine, unix, late, room, takers, in_order=in_order)

@@ -177,7 +177,10 @@ class Frontier:
         return Work(work, kind, body, passes, extents, len(here) < len(entries), part)
 
     def foremost(self, works: Iterable[Work]) -> list[Work]:
-        """Return those of some unsent batches that no prefix may go before which is still listed; others' objects are cut off."""
+        """Return those of some unsent batches that `--first PREFIX/` lets go out: no earlier prefix is still being listed.
+
+        Of a batch with several prefixes only the first one's objects are kept; the others become a batch of their own.
+        """
         if not self._order.prefixes:
             return list(works)
         ranks = self._store.run("foremost-scan").fetchone()

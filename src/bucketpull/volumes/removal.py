@@ -219,9 +219,10 @@ class Removal:
         self.left_alone.add(path)
 
     def _remove_unsettled(self, begun: Sequence[BatchNote], latest: Mapping[Id, Latest]) -> None:
-        """Remove the files of batches that are newer than their notes and have the listed dates, but for those that a block describes: a former one may count.
+        """Remove the files that batches left: those newer than the batch's note and with the listed date.
 
-        Where no date is listed, what lies in the place of an object that a block describes may be the same file, edited since: it stays.
+        A file that a block describes stays, for an earlier batch's block may count. So does what lies in the place of an object that a
+        block describes where no date is listed: it may be the same file, edited since.
         """
         written: dict[Id, list[bytes]] = {}
         undated: set[Id] = set()
@@ -264,7 +265,10 @@ class Removal:
         return None
 
     def _written_since(self, homes: Iterable[bytes], made_at: int, size: int, mtime: int) -> list[bytes]:
-        """Return at which of an object's homes files lie that were written after a time (ns since 1970), with a date as we give it, or as long as listed where none is kept; what cannot be looked at is left alone."""
+        """Return the homes of an object at which a file lies that was written after a time (ns since 1970) and has the listed date, if one is listed.
+
+        Where the disk keeps no dates, the listed length is enough. What cannot be looked at is left out.
+        """
         try:
             there = [(lies, self._tree.stat(lies)) for lies in homes]
         except OSError as error:
@@ -303,7 +307,7 @@ class Removal:
                     self._tree.remove(home)
 
     def remove_former(self, records: Iterable[Record], former: Iterable[Record]) -> None:
-        """Remove the files of former versions that lay beside what was in their way, where the new ones lie elsewhere."""
+        """Remove earlier versions' files that do not lie at their usual path, because something was in the way, where the new versions lie elsewhere."""
         odd = {record.id_at(index): Gone(-1, record, index) for record in former for index in record.paths}
         gone = [
             _stored(old)
