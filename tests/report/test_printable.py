@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.progress import Note
 from bucketpull.report import console
+from bucketpull.report.line_reporter import LineReporter
 from bucketpull.report.printable import PrintableStream, json_line, printable
-from bucketpull.report.reporters import LineReporter, QuietReporter
+from bucketpull.report.reporters import QuietReporter
 from bucketpull.report.systemd import WorkerNotices
 from bucketpull.report.terminal import TerminalReporter
 from bucketpull.report.words import Words

@@ -18,7 +18,8 @@ from rich.console import Console
 
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.progress import JobState, Note, StageProgress
-from bucketpull.report.reporters import EventReporter, LineReporter, QuietReporter, open_reporter
+from bucketpull.report.line_reporter import LineReporter
+from bucketpull.report.reporters import EventReporter, QuietReporter, open_reporter
 from bucketpull.report.terminal import TerminalReporter, display
 from bucketpull.report.words import Words
 

@@ -53,6 +53,11 @@ def test_a_job_imports_nothing_that_only_other_commands_use():
     assert printed_by(code) == []
 
 
+def test_a_quiet_job_loads_no_lines_of_progress():
+    code = "import bucketpull.wiring.job as job, sys; job.open_reporter(quiet=True); print('bucketpull.report.summary' in sys.modules)"
+    assert printed_by(code) == ["False"]
+
+
 def test_what_downloaders_list_with_is_loaded_before_they_are_forked():
     # An upgrade may replace the program while a job runs, whose giant directory comes days later.
     code = "import bucketpull.sources.upyun.source, sys; print('bucketpull.sources.upyun.parallel_listing' in sys.modules)"

@@ -1,4 +1,4 @@
-"""The reporters but for the live display: plain lines, errors only (`--quiet`), JSON lines (`--json`); and which one a job gets."""
+"""The reporters of errors only (`--quiet`) and of JSON lines (`--json`), and which reporter a job gets."""
 
 import os
 import sys
@@ -10,14 +10,11 @@ from bucketpull.domain.counting import counted
 from bucketpull.domain.progress import Snapshot
 from bucketpull.ports import Reporter
 from bucketpull.report.document import exit_code_of, exit_words_of, snapshot_dict, summary_dict
-from bucketpull.report.figures import time_stamp
 from bucketpull.report.nonblocking_stream import NonblockingStream
 from bucketpull.report.printable import json_line, printable
-from bucketpull.report.summary import progress_line, summary_lines
 from bucketpull.report.words import Words, shown_language
 
 EVENT_SECONDS = 1.0
-LINE_SECONDS = 10.0
 
 
 class Regular:
@@ -34,37 +31,6 @@ class Regular:
             return False
         self._due, self._state = snapshot.seconds + self._seconds, snapshot.state
         return True
-
-
-class LineReporter:
-    """Writes a line of progress every ten seconds, each note, and the summary at the end.
-
-    A change of state is told at once. What the stream cannot encode is replaced.
-    """
-
-    def __init__(self, stream: TextIO, words: Words) -> None:
-        self._stream = stream
-        self._words = words
-        self._lines = Regular(LINE_SECONDS)
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Write a line if one is due."""
-        if self._lines.are_due(snapshot):
-            self._write(f"{time_stamp(snapshot.at)} {progress_line(snapshot, self._words)}")
-
-    def note(self, level: str, event: str, text: str) -> None:
-        """Write one event."""
-        self._write(f"{time_stamp(time.time())} {level}: {event}: {self._words.message(text)}")
-
-    def close(self, snapshot: Snapshot) -> None:
-        """Write the summary."""
-        for line in summary_lines(snapshot, self._words):
-            self._write(line)
-
-    def _write(self, line: str) -> None:
-        encoding = self._stream.encoding or "utf-8"
-        self._stream.write(printable(line).encode(encoding, "replace").decode(encoding) + "\n")
-        self._stream.flush()
 
 
 def missed_text(number: int) -> str:
@@ -173,6 +139,8 @@ def open_reporter(
         from bucketpull.report.terminal import TerminalReporter
 
         return TerminalReporter(errors, words)
+    from bucketpull.report.line_reporter import LineReporter
+
     return LineReporter(errors, words)
 
 
