@@ -347,6 +347,25 @@ def test_a_block_of_an_unknown_page_is_kept_and_compared_with_what_stands_in_its
     assert other in work.candidates
 
 
+def test_a_page_of_which_a_block_was_kept_is_still_unknown_until_it_is_listed(journal):
+    begin(journal, *NAMES[:4])
+    see(journal, "m1a")
+    spans = spans_of([part(*NAMES[4:6], cursor="gone")])
+    journal.keep(Extent("m1a", 77), spans)
+
+    assert journal.holding(spans) is None
+
+    [work] = batches(journal)
+    journal.commit([stored(work)], NOW)
+    assert not journal.begin(Position(b""), NOW)
+    [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)
+    listed = page(*NAMES[4:6], cursor="gone")
+    journal.commit(
+        [ScanReceipt(scan.id, "lister", pages=[listed], batches=cut([part(*NAMES[4:6], cursor="gone")]))], NOW
+    )
+    assert journal.holding(spans) == {Extent("m1a", 77)}
+
+
 def test_in_a_later_run_an_unchanged_page_is_in_place(journal):
     run_again(journal, *NAMES[:8], digest=b"digest", unchanged=True)
     found = journal.counters()

@@ -48,7 +48,7 @@ def judge(journal: Journal, begun: Iterable[Begun]) -> Reconciliation:
         if (blocks := [each for each in asked[work] if each.offset >= 0])
         for block in _judge_blocks(journal, blocks, verdict)
     ]
-    for block in unknown:  # after all are judged: from then on the journal knows their pages
+    for block in unknown:
         journal.keep(_extent(block), block.spans)
     return Reconciliation(list(found.values()), [work for work in asked if holders.get(work) == ""])
 

@@ -147,10 +147,10 @@ class JournalReader:
         return list(dict.fromkeys(extents))
 
     def holding(self, spans: Sequence[Span]) -> set[Extent] | None:
-        """Return all ledger blocks that may hold objects of some pieces of pages; None where it does not know one of the pages."""
+        """Return all ledger blocks that may hold objects of some pieces of pages; None where no run listed one of the pages."""
         tables = self._refreshed()
         with tables.store.reading():
-            if any(tables.pages.known(span.directory, span.cursor) is None for span in spans):
+            if not all(tables.pages.is_listed(span.directory, span.cursor) for span in spans):
                 return None
             found = tables.pages.candidates(spans)
         return {

@@ -52,6 +52,11 @@ class Pages:
         check_types(rows, _TYPES)
         return PageRow(*rows[0]) if rows else None
 
+    def is_listed(self, directory: bytes, cursor: str) -> bool:
+        """Tell whether a run listed a page. What was found in a ledger, or kept, is known all the same."""
+        known = self.known(directory, cursor)
+        return known is not None and known.run > 0
+
     def add(self, page: PageRecord, run: int, until: str = "", extents: bytes = b"") -> None:
         """Add a listed page; `until` is that of its position."""
         key = (page.directory, page.cursor, run, until)
@@ -68,11 +73,11 @@ class Pages:
         self._store.run("remove-page", (row.directory, row.cursor, row.run))
 
     def keep(self, span: Span, place: tuple[int, int], run: int) -> None:
-        """Note a block of a page that is not known, as of the run before; pages that may list its objects are compared."""
+        """Note a block of a page that is not known, as of no run; pages that may list its objects are compared."""
         if self.known(span.directory, span.cursor) is None:
             where = span.directory, span.cursor, span.first, span.last
             page = PageRecord(*where, b"", span.objects, 0, unchanged=False)
-            self.add(page, run - 1, extents=pack_entries([place]))
+            self.add(page, 0, extents=pack_entries([place]))
         else:
             self.recall(span, [place], run)
             self.doubt(span.directory, span.cursor)

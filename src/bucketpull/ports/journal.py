@@ -121,7 +121,7 @@ class Journal(Protocol):
         """Make sure that the journal can go on growing. Raises JournalError where its own disk is nearly full."""
 
     def holding(self, spans: Sequence[Span]) -> set[Extent] | None:
-        """Return all ledger blocks that may hold objects of some pieces of pages; None where it does not know one of the pages."""
+        """Return all ledger blocks that may hold objects of some pieces of pages; None where no run listed one of the pages."""
 
     def keep(self, block: Extent, spans: Sequence[Span]) -> None:
         """Note that a ledger block of a known volume holds objects of pieces of pages, some of which the journal does not know.

@@ -85,7 +85,8 @@ class Catalogue:
 
     def holding(self, spans: Sequence[Span]) -> set[Extent] | None:
         """Return all blocks that may hold objects of these pieces of pages."""
-        if any((span.directory, span.cursor) not in self._pages for span in spans):
+        pages = (self._pages.get((span.directory, span.cursor)) for span in spans)
+        if any(page is None or page.run == 0 for page in pages):
             return None
         return set(self.near(spans))
 
