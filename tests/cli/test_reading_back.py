@@ -112,6 +112,12 @@ def test_unpack_keeps_other_files_that_lie_where_objects_belong_and_says_so(pull
     assert not again.with_name(f"{again.name}.kept").exists(), "as long and as old as the object"
 
 
+def test_unpack_says_so_where_its_folder_cannot_be_made(pulled):
+    told = pulled.run("unpack", "disk1", "/proc/files", expect=3).stderr
+    assert "volume /proc/files: not made: No such file or directory" in told
+    assert "Traceback" not in told
+
+
 @pytest.mark.parametrize("kill_at", ["renamed:30", "synced", "settled"])
 @pytest.mark.parametrize("mtime", [-1, 1_600_000_000], ids=["no date", "dated"])
 def test_unpack_takes_over_what_a_kill_left_of_its_own(user, kill_at, mtime):

@@ -56,7 +56,8 @@ def _unpack(settings: Settings, source: str, dest: str) -> ExitCode:
     refuse_foreign_link(f"DEST {dest}", dest)
     with opened_to_read(source) as reader, scratch_folder("unpack") as folder:
         _check_dest(dest, reader.id)
-        make_folder(dest, parents=True)
+        with os_errors.volume_errors(dest, "not made"):
+            make_folder(dest, parents=True)
         identity = initialise(dest)
         live = LiveObjects(reader, folder)
         with closing(open_volume(dest)) as volume:
