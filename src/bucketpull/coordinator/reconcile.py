@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from bucketpull.coordinator.effects import Entry, Routine, UseJournal
+from bucketpull.domain.batching import merged_spans
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Begun, Pulse, Removed
-from bucketpull.domain.model import IN_PLACE, Extent, Former, Span
+from bucketpull.domain.model import IN_PLACE, Extent, Former
 from bucketpull.ports import Journal
 
 AT_ONCE = 50  # a volume: batches of about a thousand objects
@@ -42,13 +43,12 @@ def judge(journal: Journal, begun: Iterable[Begun]) -> Reconciliation:
         asked.setdefault(each.work, []).append(each)
     holders = journal.holders(list(asked))
     found = {work: BatchVerdict(work) for work in asked if work not in holders}
-    unknown = [
-        block
-        for work, verdict in found.items()
-        if (blocks := [each for each in asked[work] if each.offset >= 0])
-        for block in _judge_blocks(journal, blocks, verdict)
-    ]
-    for block in unknown:
+    unknown: list[Begun] = []
+    for work, verdict in found.items():
+        blocks = [each for each in asked[work] if each.offset >= 0]
+        if blocks:
+            unknown += _judge_blocks(journal, blocks, verdict)
+    for block in unknown:  # after all are judged: what is kept is no answer to them
         journal.keep(_extent(block), block.spans)
     return Reconciliation(list(found.values()), [work for work in asked if holders.get(work) == ""])
 
@@ -58,7 +58,7 @@ def _judge_blocks(journal: Journal, blocks: list[Begun], verdict: BatchVerdict) 
 
     Return those of which the source no longer has a page: what is there stays, and is found should it be listed again.
     """
-    counted = journal.holding(_spans_of(blocks))
+    counted = journal.holding(merged_spans(span for block in blocks for span in block.spans))
     if counted is None and len(blocks) > 1:
         return [each for block in blocks for each in _judge_blocks(journal, [block], verdict)]
     extents = [_extent(block) for block in blocks]
@@ -70,17 +70,6 @@ def _judge_blocks(journal: Journal, blocks: list[Begun], verdict: BatchVerdict) 
     volumes = {extent.volume for extent in gone}
     verdict.kept += [extent for extent in counted if extent.volume in volumes]
     return []
-
-
-def _spans_of(blocks: Iterable[Begun]) -> list[Span]:
-    """Say what blocks cover together, one span a page."""
-    found: dict[tuple[bytes, str], Span] = {}
-    for block in blocks:
-        for span in block.spans:
-            key = span.directory, span.cursor
-            known = found.get(key, span)
-            found[key] = Span(*key, min(known.first, span.first), max(known.last, span.last))
-    return list(found.values())
 
 
 def _extent(block: Begun) -> Extent:

@@ -106,15 +106,20 @@ def span_of(part: Objects) -> Span:
 
 def spans_of(parts: Iterable[Objects]) -> list[Span]:
     """Say what parts cover, one span a page."""
-    spans: dict[tuple[bytes, str], Span] = {}
-    for part in parts:
-        span = span_of(part)
-        known = spans.setdefault((part.directory, part.cursor), span)
+    return merged_spans(map(span_of, parts))
+
+
+def merged_spans(spans: Iterable[Span]) -> list[Span]:
+    """Say what spans cover together, one span a page."""
+    merged: dict[tuple[bytes, str], Span] = {}
+    for span in spans:
+        page = span.directory, span.cursor
+        known = merged.setdefault(page, span)
         if known is not span:
-            known.first, known.last = min(known.first, span.first), max(known.last, span.last)
-            known.objects += span.objects
-            known.is_nested |= span.is_nested
-    return list(spans.values())
+            first, last = min(known.first, span.first), max(known.last, span.last)
+            objects, is_nested = known.objects + span.objects, known.is_nested or span.is_nested
+            merged[page] = Span(*page, first, last, objects, is_nested)
+    return list(merged.values())
 
 
 def batch_of(parts: Sequence[Part]) -> Batch:
