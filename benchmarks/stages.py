@@ -134,7 +134,10 @@ def ledger(folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
     objects = part(BATCH)
     record = _encode([Record(objects.directory, "", objects.names, objects.sizes, objects.mtimes)])
     numbers = iter(range(1_000_000))
-    yield lambda: volume.settle([Block("journal", next(numbers), record) for _ in range(10)]), 10 * BATCH
+    yield (
+        lambda: volume.settle([Block("journal", next(numbers), record) for _ in range(10)], True),
+        10 * BATCH,
+    )
     volume.close()
 
 

@@ -135,9 +135,9 @@ class Harness:
         wanted = names or found.names
         volume = self.volumes[tell.message.volume]
         for name in wanted:
-            volume.write(b"d", name, 10, 5)
+            volume.write(found.directory, name, 10, 5)
         count = len(wanted)
-        records = [Record(b"d", "", list(wanted), [10] * count, [5] * count)]
+        records = [Record(found.directory, found.cursor, list(wanted), [10] * count, [5] * count)]
         left = [part(*rest)] if rest else []
         outcome = Outcome(
             tell.message.id,
@@ -903,6 +903,44 @@ def test_objects_of_two_pages_are_told_of_as_counted_already():
         harness.store(harness.assignments()[-1])
         harness.wait(1.0)
     assert [block.former for block in harness.volumes["v1"].blocks] == [[], [0], []]
+
+
+class Noting(MemoryVolume):
+    """Notes whether what was settled is said to be new."""
+
+    def __init__(self):
+        super().__init__("v1")
+        self.new = []
+
+    def settle(self, blocks, is_new=False):
+        self.new.append(is_new)
+        return super().settle(blocks, is_new)
+
+
+def test_only_what_no_other_block_may_have_is_settled_as_new():
+    harness = Harness(Noting())
+    for work, names in ((7, NAMES[:4]), (8, NAMES[4:6]), (9, NAMES[3:5]), (10, NAMES[6:])):
+        harness.give(batch(work, part(*names)))
+        harness.store(harness.assignments()[-1], NAMES[6] if work == 10 else names[0], rest=names[1:])
+        harness.wait(6.0)
+    assert harness.volumes["v1"].new == [True, True, False, True]
+    harness.store(harness.assignments()[-1], NAMES[7])
+    assert harness.volumes["v1"].new[4:] == [False], "a part of it was settled before"
+
+
+def test_batches_of_overlapping_pages_that_are_settled_together_are_not_new():
+    harness = Harness(Noting())
+    pages = [
+        msgspec.structs.replace(part(*NAMES), directory=b"other"),
+        part(*NAMES[:4]),
+        msgspec.structs.replace(part(*NAMES[2:6]), cursor="next"),
+    ]
+    for work, page in enumerate(pages):
+        harness.give(batch(work, page))
+    for tell in harness.assignments():
+        harness.store(tell)
+    assert len(harness.receipts()) == 3
+    assert harness.volumes["v1"].new == [True, False]
 
 
 def test_what_a_batch_left_beside_its_blocks_goes_when_it_is_booked():

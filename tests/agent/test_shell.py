@@ -199,10 +199,10 @@ class Failing(Disk):
 
     broken = False
 
-    def settle(self, blocks):
+    def settle(self, *arguments):
         if self.broken:
             raise OSError(5, "Input/output error")
-        return super().settle(blocks)
+        return super().settle(*arguments)
 
 
 @pytest.mark.parametrize(

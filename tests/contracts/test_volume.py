@@ -49,6 +49,15 @@ def test_an_object_of_two_blocks_that_are_settled_together_counts_once(bench):
     assert bench.volume.status().stored_objects == 3
 
 
+def test_blocks_of_new_objects_count_as_if_they_were_compared(bench):
+    bench.write(part(b"a", b"x", b"y"), part(b"b", b"x"))
+    blocks = [block(1, part(b"a", b"x"), part(b"b", b"x")), block(2, part(b"a", b"y"))]
+    extents = bench.volume.settle(blocks, True)
+    status = bench.volume.status()
+    assert (status.stored_objects, status.stored_bytes) == (3, 30)
+    assert [names(bench.volume.read(extent.offset)) for extent in extents] == [{X, (b"b", b"x")}, {Y}]
+
+
 def test_noted_batches_are_known_with_their_blocks_until_they_are_forgotten(bench):
     for work in (1, 2):
         bench.volume.intend(JOURNAL, work, encode_parts([part(b"a", b"x")]))

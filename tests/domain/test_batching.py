@@ -8,11 +8,13 @@ from bucketpull.domain.batching import (
     LARGE_OBJECTS,
     MAX_BYTES,
     UNKNOWN_BYTES,
+    are_apart,
     batch_of,
     bundle,
     cut,
     decode_positions,
     encode_positions,
+    spans_of,
 )
 from bucketpull.domain.model import Part, Position
 
@@ -47,6 +49,28 @@ def test_every_object_is_in_exactly_one_batch(parts: list[Part], max_objects: in
 
     bodies = [batch.parts for batch in batches]
     assert sorted(row for body in bodies for row in rows(body)) == sorted(rows(parts))
+
+
+named = st.builds(
+    lambda directory, cursor, names: Part(directory, cursor, list(names), [1] * len(names), [0] * len(names)),
+    st.sampled_from([b"", b"a", b"b"]),
+    st.sampled_from(["", "next"]),
+    st.sets(st.sampled_from([b"%d" % number for number in range(12)]), min_size=1, max_size=4),
+)
+
+
+@given(st.lists(st.lists(named, max_size=3), max_size=4))
+def test_no_object_is_twice_in_batches_that_are_apart(batches: list[list[Part]]) -> None:
+    spans = [span for parts in batches for span in spans_of(parts)]
+    overlap = any(
+        one.directory == other.directory and one.first <= other.last and other.first <= one.last
+        for at, one in enumerate(spans)
+        for other in spans[at + 1 :]
+    )
+    assert are_apart(spans) is not overlap
+    # A page names an object once; here, two parts of one batch may be of one page.
+    ids = [each for parts in batches for each in {(part.cursor, one) for part in parts for one in part.ids()}]
+    assert overlap or len(ids) == len({one for _, one in ids})
 
 
 @given(pages, st.integers(1, 50), st.integers(1, 2 * LARGE_BYTES))

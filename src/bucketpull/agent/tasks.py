@@ -22,7 +22,7 @@ from bucketpull.agent.active_batch import (
 )
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.volume_state import STATE_OF_TROUBLE, ManagedVolume
-from bucketpull.domain.batching import Batch, among, batch_of, ids_of, without
+from bucketpull.domain.batching import Batch, among, are_apart, batch_of, ids_of, without
 from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull
 from bucketpull.domain.messages import Assignment, Begun, Outcome, ToProcess
 from bucketpull.domain.model import Extent, Part
@@ -349,7 +349,7 @@ class Settler:
             blocks = [
                 volume.with_overlapping(block, settling.task.batch.whole.spans) for settling, block in group
             ]
-            extents = yield volume.ask(Verb.SETTLE, blocks)
+            extents = yield volume.ask(Verb.SETTLE, blocks, self._are_new(group, blocks))
         except VolumeError as error:
             self._is_busy = False
             volume.waiting = group + volume.waiting
@@ -367,6 +367,12 @@ class Settler:
             volume.known.setdefault(block.work, []).append(begun)
         self._done([(settling, extent) for (settling, _), extent in zip(group, extents, strict=True)])
         self.settle_if_due()
+
+    def _are_new(self, group: Sequence[tuple[Settling, Block]], blocks: Sequence[Block]) -> bool:
+        """Whether no object is in two of the blocks, or in one of the ledger."""
+        if any(block.former or self._volume.known.get(block.work) for block in blocks):
+            return False
+        return are_apart(span for settling, _ in group for span in settling.task.batch.whole.spans)
 
     def _wait_for_room(self) -> None:
         """Try again for some seconds; then give up, so that what was written here is stored elsewhere."""

@@ -7,7 +7,8 @@ A batch is the unit of delivery, receipt, durability and retry: large enough tha
 from bisect import bisect_right
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import accumulate, islice
+from itertools import accumulate, islice, pairwise
+from operator import attrgetter
 from typing import TypeVar
 
 import msgspec
@@ -120,6 +121,14 @@ def merged_spans(spans: Iterable[Span]) -> list[Span]:
             objects, is_nested = known.objects + span.objects, known.is_nested or span.is_nested
             merged[page] = Span(*page, first, last, objects, is_nested)
     return list(merged.values())
+
+
+def are_apart(spans: Iterable[Span]) -> bool:
+    """Whether no object can be in two of some spans: no two of one directory overlap."""
+    ordered = sorted(spans, key=attrgetter("directory", "first"))
+    return not any(
+        before.directory == span.directory and span.first <= before.last for before, span in pairwise(ordered)
+    )
 
 
 def batch_of(parts: Sequence[Part]) -> Batch:

@@ -60,8 +60,10 @@ class Volume(Protocol):
         Raises VolumeError where something cannot be put aside.
         """
 
-    def settle(self, blocks: Sequence[Block]) -> list[Extent]:
+    def settle(self, blocks: Sequence[Block], is_new: bool = False) -> list[Extent]:
         """Make all files written so far durable, then append the blocks to the ledger, durably, and say where.
+
+        `is_new`: no object is in two of the blocks, or in one that the ledger has; then they need not be compared to count it once.
 
         Raises:
             VolumeFull: The ledger could not grow; nothing was appended.

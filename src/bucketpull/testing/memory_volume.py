@@ -104,9 +104,11 @@ class MemoryVolume:
         for key in keys:
             self.foreign.pop(key, None)
 
-    def settle(self, blocks: Sequence[Block]) -> list[Extent]:
+    def settle(self, blocks: Sequence[Block], is_new: bool = False) -> list[Extent]:
         """See `ports.Volume`."""
         self._check()
+        if is_new:
+            self._check_new(blocks)
         self.blocks += blocks
         return [Extent(self.id, len(self.blocks) - len(blocks) + index) for index in range(len(blocks))]
 
@@ -204,10 +206,14 @@ class MemoryVolume:
         left = [record.take(record.matching(set(record.ids()) - gone)) for record in records]
         self.blocks[offset] = msgspec.structs.replace(block, records=msgspec.msgpack.encode(left))
 
+    def _check_new(self, blocks: Iterable[Block]) -> None:
+        keys = [key for block in blocks for record in _records(block.records) for key in record.ids()]
+        assert len(keys) == len(set(keys).difference(self._described(0))), "settled as new, and is not"
+
     def _keys(self, offset: int) -> list[Id]:
         block = self.blocks[offset]
         records = [] if block is None else _records(block.records)
-        return [(record.directory, name) for record in records for name in record.names]
+        return [key for record in records for key in record.ids()]
 
     def _delete(self, key: Id) -> None:
         """Remove a file; one that is written under its name later is newer than every note."""

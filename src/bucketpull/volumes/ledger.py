@@ -14,7 +14,7 @@ import errno
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple, TypeVar
 
@@ -403,30 +403,3 @@ def _with_header(entry: Entry, payload: bytes, objects: int, size: int) -> bytes
     fields = _FIELDS.pack(entry.kind, len(journal), 0, len(payload), entry.work, objects, size)
     crc = zlib.crc32(payload, zlib.crc32(journal, zlib.crc32(fields)))
     return b"".join((_CHECK.pack(MAGIC, crc), fields, journal, payload))
-
-
-def growths_of(
-    stored: Iterable[Iterable[Record]], former: Iterable[Iterable[Record]]
-) -> Iterator[tuple[int, int]]:
-    """Give by how many objects and bytes each of some blocks lets the totals grow; what it replaces, in one before it too, counts no more."""
-    earlier: _Lengths = {}
-    for records, older in zip(stored, former, strict=True):
-        old, objects, size = _lengths_of(older), 0, 0
-        for directory, lengths in _lengths_of(records).items():
-            known = old.get(directory, {}), earlier.get(directory, {})
-            replaced = {name: each[name] for each in known for name in lengths.keys() & each.keys()}
-            objects += len(lengths) - len(replaced)
-            size += sum(lengths.values()) - sum(replaced.values())
-            earlier.setdefault(directory, {}).update(lengths)
-        yield objects, size
-
-
-_Lengths = dict[bytes, dict[bytes, int]]
-
-
-def _lengths_of(records: Iterable[Record]) -> _Lengths:
-    """Return the bytes of each object by name, by directory: names have their hashes already, pairs of both would be hashed anew."""
-    found: _Lengths = {}
-    for record in records:
-        found.setdefault(record.directory, {}).update(zip(record.names, record.lengths, strict=True))
-    return found

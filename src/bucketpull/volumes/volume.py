@@ -22,6 +22,7 @@ from bucketpull.volumes.beneath import close_ignoring_errors
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.foreign import ForeignFiles
 from bucketpull.volumes.free_space import measured, try_writing
+from bucketpull.volumes.growth import growths_of, growths_of_files
 from bucketpull.volumes.identity import (
     TEMPORARY,
     Entered,
@@ -32,7 +33,7 @@ from bucketpull.volumes.identity import (
     mark_packs,
     take_lock,
 )
-from bucketpull.volumes.ledger import Damage, Entry, Gone, Kind, Ledger, LedgerCheck, growths_of
+from bucketpull.volumes.ledger import Damage, Entry, Gone, Kind, Ledger, LedgerCheck
 from bucketpull.volumes.leftovers import BatchId, BatchNotes, tidy, told_of, whole_files
 from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders
@@ -201,13 +202,14 @@ class DiskVolume:
             self._blocks.pop((journal, work), None)
             self._notes.remove((journal, work))
 
-    def settle(self, blocks: Sequence[Block], *, moved: bool = False) -> list[Extent]:
+    def settle(self, blocks: Sequence[Block], is_new: bool = False, *, moved: bool = False) -> list[Extent]:
         """See `ports.Volume`. Packs are synced each for itself, files with the whole file system; `moved` objects count already."""
         self._check_health()
-        stored = [_decode_records(block.records) for block in blocks]
-        # What was done twice, as after a restart, counts once: whichever of its blocks is discarded later, the total is right.
         former = [] if moved else [self._former(block) for block in blocks]
-        growths = [(0, 0)] * len(blocks) if moved else list(growths_of(stored, former))
+        growths = growths_of_files(blocks) if is_new else []
+        stored = [] if growths else [_decode_records(block.records) for block in blocks]
+        if not growths:
+            growths = [(0, 0)] * len(blocks) if moved else list(growths_of(stored, former))
         entries = [
             Entry(Kind.BLOCK, block.journal, block.work, block.records, *growth)
             for block, growth in zip(blocks, growths, strict=True)
@@ -316,7 +318,7 @@ class DiskVolume:
         try:
             if packs:
                 self.identity = mark_packs(self._home, self.identity)
-            if self._durable and all(record.pack for record in records):
+            if self._durable and packs and all(record.pack for record in records):
                 self._packs.sync(packs)
             elif self._durable:
                 syscalls.sync_file_system(self._root)
