@@ -6,7 +6,7 @@ from bucketpull.domain.messages import Tick
 from bucketpull.domain.model import EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.user_limits import Limits
-from bucketpull.transport.inbox import PREFETCH
+from bucketpull.transport.rabbitmq_worker import PREFETCH
 
 
 class Open:

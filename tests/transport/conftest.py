@@ -14,10 +14,10 @@ from tests.servers.broker import Broker
 from bucketpull.domain.messages import BatchReceipt, Pulse, Welcome, Work
 from bucketpull.domain.model import WorkKind
 from bucketpull.transport.envelope import Session
-from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.job_key import JobKey, Key
 from bucketpull.transport.local import DirectTransport
-from bucketpull.transport.rabbitmq import RabbitTransport
+from bucketpull.transport.rabbitmq_coordinator import RabbitTransport
+from bucketpull.transport.rabbitmq_worker import RabbitInbox
 
 VERSION = "1.2.3"
 KEY = JobKey(b"a secret of the job that nobody at the broker knows")

@@ -12,12 +12,11 @@ from tests.transport.conftest import KEY, SECONDS, VERSION, Job, pulse, receipt,
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Control, Goodbye, Poison, Pulse
 from bucketpull.domain.user_limits import Limits
-from bucketpull.transport import amqp, mailbox, rabbitmq
-from bucketpull.transport import inbox as inbox_module
-from bucketpull.transport.broker import unreachable
+from bucketpull.transport import broker_link, mailbox, rabbitmq_coordinator, rabbitmq_worker
+from bucketpull.transport.broker_url import unreachable
 from bucketpull.transport.envelope import Session
-from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.queues import QueueNames
+from bucketpull.transport.rabbitmq_worker import RabbitInbox
 from bucketpull.transport.remote_query import MachineSilent, QueryClient, check_alone
 from bucketpull.transport.wire import SealedWork, encode
 
@@ -62,7 +61,7 @@ async def nothing(receive, seconds=0.3):
 
 
 def test_a_second_coordinator_is_refused_within_seconds_and_the_first_goes_on(broker, monkeypatch):
-    monkeypatch.setattr(rabbitmq, "START_SECONDS", 6.0)
+    monkeypatch.setattr(rabbitmq_coordinator, "START_SECONDS", 6.0)
 
     async def scenario():
         async with Job(broker.url) as job:
@@ -115,7 +114,7 @@ def test_a_worker_is_welcomed_though_more_waits_before_the_answer_than_is_delive
         async with Job(broker.url) as job:
             transport = await job.coordinator()
             await (await job.inbox()).close()
-            works = [work(number) for number in range(1, inbox_module.PREFETCH + 20)]
+            works = [work(number) for number in range(1, rabbitmq_worker.PREFETCH + 20)]
             await transport.send(works, "m1")
             await asyncio.wait_for(transport._outbox.join(), SECONDS)
             joining = await job.inbox(journal="", incarnation="two")
@@ -187,7 +186,7 @@ def test_a_refusal_that_was_meant_for_an_earlier_worker_is_ignored(broker):
 
 
 def test_one_machine_name_is_one_worker(broker, monkeypatch):
-    monkeypatch.setattr(inbox_module, "TAKEN_SECONDS", 1.0)
+    monkeypatch.setattr(rabbitmq_worker, "TAKEN_SECONDS", 1.0)
 
     async def scenario():
         async with Job(broker.url) as job:
@@ -275,7 +274,7 @@ def test_a_virtual_host_that_is_not_there_is_named(broker):
 )
 def test_a_number_of_seconds_that_is_none_is_refused(query):
     with pytest.raises(ConfigError, match="write a number of seconds, such as 10"):
-        amqp.Link(f"amqp://guest:guest@127.0.0.1/?{query}", {}, {}, {})
+        broker_link.Link(f"amqp://guest:guest@127.0.0.1/?{query}", {}, {}, {})
 
 
 def test_a_broker_that_takes_rights_away_while_a_job_runs_says_which(broker):
@@ -297,7 +296,7 @@ def test_a_broker_that_takes_rights_away_while_a_job_runs_says_which(broker):
 
 
 def test_no_broker_at_all_is_told_within_seconds(monkeypatch):
-    monkeypatch.setattr(rabbitmq, "START_SECONDS", 2.0)
+    monkeypatch.setattr(rabbitmq_coordinator, "START_SECONDS", 2.0)
 
     async def scenario():
         begun = time.monotonic()
@@ -329,8 +328,8 @@ def test_a_link_ends_though_the_client_raises_an_error_in_place_of_its_cancellat
                 raise
 
         swallowed = []
-        monkeypatch.setattr(amqp, "connected", connected)
-        link = amqp.Link("amqp://guest:guest@127.0.0.1/", {}, {}, {})
+        monkeypatch.setattr(broker_link, "connected", connected)
+        link = broker_link.Link("amqp://guest:guest@127.0.0.1/", {}, {}, {})
         link.start()
         await tries.get()
         await asyncio.wait_for(link.close(), SECONDS)
@@ -662,7 +661,7 @@ def test_a_broker_killed_in_the_middle_loses_no_work_and_no_receipt(broker, kind
 
 
 def test_an_alarm_of_the_broker_makes_everyone_wait_is_told_and_loses_nothing(broker, monkeypatch):
-    monkeypatch.setattr(amqp, "BLOCKED_SECONDS", 0.5)
+    monkeypatch.setattr(broker_link, "BLOCKED_SECONDS", 0.5)
 
     async def scenario():
         async with Job(broker.url) as job:

@@ -27,12 +27,12 @@ from bucketpull.domain.messages import (
 )
 from bucketpull.domain.model import Former, Part, Span, WorkKind
 from bucketpull.domain.user_limits import Limits
-from bucketpull.transport import amqp, amqp_stream
+from bucketpull.transport import amqp_stream, broker_link
 from bucketpull.transport.admission import Admission
 from bucketpull.transport.envelope import Direction, Rejected, Session, read_header
 from bucketpull.transport.job_key import OPERATOR, JobKey, machine_key, read_key
 from bucketpull.transport.queues import QueueNames
-from bucketpull.transport.rabbitmq import RabbitTransport
+from bucketpull.transport.rabbitmq_coordinator import RabbitTransport
 from bucketpull.transport.remote_query import MachineSilent
 from bucketpull.transport.wire import Query, QueryAnswer, SealedWork, encode
 
@@ -787,7 +787,7 @@ def test_a_machine_whose_name_can_be_no_queues_is_not_believed(broker):
 
 
 def test_a_flood_of_strangers_messages_leaves_a_thousand_in_the_books(broker, monkeypatch):
-    monkeypatch.setattr("bucketpull.transport.rabbitmq.MOST_KEPT", 10)
+    monkeypatch.setattr("bucketpull.transport.rabbitmq_coordinator.MOST_KEPT", 10)
 
     async def scenario():
         async with Job(broker.url) as job:
@@ -847,7 +847,7 @@ def test_of_a_long_message_that_is_not_believed_only_its_beginning_is_kept_in_me
     async def scenario():
         async with Job(broker.url) as job:
             believed = []
-            link = amqp.Link(
+            link = broker_link.Link(
                 job.url,
                 {job.name: {}},
                 {},

@@ -21,7 +21,7 @@ from bucketpull.domain.messages import (
     Work,
 )
 from bucketpull.domain.model import Part, Span, WorkKind
-from bucketpull.transport.amqp import Delivery
+from bucketpull.transport.broker_link import Delivery
 from bucketpull.transport.envelope import Direction, Header, Rejected, Session, read_header
 from bucketpull.transport.queues import QueueNames
 from bucketpull.transport.wire import Echo, ToCoordinator, up

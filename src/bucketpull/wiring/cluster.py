@@ -22,11 +22,11 @@ from bucketpull.report.systemd import WorkerNotices
 from bucketpull.sources.registry import pack, unpack
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.transport.envelope import Session
-from bucketpull.transport.inbox import RabbitInbox
 from bucketpull.transport.job_key import JobKey
 from bucketpull.transport.local import DirectTransport, JoinedTransport
 from bucketpull.transport.processes import ForkedPool, ForkServer
-from bucketpull.transport.rabbitmq import RabbitTransport
+from bucketpull.transport.rabbitmq_coordinator import RabbitTransport
+from bucketpull.transport.rabbitmq_worker import RabbitInbox
 from bucketpull.transport.remote_query import check_alone
 from bucketpull.web.broker_queries import LedgerApi, answer_query
 from bucketpull.wiring.downloader_process import process_main

@@ -18,8 +18,8 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.messages import Control, Fatal, FromWorker, Goodbye, Pulse, Refusal, Welcome, Work
 from bucketpull.domain.model import Value
 from bucketpull.transport.admission import MOST_FALSE_CLAIMS, Admission, claims_of, poison_of
-from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link
-from bucketpull.transport.broker import unreachable
+from bucketpull.transport.broker_link import SETTLE_SECONDS, Delivery, Link
+from bucketpull.transport.broker_url import unreachable
 from bucketpull.transport.envelope import Direction, Header, Rejected, RejectionLog, Session, read_header
 from bucketpull.transport.job_key import COORDINATOR, JobKey
 from bucketpull.transport.mailbox import Mailbox, end_tasks

@@ -12,7 +12,7 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.messages import Control, FromWorker, Goodbye, Pulse, Refusal, Welcome, Work
 from bucketpull.domain.user_limits import Limits
 from bucketpull.transport.admission import claims_of, ends_work, works_of
-from bucketpull.transport.amqp import SETTLE_SECONDS, Delivery, Link
+from bucketpull.transport.broker_link import SETTLE_SECONDS, Delivery, Link
 from bucketpull.transport.envelope import Direction, Header, Rejected, RejectionLog, Session
 from bucketpull.transport.queues import QueueNames, QueueType
 from bucketpull.transport.remote_query import QueryServer

@@ -28,7 +28,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport.amqp_stream import DROPPED, FilteredTransport
-from bucketpull.transport.broker import lost_at, takes_nothing, unreachable, with_heartbeat
+from bucketpull.transport.broker_url import lost_at, takes_nothing, unreachable, with_heartbeat
 from bucketpull.transport.mailbox import Mailbox, end_tasks
 
 PUBLISH_SECONDS: Final = 30.0
