@@ -73,6 +73,15 @@ def test_no_object_is_twice_in_batches_that_are_apart(batches: list[list[Part]])
     assert overlap or len(ids) == len({one for _, one in ids})
 
 
+@given(st.lists(named, max_size=6), st.integers(1, 5))
+def test_an_object_that_two_pages_name_is_in_a_batch_of_each(parts: list[Part], max_objects: int) -> None:
+    """What becomes of a batch's objects is told by directory and name: two of one name would be taken for each other."""
+    batches = cut(parts, max_objects)
+    found = [[each for part in batch.parts for each in part.ids()] for batch in batches]
+    assert all(len(ids) == len(set(ids)) for ids in found)
+    assert sorted(row for batch in batches for row in rows(batch.parts)) == sorted(rows(parts))
+
+
 @given(pages, st.integers(1, 50), st.integers(1, 2 * LARGE_BYTES))
 def test_no_batch_exceeds_its_bounds_except_a_single_object(
     parts: list[Part], max_objects: int, max_bytes: int

@@ -15,14 +15,14 @@ from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer
 
 
-def page(directory=b"", count=3, directories=(), following=(), cursor=""):
-    names = {b"f%d" % number: number for number in range(count)}
+def page(directory=b"", count=3, directories=(), following=(), cursor="", start=0):
+    names = {b"f%d" % number: number for number in range(start, start + count)}
     return Page(part_of(directory, names, cursor), list(directories), list(following))
 
 
 PAGES = {
     (b"", ""): page(directories=[b"a", b"b"], following=[Position(b"", "2")]),
-    (b"", "2"): page(cursor="2", count=2),
+    (b"", "2"): page(cursor="2", count=2, start=3),
     (b"a", ""): page(b"a", directories=[b"x"]),
     (b"b", ""): page(b"b", 0),
 }

@@ -5,6 +5,7 @@ A batch is the unit of delivery, receipt, durability and retry: large enough tha
 """
 
 from bisect import bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate, islice, pairwise
@@ -145,13 +146,15 @@ def batch_of(parts: Sequence[Part]) -> Batch:
 def cut(parts: Iterable[Part], max_objects: int = MAX_OBJECTS, max_bytes: int = MAX_BYTES) -> list[Batch]:
     """Cut the objects of pages into batches: small parts share one, large parts are split.
 
-    Every object is in exactly one batch, in the order given. A batch exceeds `max_bytes` only if it is one object.
+    Every object is in exactly one batch, in the order given, and in no batch twice: what two pages name is in one of each.
+    A batch exceeds `max_bytes` only if it is one object.
     Objects above 64 MiB go into batches of their own kind, of at most 16 objects.
     """
-    usual, large = _sorted_out(parts)
+    once, again = _without_repeats(parts)
+    usual, large = _sorted_out(once)
     batches = [batch_of(pieces) for pieces in _pack(usual, max_objects, max_bytes)]
     batches.extend(batch_of(pieces) for pieces in _pack(large, min(LARGE_OBJECTS, max_objects), max_bytes))
-    return batches
+    return batches + cut(again, max_objects, max_bytes) if again else batches
 
 
 def split(parts: Iterable[Part], objects: int) -> tuple[list[Part], list[Part]]:
@@ -180,6 +183,26 @@ def bundle(positions: Sequence[Position], outstanding: int) -> list[list[Positio
     size = max(1, min(MAX_DIRECTORIES, wanted))
     bundles.extend(beginnings[start : start + size] for start in range(0, len(beginnings), size))
     return bundles
+
+
+def _without_repeats(parts: Iterable[Part]) -> tuple[list[Part], list[Part]]:
+    """Return parts without the objects that one before names too, and these: a folder that changes while it is listed has some on two pages."""
+    parts = list(parts)
+    pages = Counter(part.directory for part in parts)
+    seen: defaultdict[bytes, set[bytes]] = defaultdict(set)
+    once: list[Part] = []
+    again: list[Part] = []
+    for part in parts:
+        names = seen[part.directory]
+        if names.isdisjoint(part.names):
+            once.append(part)
+        else:
+            repeated = part.take([place for place, name in enumerate(part.names) if name in names])
+            again.append(repeated)
+            once += without([part], [repeated])
+        if pages[part.directory] > 1:
+            names.update(part.names)
+    return once, again
 
 
 def _sorted_out(parts: Iterable[Part]) -> tuple[list[Part], list[Part]]:
