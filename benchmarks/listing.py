@@ -18,7 +18,7 @@ from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.parameters import AgentParameters, CoordinatorParameters, FetchOptions
 from bucketpull.domain.selection import Selection
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.ports.volume import Volume
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource

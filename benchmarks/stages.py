@@ -35,7 +35,7 @@ from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.page_sinks import record_of
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.transfers import Transfers
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.ports import Fetcher, Writer
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource

@@ -9,7 +9,7 @@ from tests.transport.conftest import ends
 
 from bucketpull.domain.model import Part, key_of
 from bucketpull.domain.record import Block, Record
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.testing.memory_journal import MemoryJournal
 from bucketpull.testing.memory_volume import MemoryVolume
 from bucketpull.volumes.identity import HOME, initialise

@@ -13,7 +13,7 @@ from tests.coordinator.conftest import list_page
 from tests.coordinator.harness import Harness
 
 from bucketpull.domain.messages import BatchReceipt, Goodbye, Handback
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.testing.memory_volume import MemoryVolume
 
 OFTEN = ("turn", "go", "go", "go", "go", "call", "work", "say", "wait")

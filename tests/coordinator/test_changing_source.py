@@ -11,7 +11,7 @@ from tests.coordinator.test_any_order import World
 from bucketpull.domain.batching import cut, decode_positions
 from bucketpull.domain.messages import ScanReceipt
 from bucketpull.domain.model import PageRecord, Part, Position, WorkKind
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.testing.memory_volume import MemoryVolume
 
 PAGE = 4

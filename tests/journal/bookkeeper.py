@@ -9,7 +9,7 @@ from pathlib import Path
 from bucketpull.domain.batching import cut, decode_batch, decode_positions
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt
 from bucketpull.domain.model import Extent, PageRecord, Part, Position, WorkKind
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 
 OBJECTS = 300
 

@@ -13,7 +13,7 @@ from bucketpull.domain.model import Extent, Failure, PageRecord, Part, Position,
 from bucketpull.domain.order import ANY, Order
 from bucketpull.journal.extents import unpack_entries
 from bucketpull.journal.journal_reader import JournalReader
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 
 SIZE, MTIME = 10, 1_600_000_000
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.journal.conftest import extents_of
 
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 
 BOOKKEEPER = Path(__file__).with_name("bookkeeper.py")
 KILLS = 12

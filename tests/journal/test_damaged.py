@@ -12,7 +12,7 @@ from tests.journal.conftest import Play
 from bucketpull.domain.errors import ConfigError, JournalDamaged, JournalError, Reason
 from bucketpull.domain.model import Position, WorkKind
 from bucketpull.journal.journal_reader import JournalReader
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.journal.store import FILE
 
 _ORIGINAL: list[bytes] = []

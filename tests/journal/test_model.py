@@ -23,7 +23,7 @@ from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt, Work
 from bucketpull.domain.model import Extent, Failure, PageRecord, Part, Position, WorkKind, key_of
 from bucketpull.domain.selection import EVERYTHING
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 
 PAGE = 3
 MACHINE_OF = {"v1": "m1", "v2": "m1", "v3": "m2"}

@@ -11,7 +11,7 @@ from bucketpull.domain.batching import batch_of, cut, decode_batch
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt
 from bucketpull.domain.model import Extent, PageRecord, Part, Position, Span, VolumeState, WorkKind
 from bucketpull.journal.extents import pack_entries
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
 
 COLUMNS = "directory, cursor, run, until, first, last, digest, objects, bytes, stored, extents"

@@ -11,7 +11,7 @@ from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
 from bucketpull.domain.model import Extent, Former, Part, Position, VolumeState, WorkKind
 from bucketpull.domain.order import Order
 from bucketpull.domain.retry import PAGE_PASSES, PASSES
-from bucketpull.journal.sqlite import ABSENT_SECONDS
+from bucketpull.journal.sqlite_journal import ABSENT_SECONDS
 from bucketpull.journal.volume_numbers import KnownVolume
 
 

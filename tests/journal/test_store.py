@@ -15,7 +15,7 @@ from bucketpull.domain.errors import ConfigError, JobMismatch, JournalDamaged, J
 from bucketpull.domain.model import WorkKind
 from bucketpull.journal import database as journal_file
 from bucketpull.journal.journal_reader import JournalReader
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.journal.store import FILE
 
 CONFIGURATION = {
@@ -46,7 +46,7 @@ def test_a_second_writer_is_told_who_the_first_is_and_what_to_do(folder):
 def test_the_lock_of_a_killed_process_is_free(folder):
     code = (
         "import sys, time, pathlib\n"
-        "from bucketpull.journal.sqlite import SqliteJournal\n"
+        "from bucketpull.journal.sqlite_journal import SqliteJournal\n"
         f"SqliteJournal.open(pathlib.Path({str(folder)!r}), 'job', {CONFIGURATION!r})\n"
         "print('open', flush=True)\n"
         "time.sleep(60)\n"

@@ -11,7 +11,7 @@ from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.selection import EVERYTHING
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.report.console import tell
 from bucketpull.volumes.ledger import Damage
 from bucketpull.volumes.live_objects import LiveObjects

@@ -24,7 +24,7 @@ from bucketpull.domain.errors import (
 from bucketpull.domain.model import Extent, show
 from bucketpull.domain.user_input import parse_age, shown_value
 from bucketpull.downloader.walk import ListingWalk
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.report.console import say, say_on, tell
 from bucketpull.report.figures import count, size
 from bucketpull.report.printable import json_line, printable

@@ -16,7 +16,7 @@ from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.record import Record
 from bucketpull.journal.database import LOCK, MARKER, Lock, check_ours
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.journal.store import FILE
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.console import say_on, tell

@@ -16,7 +16,7 @@ from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.domain.model import Part, VolumeState
 from bucketpull.journal.journal_reader import JournalReader
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.console import News, say_on, tell, words
 from bucketpull.report.figures import count, size

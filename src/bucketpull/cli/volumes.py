@@ -12,7 +12,7 @@ from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.progress import Snapshot
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.console import say, tell, words
 from bucketpull.report.document import volume_dict

@@ -37,7 +37,7 @@ from bucketpull.domain.model import (
 )
 from bucketpull.domain.retry import next_page_try, next_try
 from bucketpull.journal.batch_receipts import check_objects, given_up, parts_of, usual_reason, when
-from bucketpull.journal.sqlite import ABSENT_SECONDS, LONGEST_WAIT_SECONDS
+from bucketpull.journal.sqlite_journal import ABSENT_SECONDS, LONGEST_WAIT_SECONDS
 from bucketpull.testing.memory_journal_pages import Catalogue
 
 

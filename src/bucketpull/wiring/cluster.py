@@ -15,7 +15,7 @@ from bucketpull.domain.errors import ConfigError, ExitCode, SourceRefused
 from bucketpull.domain.messages import Pulse, Welcome
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.selection import Selection
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.report.console import tell, words_for_file
 from bucketpull.report.events import STOPPING, BrokerEvents, WorkerLines, answered, joined, left
 from bucketpull.report.systemd import WorkerNotices

@@ -27,7 +27,7 @@ from bucketpull.domain.progress import JobState
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.journal.database import OPTION, PRICE, RESERVE, check_ours
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.ports import Inbox, Transport
 from bucketpull.report.document import exit_code_of, summary_dict
 from bucketpull.report.events import STOPPING

@@ -20,7 +20,7 @@ from bucketpull.wiring.file_checks import refuse_foreign_link
 from bucketpull.wiring.settings import Settings, jobs_folder
 
 if TYPE_CHECKING:
-    from bucketpull.journal.sqlite import SqliteJournal
+    from bucketpull.journal.sqlite_journal import SqliteJournal
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ def journal_to_read(settings: Settings) -> AbstractContextManager[JournalReader]
 
 def journal_to_write(settings: Settings) -> "AbstractContextManager[SqliteJournal]":
     """Open the job's journal, which must exist, to write; see `SqliteJournal.open` for what it raises."""
-    from bucketpull.journal.sqlite import SqliteJournal  # 3 ms, for what those who read do not need
+    from bucketpull.journal.sqlite_journal import SqliteJournal  # 3 ms, for what those who read do not need
 
     folder = existing_folder(settings)
     return closing(SqliteJournal.open(folder, folder.name, None))

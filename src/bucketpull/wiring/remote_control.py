@@ -11,7 +11,7 @@ from bucketpull.domain.errors import ConfigError, JournalError, Reason
 from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import Snapshot
 from bucketpull.domain.user_limits import Limits, Steering
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.report import figures
 from bucketpull.wiring.job_limits import Bandwidth, limit_options, limits_now
 from bucketpull.wiring.journals import JournalView

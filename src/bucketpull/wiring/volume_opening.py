@@ -18,7 +18,7 @@ from bucketpull.domain.model import VolumeState
 from bucketpull.domain.user_input import parse_reserve
 from bucketpull.journal.database import REMEMBERED, exists
 from bucketpull.journal.journal_reader import JournalReader
-from bucketpull.journal.sqlite import SqliteJournal
+from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.console import tell
 from bucketpull.sources.source_settings import SourceSettings
