@@ -14,7 +14,7 @@ import msgspec
 from bucketpull.domain import keys
 from bucketpull.domain.batching import cut
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
-from bucketpull.domain.exchange import NUMBERS, Request, Response
+from bucketpull.domain.http_exchange import NUMBERS, Request, Response
 from bucketpull.domain.messages import (
     Assignment,
     BatchReceipt,

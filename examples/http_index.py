@@ -12,7 +12,7 @@ from typing import ClassVar
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
-from bucketpull.domain.exchange import Request, Response
+from bucketpull.domain.http_exchange import Request, Response
 from bucketpull.domain.keys import quoted
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.sources.plain import PlainSource, check_page

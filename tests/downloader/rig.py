@@ -7,7 +7,7 @@ import msgspec
 
 from bucketpull.domain.endpoint_judge import EndpointJudge
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Request
+from bucketpull.domain.http_exchange import Request
 from bucketpull.domain.messages import Assignment, Mount, Outcome, ScanAssignment, ScanReceipt
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.order import ANY, Order

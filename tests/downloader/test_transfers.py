@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.downloader.rig import Rig, names_of, records_of
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Request, Verdict
+from bucketpull.domain.http_exchange import Request, Verdict
 from bucketpull.domain.messages import Unmount
 from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.retry import PASSES

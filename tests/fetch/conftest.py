@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bucketpull.domain.exchange import Request, Response
+from bucketpull.domain.http_exchange import Request, Response
 from bucketpull.domain.parameters import FetchOptions
 from bucketpull.fetch.loop import FetchLoop
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.domain.exchange import NUMBERS
+from bucketpull.domain.http_exchange import NUMBERS
 from bucketpull.fetch.connection import LONGEST, HeadReader, may_begin, read_head
 
 

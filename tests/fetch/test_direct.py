@@ -10,7 +10,7 @@ from tests.fetch.conftest import Fetch
 from tests.fetch.origin import always, origin
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Request
+from bucketpull.domain.http_exchange import Request
 from bucketpull.domain.parameters import FetchOptions
 from bucketpull.fetch.connection import LEAST_SECONDS
 from bucketpull.fetch.direct import MOST_REPEATS, REST_SECONDS, Direct, Site

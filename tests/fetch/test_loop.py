@@ -11,7 +11,7 @@ import pytest
 from tests.fetch.origin import always, first, origin
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Request
+from bucketpull.domain.http_exchange import Request
 from bucketpull.fetch import loop
 from bucketpull.fetch.easy_handle import BUFFER_BYTES
 

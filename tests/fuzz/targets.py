@@ -21,7 +21,7 @@ from tests.volumes.filling import SMALL_PACKS, Filler, bodies
 
 from bucketpull.domain.batching import decode_batch, decode_positions
 from bucketpull.domain.errors import AnswerError, BucketpullError, Reason
-from bucketpull.domain.exchange import Response
+from bucketpull.domain.http_exchange import Response
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt, Work
 from bucketpull.domain.model import Extent, Outstanding, Position, WorkKind
 from bucketpull.domain.record import Conclusion, Record, Sealed

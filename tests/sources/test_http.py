@@ -3,7 +3,7 @@
 import pytest
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Response, Wanted
+from bucketpull.domain.http_exchange import Response, Wanted
 from bucketpull.sources.http import (
     CDN_STATUS,
     STATUS,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.errors import AnswerError
-from bucketpull.domain.exchange import Response, Wanted
+from bucketpull.domain.http_exchange import Response, Wanted
 from bucketpull.sources.registry import settings_of
 
 NOW = 1.7e9

@@ -29,7 +29,7 @@ from bucketpull.domain.demand import (
 )
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, SourceSilent, VolumeError
-from bucketpull.domain.exchange import Response, Wanted
+from bucketpull.domain.http_exchange import Response, Wanted
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.packing import Packing
 from bucketpull.domain.user_input import parse_reserve

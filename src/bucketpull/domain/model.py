@@ -64,7 +64,7 @@ class Objects(Value):
 
 
 class Part(Objects):
-    """Objects as they were listed. `versions` and `urls` are as in `exchange.Wanted`, or empty where no object has one.
+    """Objects as they were listed. `versions` and `urls` are as in `http_exchange.Wanted`, or empty where no object has one.
 
     `tried` counts the requests for each in earlier passes; it is empty before the second one.
     """

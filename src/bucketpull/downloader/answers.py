@@ -10,7 +10,7 @@ import msgspec
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.evidence import Body, Weight, weigh
-from bucketpull.domain.exchange import Response, Verdict
+from bucketpull.domain.http_exchange import Response, Verdict
 from bucketpull.domain.record import Written
 from bucketpull.downloader.large_object import LargeObject
 from bucketpull.downloader.meter import Memory, Meter

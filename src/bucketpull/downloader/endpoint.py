@@ -17,7 +17,7 @@ from bucketpull.domain.endpoints import (
     needed,
 )
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Verdict, Wanted
+from bucketpull.domain.http_exchange import Verdict, Wanted
 from bucketpull.domain.model import EndpointStatus
 from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.hosts import Hosts

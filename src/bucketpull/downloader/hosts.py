@@ -10,7 +10,7 @@ from typing import Final
 
 from bucketpull.domain.endpoints import OUTAGE, THROTTLES
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Verdict
+from bucketpull.domain.http_exchange import Verdict
 from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.targets import SILENT_SECONDS, SILENT_TRIPS, Target, Targets
 

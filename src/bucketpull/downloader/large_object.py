@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import DATED, Response, Verdict
+from bucketpull.domain.http_exchange import DATED, Response, Verdict
 from bucketpull.domain.record import Written
 from bucketpull.downloader.meter import Meter
 from bucketpull.ports import Stream, Writer

@@ -8,7 +8,7 @@ from functools import partial
 
 from bucketpull.domain.endpoints import OUTAGE
 from bucketpull.domain.errors import Reason, Remedy
-from bucketpull.domain.exchange import Response, Verdict
+from bucketpull.domain.http_exchange import Response, Verdict
 from bucketpull.domain.retry import (
     BOUNDS,
     REMEDIES,

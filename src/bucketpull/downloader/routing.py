@@ -6,7 +6,7 @@ from enum import Enum
 
 from bucketpull.domain.endpoints import REFUSALS, THROTTLES, State
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Response, Verdict, Wanted
+from bucketpull.domain.http_exchange import Response, Verdict, Wanted
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.targets import Target
 from bucketpull.downloader.transfer import Transfer

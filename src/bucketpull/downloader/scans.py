@@ -15,7 +15,7 @@ from bucketpull.domain.batching import decode_positions
 from bucketpull.domain.counting import add_counts
 from bucketpull.domain.endpoints import OUTAGE
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
-from bucketpull.domain.exchange import Response, Verdict
+from bucketpull.domain.http_exchange import Response, Verdict
 from bucketpull.domain.messages import ScanAssignment, ScanReceipt
 from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, bytes_of, key_of, show
 from bucketpull.domain.retry import (

@@ -14,7 +14,7 @@ import msgspec
 from bucketpull.domain.endpoint_judge import THROTTLED_SECONDS, trial_seconds
 from bucketpull.domain.endpoints import OUTAGE, REFUSALS, SUSPECT, SUSPECT_ANSWERS, THROTTLES
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Request
+from bucketpull.domain.http_exchange import Request
 from bucketpull.domain.pacing import Limiter
 
 MOST_ADDRESSES = 16  # of a name; each request looks at all

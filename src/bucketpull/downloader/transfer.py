@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.evidence import Body
-from bucketpull.domain.exchange import Wanted
+from bucketpull.domain.http_exchange import Wanted
 from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.batch_progress import BatchProgress, PartProgress
 from bucketpull.downloader.endpoint import Endpoint

@@ -11,7 +11,7 @@ from functools import partial
 import msgspec
 
 from bucketpull.domain.errors import AnswerError, Reason, VolumeError
-from bucketpull.domain.exchange import Request
+from bucketpull.domain.http_exchange import Request
 from bucketpull.domain.messages import Assignment, Mount, Outcome, Unmount
 from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.retry import Random, next_try

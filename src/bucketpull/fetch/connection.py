@@ -15,7 +15,7 @@ from errno import EINPROGRESS
 from typing import TYPE_CHECKING, Final
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import NUMBERS, Chunk, Request, Response
+from bucketpull.domain.http_exchange import NUMBERS, Chunk, Request, Response
 from bucketpull.domain.memo import Memo
 from bucketpull.fetch.running_request import RunningRequest
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pycurl
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Request, Response
+from bucketpull.domain.http_exchange import Request, Response
 from bucketpull.domain.parameters import IDLE_SECONDS, FetchOptions
 from bucketpull.fetch.easy_handle import BUFFER_BYTES, EasyHandle
 from bucketpull.fetch.running_request import Begun, Count, Done, RunningRequest, Sink

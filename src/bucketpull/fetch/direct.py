@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from bucketpull.domain.exchange import Request, Response
+from bucketpull.domain.http_exchange import Request, Response
 from bucketpull.domain.parameters import IDLE_SECONDS, FetchOptions
 from bucketpull.fetch.connection import Connection, HeadReader
 from bucketpull.fetch.running_request import Begun, Count, Done, RunningRequest, Sink, nobody

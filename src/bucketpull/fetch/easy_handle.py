@@ -10,7 +10,7 @@ from typing import Final
 import pycurl
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Request, Response
+from bucketpull.domain.http_exchange import Request, Response
 from bucketpull.domain.parameters import FetchOptions
 from bucketpull.fetch.running_request import Begun, Count, Done, RunningRequest, Sink, nobody
 

@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Request
+from bucketpull.domain.http_exchange import Request
 from bucketpull.domain.parameters import FetchOptions
 from bucketpull.domain.user_input import is_ip_address
 from bucketpull.fetch.certificates import authorities

@@ -6,7 +6,7 @@ What is asked, the headers among it, is a `Request` that its source made (`sourc
 from collections.abc import Callable
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Request, Response
+from bucketpull.domain.http_exchange import Request, Response
 from bucketpull.domain.parameters import FetchOptions
 
 Done = Callable[[Response], None]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Request, Response
+from bucketpull.domain.http_exchange import Request, Response
 
 
 class Fetcher(Protocol):

@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 
 from bucketpull.domain.endpoints import EndpointSpec
-from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.http_exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position
 
 

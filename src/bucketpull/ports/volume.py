@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from bucketpull.domain.batching import Batch
-from bucketpull.domain.exchange import Chunk
+from bucketpull.domain.http_exchange import Chunk
 from bucketpull.domain.model import Extent, Former, Part, VolumeStatus
 from bucketpull.domain.record import Block, Conclusion, Inspection, PartVersion, Record, Written
 

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.http_exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, key_of
 from bucketpull.domain.selection import Selection
 from bucketpull.ports import Source

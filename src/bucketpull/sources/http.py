@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.exchange import DATED, Response, Verdict, Wanted
+from bucketpull.domain.http_exchange import DATED, Response, Verdict, Wanted
 
 USER_AGENT: Final = "bucketpull"
 STATUS: Final[dict[int, Reason]] = {

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.http_exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.keys import quoted
 from bucketpull.domain.model import Page, Position
 from bucketpull.sources.http import (

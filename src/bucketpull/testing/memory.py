@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason, VolumeError
-from bucketpull.domain.exchange import Chunk, Request, Response, Verdict, Wanted
+from bucketpull.domain.http_exchange import Chunk, Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, key_of
 from bucketpull.domain.record import PartVersion, Written
 

@@ -9,7 +9,7 @@ from itertools import count
 import msgspec
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Request, Response
+from bucketpull.domain.http_exchange import Request, Response
 
 PAUSE_SECONDS = 0.05
 

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final, Self
 
 from bucketpull.domain.errors import VolumeForeign
-from bucketpull.domain.exchange import Chunk
+from bucketpull.domain.http_exchange import Chunk
 from bucketpull.trusted_path import ForeignLinkError, open_folder
 
 _STEP: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

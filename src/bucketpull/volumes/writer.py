@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from bucketpull.domain.errors import MachineShort, ObjectUnwritten, VolumeFull, VolumeSick
-from bucketpull.domain.exchange import Chunk
+from bucketpull.domain.http_exchange import Chunk
 from bucketpull.domain.record import Written
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.files.stream import Publisher, StreamFile

@@ -11,7 +11,7 @@ import msgspec
 from bucketpull.domain.counting import counted
 from bucketpull.domain.endpoints import OUTAGE, EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason, Remedy, SourceRefused, SourceSilent
-from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.http_exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, show
 from bucketpull.domain.retry import REMEDIES
 from bucketpull.fetch.loop import FetchLoop

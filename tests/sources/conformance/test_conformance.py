@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.exchange import Response, Wanted
+from bucketpull.domain.http_exchange import Response, Wanted
 from bucketpull.domain.model import Position, key_of
 from bucketpull.domain.parameters import FetchOptions
 from bucketpull.fetch.loop import FetchLoop

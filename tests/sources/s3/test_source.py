@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
-from bucketpull.domain.exchange import Response, Wanted
+from bucketpull.domain.http_exchange import Response, Wanted
 from bucketpull.domain.model import Position
 from bucketpull.domain.retry import REMEDIES
 from bucketpull.sources.s3.config import S3Config

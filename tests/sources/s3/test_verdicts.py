@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketpull.domain.errors import Reason, Remedy
-from bucketpull.domain.exchange import Response, Wanted
+from bucketpull.domain.http_exchange import Response, Wanted
 from bucketpull.domain.retry import REMEDIES
 from bucketpull.sources.s3 import verdicts
 from bucketpull.sources.s3.verdicts import CODES, complaint

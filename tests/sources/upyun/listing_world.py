@@ -5,7 +5,7 @@ from collections.abc import Callable
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
-from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.http_exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position, key_of
 from bucketpull.domain.retry import REMEDIES, most_tries
 from bucketpull.sources.upyun.source import UpyunSource

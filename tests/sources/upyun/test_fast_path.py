@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bucketpull.domain.exchange import NUMBERS, Response, Wanted
+from bucketpull.domain.http_exchange import NUMBERS, Response, Wanted
 from bucketpull.sources.upyun.source import FastPath
 from bucketpull.sources.upyun.verdicts import quick
 

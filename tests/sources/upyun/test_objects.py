@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from listing_world import SITE, answer, ask_for, header_of, judge_of, source
 
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
-from bucketpull.domain.exchange import Response, Wanted
+from bucketpull.domain.http_exchange import Response, Wanted
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.signing import cdn_token
 from bucketpull.sources.upyun.source import UpyunSource

@@ -16,7 +16,7 @@ from bucketpull.cli.doctor.machine import Check, CheckResult, failed, passed, wa
 from bucketpull.domain.counting import counted
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
-from bucketpull.domain.exchange import Response, Wanted
+from bucketpull.domain.http_exchange import Response, Wanted
 from bucketpull.domain.model import Page, key_of, show
 from bucketpull.extras import adding
 from bucketpull.fetch.loop import FetchLoop

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, ConfigError, Reason
-from bucketpull.domain.exchange import LISTING_SECONDS, Request, Response, Verdict, Wanted
+from bucketpull.domain.http_exchange import LISTING_SECONDS, Request, Response, Verdict, Wanted
 from bucketpull.domain.keys import is_plain, quoted
 from bucketpull.domain.model import Page, Position, bytes_of, show
 from bucketpull.sources.addresses import hosts_of, path_of, sites_of

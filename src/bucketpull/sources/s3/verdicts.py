@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Final, NamedTuple
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Chunk, Response, Verdict, Wanted
+from bucketpull.domain.http_exchange import Chunk, Response, Verdict, Wanted
 from bucketpull.sources import http
 from bucketpull.sources.http import misplaced, retry_after, version_of
 

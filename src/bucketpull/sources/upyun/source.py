@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.exchange import LISTING_SECONDS, NUMBERS, Request, Response, Verdict, Wanted
+from bucketpull.domain.http_exchange import LISTING_SECONDS, NUMBERS, Request, Response, Verdict, Wanted
 from bucketpull.domain.keys import is_plain, quoted
 from bucketpull.domain.memo import Memo
 from bucketpull.domain.model import Page, Position, bytes_of

@@ -17,7 +17,7 @@ import msgspec
 
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.exchange import Response, Verdict, Wanted
+from bucketpull.domain.http_exchange import Response, Verdict, Wanted
 from bucketpull.sources import http
 from bucketpull.sources.http import UNALTERED, misplaced, retry_after, seconds_of, version_of
 from bucketpull.sources.upyun.config import CDN, REST

@@ -1,7 +1,7 @@
 """A list of URLs as a source: pages are read from the file, each object is fetched from its own URL."""
 
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.http_exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.keys import quoted
 from bucketpull.domain.model import Page, Part, Position, key_of
 from bucketpull.sources.http import note_date, request_headers

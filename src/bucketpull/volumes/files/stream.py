@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from bucketpull import kill_points
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Chunk
+from bucketpull.domain.http_exchange import Chunk
 from bucketpull.domain.model import key_of
 from bucketpull.domain.record import PartVersion, Written
 from bucketpull.volumes import beneath, syscalls

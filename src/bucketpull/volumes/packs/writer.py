@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from bucketpull import kill_points
 from bucketpull.domain import keys
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.exchange import Chunk
+from bucketpull.domain.http_exchange import Chunk
 from bucketpull.domain.model import key_of
 from bucketpull.domain.packing import Packing, PackNames
 from bucketpull.domain.record import Written
