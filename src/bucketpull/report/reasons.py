@@ -46,7 +46,8 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.CLOCK: Explanation("the request's time was refused", "set this machine's clock"),
     Reason.MISSING: Explanation("listed, but no endpoint has it", "check it in the console, then retry"),
     Reason.SIZE: Explanation(
-        "its size is not the listed one", "it may have been replaced; run sync again, purge the CDN's cache"
+        "its size is not the listed one",
+        "it may have been replaced: run sync again, or purge the CDN's cache; of a list, check its sizes",
     ),
     Reason.STALE: Explanation(
         "the CDN has an older version than the listed one", "purge the CDN's cache, then retry"
