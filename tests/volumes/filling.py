@@ -48,8 +48,8 @@ class Filler:
         self.works = itertools.count(1)
         self.blocks = {}
 
-    def store(self, objects, mtime=1_600_000_000, md5=True, settle=True):
-        """Store bodies by (directory, name) as one batch."""
+    def store(self, objects, mtime=1_600_000_000, md5=True, settle=True, is_new=False):
+        """Store bodies by (directory, name) as one batch; `is_new` as in `Volume.settle`."""
         parts = [
             Part(directory, "", [name], [len(body)], [mtime]) for (directory, name), body in objects.items()
         ]
@@ -74,7 +74,7 @@ class Filler:
                 each.token.note_pack(0, each.pack, each.offset)
         if settle:
             work = next(self.works)
-            settled = self.volume.settle([Block(JOURNAL, work, batch.outcome().records)])
+            settled = self.volume.settle([Block(JOURNAL, work, batch.outcome().records)], is_new)
             self.blocks[work] = [extent.offset for extent in settled]
 
     def close(self):

@@ -213,6 +213,27 @@ def test_an_old_file_goes_when_its_object_is_packed_and_a_job_can_go_back(tmp_pa
     assert verify(volume, hashed=True)[0] == []
 
 
+@pytest.mark.parametrize("opened_anew", [False, True])
+def test_a_large_file_of_a_volume_with_packs_goes_when_its_object_is_packed(tmp_path, opened_anew):
+    """What is settled without a look at names is known to be files all the same, also when a pack was sealed since."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    packing = Packing(size=100_000, limit=5000)
+    film, others, last = (b"d", b"film"), bodies(50), bodies(2, start=100)
+    with Filler(volume, packing) as filler:
+        filler.store({film: b"x" * 6000}, is_new=True)
+        filler.store(others, is_new=True)
+        filler.store(last, is_new=True)
+        if not opened_anew:
+            filler.store({film: b"small now"})
+    if opened_anew:
+        with Filler(volume, packing) as filler:
+            filler.store({film: b"small now"})
+    assert not (volume / "d/film").exists()
+    assert read_all(volume, tmp_path) == others | last | {film: b"small now"}
+    assert verify(volume, hashed=True)[0] == []
+
+
 def test_a_sealed_pack_is_compared_with_its_sum_where_no_md5_is_known(tmp_path):
     with Filler(tmp_path, SMALL_PACKS) as filler:
         for batch in range(4):

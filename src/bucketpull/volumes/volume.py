@@ -207,8 +207,9 @@ class DiskVolume:
         self._check_health()
         former = [] if moved else [self._former(block) for block in blocks]
         growths = growths_of_files(blocks) if is_new else []
-        stored = [] if growths else [_decode_records(block.records) for block in blocks]
+        stored: list[list[Record]] = []
         if not growths:
+            stored = [_decode_records(block.records) for block in blocks]
             growths = [(0, 0)] * len(blocks) if moved else list(growths_of(stored, former))
         entries = [
             Entry(Kind.BLOCK, block.journal, block.work, block.records, *growth)
@@ -219,9 +220,12 @@ class DiskVolume:
             self._sync(records)
             offsets = self._append(entries)
             kill_points.at("settled")
-            self._packs.note(records)
-            self._removal.replace_files(records)
-            self._removal.remove_former(records, chain.from_iterable(former))
+            if stored:
+                self._packs.note(records)
+                self._removal.replace_files(records)
+                self._removal.remove_former(records, chain.from_iterable(former))
+            else:
+                self._packs.note_files()
         for block, at in zip(blocks, offsets, strict=True):
             self._blocks.setdefault((block.journal, block.work), []).append(at)
         return [Extent(self.id, offset) for offset in offsets]

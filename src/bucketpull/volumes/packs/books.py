@@ -47,10 +47,10 @@ _decode_sealed = json_decoder(Sealed)
 
 
 class PackBooks:
-    """See above. `has_files` tells whether objects may lie as files on this volume too.
+    """See above.
 
     `root` and `home` stay the caller's, `path` is for messages; `sealed` is called in a thread with each pack that was sealed, before
-    that shows in `SHA256SUMS`. What the agent does with the ledger and here belongs together: the caller holds one lock for `note` and `save`.
+    that shows in `SHA256SUMS`. What the agent does with the ledger and here belongs together: the caller holds one lock for `note`, `note_files` and `save`.
     """
 
     def __init__(
@@ -75,8 +75,12 @@ class PackBooks:
         self.warning = ""
         """Why a pack could not be sealed, which is tried again when the volume is opened next, or what is wrong with it."""
         self._state = self._catch_up()
-        self.has_files = self._state.files
         self._usage, self._used_at = folder.Usage(), 0.0
+
+    @property
+    def has_files(self) -> bool:
+        """Whether objects may lie as files on this volume too."""
+        return self._state.files
 
     def _make(self) -> Folders:
         return Folders(self._root, self._home, self._volume, self._path)
@@ -122,6 +126,10 @@ class PackBooks:
             for writer, number in self._note(self._state, record):
                 self._seal_later(folder.pack_name(self._volume, writer, number))
 
+    def note_files(self) -> None:
+        """Note that the ledger says of objects that they lie as files."""
+        self._state.files = True
+
     def usage(self, now: float) -> folder.Usage:
         """Say how many packs there are and what they take; looked at afresh the more seldom, the more there are (`now` is monotonic)."""
         if self._found is not None and now - self._used_at >= _USAGE_SECONDS * (self._usage.packs // 100):
@@ -157,7 +165,7 @@ class PackBooks:
         """Take a record over; return writer and number of the packs that it shows to be finished."""
         place = folder.parse_name(record.pack) if record.pack else None
         if place is None:
-            self.has_files = state.files = True
+            state.files = True
             return []
         writer, number = place
         last, end = state.writers.get(writer, (0, 0))
