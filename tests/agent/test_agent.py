@@ -943,6 +943,16 @@ def test_batches_of_overlapping_pages_that_are_settled_together_are_not_new():
     assert harness.volumes["v1"].new == [True, False]
 
 
+def test_what_comes_late_and_counts_as_another_batch_by_now_is_not_compared():
+    """A batch that counts is forgotten; the coordinator will not count the late one, and names the block that stays."""
+    harness = Harness(Noting())
+    for work in (8, 7):
+        harness.give(batch(work))
+        harness.store(harness.assignments()[-1])
+        harness.control(booked=[8])
+    assert harness.volumes["v1"].new == [True, True]
+
+
 def test_what_a_batch_left_beside_its_blocks_goes_when_it_is_booked():
     """A disk failed between two settlings: the batch was done elsewhere, and what is not settled here is nobody's."""
     harness = Harness()

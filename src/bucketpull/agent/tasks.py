@@ -369,7 +369,7 @@ class Settler:
         self.settle_if_due()
 
     def _are_new(self, group: Sequence[tuple[Settling, Block]], blocks: Sequence[Block]) -> bool:
-        """Whether no object is in two of the blocks, or in one of the ledger."""
+        """Whether no object is in two of the blocks, in one of their `former` ones, or in one of a batch that is noted on the volume."""
         if any(block.former or self._volume.known.get(block.work) for block in blocks):
             return False
         return are_apart(span for settling, _ in group for span in settling.task.batch.whole.spans)

@@ -63,7 +63,8 @@ class Volume(Protocol):
     def settle(self, blocks: Sequence[Block], is_new: bool = False) -> list[Extent]:
         """Make all files written so far durable, then append the blocks to the ledger, durably, and say where.
 
-        `is_new`: no object is in two of the blocks, or in one that the ledger has; then they need not be compared to count it once.
+        `is_new`: no object is in two of the blocks, in one of their `former` ones, or in one of a batch that is noted; then they need
+        not be compared to count it once.
 
         Raises:
             VolumeFull: The ledger could not grow; nothing was appended.

@@ -208,7 +208,10 @@ class MemoryVolume:
 
     def _check_new(self, blocks: Iterable[Block]) -> None:
         keys = [key for block in blocks for record in _records(block.records) for key in record.ids()]
-        assert len(keys) == len(set(keys).difference(self._described(0))), "settled as new, and is not"
+        earlier = {at for block in blocks for at in block.former}
+        earlier.update(at for journal, work in self._notes for at in self._offsets(journal, work))
+        compared = {key for at in earlier for key in self._keys(at)}
+        assert len(keys) == len(set(keys) - compared), "settled as new, and is not"
 
     def _keys(self, offset: int) -> list[Id]:
         block = self.blocks[offset]
