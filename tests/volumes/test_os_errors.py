@@ -18,7 +18,7 @@ from bucketpull.volumes import beneath
 from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.identity import HOME, initialise
 from bucketpull.volumes.os_errors import BLAMES, DATELESS, Culprit, volume_error
-from bucketpull.volumes.packs.books import PackBooks
+from bucketpull.volumes.packs.volume_packs import VolumePacks
 from bucketpull.volumes.volume import open_volume
 from bucketpull.volumes.writer import open_writer
 
@@ -133,7 +133,7 @@ def test_a_machine_out_of_descriptors_makes_no_volume_of_packs_sick(tmp_path, mo
             with pytest.raises(MachineShort):
                 filler.volume.status()
         with monkeypatch.context() as patch:
-            patch.setattr(PackBooks, "open", none_left)
+            patch.setattr(VolumePacks, "open", none_left)
             with pytest.raises(MachineShort):
                 filler.store({(b"", b"b"): b"body"})
         filler.store({(b"", b"b"): b"body"})

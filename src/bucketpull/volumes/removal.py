@@ -26,7 +26,7 @@ from bucketpull.volumes.identity import TEMPORARY, Identity
 from bucketpull.volumes.ledger import Damage, Entry, Frame, Gone, Kind, Ledger
 from bucketpull.volumes.leftovers import BatchNote, BatchNotes
 from bucketpull.volumes.os_errors import Culprit
-from bucketpull.volumes.packs.books import PackBooks
+from bucketpull.volumes.packs.volume_packs import VolumePacks
 from bucketpull.volumes.sizes_and_dates import has_our_date, is_as_stored, keeps_dates
 from bucketpull.volumes.trash import TrashFolder, trash_of
 
@@ -82,7 +82,7 @@ class Removal:
         tree: Tree,
         ledger: Ledger,
         notes: BatchNotes,
-        packs: PackBooks,
+        packs: VolumePacks,
         append: Callable[[Sequence[Entry]], list[int]],
     ) -> None:
         self._home = home

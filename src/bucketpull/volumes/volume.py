@@ -1,4 +1,4 @@
-"""A disk and its books: identity, lock, ledger, reserve, and which batches were meant to be written here."""
+"""A disk, its identity, lock, ledger and reserve, and which batches were meant to be written here."""
 
 import errno
 import os
@@ -35,8 +35,8 @@ from bucketpull.volumes.identity import (
 )
 from bucketpull.volumes.ledger import Damage, Entry, Gone, Kind, Ledger, LedgerCheck
 from bucketpull.volumes.leftovers import BatchId, BatchNotes, tidy, told_of, whole_files
-from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders
+from bucketpull.volumes.packs.volume_packs import VolumePacks
 from bucketpull.volumes.partial_blocks import PartialBlocks
 from bucketpull.volumes.removal import PRUNING, Removal
 from bucketpull.volumes.trash import Trash, trash_note
@@ -91,7 +91,7 @@ class DiskVolume:
         self._partial_blocks = PartialBlocks(self._home, identity, self._tree, self._ledger)
         self._blocks = self._catch_up()
         self._check = LedgerCheck(self._ledger, path)
-        self._packs = PackBooks(root, self._home, identity.id, path, self._ledger, self._note_sealed)
+        self._packs = VolumePacks(root, self._home, identity.id, path, self._ledger, self._note_sealed)
         self._packs.recover()
         self._removal = Removal(
             self._home, identity, self._tree, self._ledger, self._notes, self._packs, self._append

@@ -9,26 +9,26 @@ from bucketpull.domain.packing import Packing
 from bucketpull.domain.record import Record
 from bucketpull.volumes.beneath import OwnDirectory, open_root
 from bucketpull.volumes.ledger import Ledger
-from bucketpull.volumes.packs.books import PackBooks
 from bucketpull.volumes.packs.folder import Folders, Usage, packs_of, usage
+from bucketpull.volumes.packs.volume_packs import VolumePacks
 
 
 def test_a_pack_whose_turn_comes_after_the_volume_was_let_go_of_stays_unsealed(tmp_path):
     """On a busy machine sealing takes longer than an agent waits for it; an error in its thread would fail this test."""
-    with a_volume(tmp_path) as (books, sealed):
-        books.close()
-        books.note([Record(b"d", "", [b"x"], [1], [1], pack="012345-0-000001", offsets=[1])])
-        books.stop_sealing()
+    with a_volume(tmp_path) as (packs, sealed):
+        packs.close()
+        packs.note([Record(b"d", "", [b"x"], [1], [1], pack="012345-0-000001", offsets=[1])])
+        packs.stop_sealing()
     assert sealed == []
 
 
 def test_a_pack_that_cannot_be_sealed_is_told(tmp_path):
-    with a_volume(tmp_path) as (books, sealed):
-        books.note([Record(b"d", "", [b"x"], [1], [1], pack="012345-0-000001", offsets=[1])])
-        books.stop_sealing()
-        books.close()
+    with a_volume(tmp_path) as (packs, sealed):
+        packs.note([Record(b"d", "", [b"x"], [1], [1], pack="012345-0-000001", offsets=[1])])
+        packs.stop_sealing()
+        packs.close()
     assert sealed == []
-    assert books.warning == "pack 012345-0-000000 is not sealed: No such file or directory"
+    assert packs.warning == "pack 012345-0-000000 is not sealed: No such file or directory"
 
 
 def test_an_object_that_is_called_as_the_folder_of_packs_is_no_pack(tmp_path):
@@ -43,7 +43,7 @@ def test_an_object_that_is_called_as_the_folder_of_packs_is_no_pack(tmp_path):
 
 @contextmanager
 def a_volume(tmp_path):
-    """Give the packs' books of a volume without packs, and a list of what is sealed."""
+    """Give the packs of a volume without packs, and a list of what is sealed."""
     (tmp_path / ".bucketpull").mkdir()
     root = open_root(str(tmp_path), writing=True)
     with closing(OwnDirectory.open(root, ".bucketpull", str(tmp_path), writing=True)) as home:
@@ -51,7 +51,7 @@ def a_volume(tmp_path):
         Folders(root, home, "0123456789ab", str(tmp_path)).close()
         sealed = []
         with closing(Ledger.open(home, str(tmp_path), writable=True)) as ledger:
-            yield PackBooks(root, home, "0123456789ab", str(tmp_path), ledger, sealed.append), sealed
+            yield VolumePacks(root, home, "0123456789ab", str(tmp_path), ledger, sealed.append), sealed
     os.close(root)
 
 

@@ -46,7 +46,7 @@ _decode_state = json_decoder(_State)
 _decode_sealed = json_decoder(Sealed)
 
 
-class PackBooks:
+class VolumePacks:
     """See above.
 
     `root` and `home` stay the caller's, `path` is for messages; `sealed` is called in a thread with each pack that was sealed, before
