@@ -4,7 +4,7 @@ import json
 import os
 import select
 
-from bucketpull.report.notices import run_on_end
+from bucketpull.report.hooks import run_on_end
 
 
 def test_a_command_that_hangs_is_killed_with_what_it_started_and_told(tmp_path):

@@ -14,7 +14,7 @@ _FOR_OTHERS = {
     "aiormq",
     "bracex",
     "bucketpull.cli.completion",
-    "bucketpull.report.notices",
+    "bucketpull.report.hooks",
     "bucketpull.report.output_files",
     "bucketpull.sources.list_files",
     "bucketpull.volumes.key_index",

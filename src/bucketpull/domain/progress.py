@@ -90,7 +90,7 @@ class Note(Value):
 
 
 class Snapshot(Value):
-    """Where a job stands.
+    """Where a job stands, as `wiring.monitor` finds it while the job runs and `wiring.job_status` when it does not.
 
     `machines` are the last pulses of the live workers; `volumes` are those of all known volumes, also when away.
     `failures` counts final failures by reason, `retries` repeated requests by reason; `limited_by` as in `messages.Pulse`.

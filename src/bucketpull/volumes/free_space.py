@@ -1,4 +1,4 @@
-"""Whether a disk takes more: what its file system has left above the reserve, and a small write with all that a file goes through."""
+"""Whether a disk takes more: what its file system has left above the reserve (`--reserve`), and a small write with all that a file goes through."""
 
 import os
 import secrets

@@ -23,8 +23,8 @@ from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:
+    from bucketpull.report.hooks import Ping
     from bucketpull.report.log_file import LogFile
-    from bucketpull.report.notices import Ping
 
 # What stops a job, or a part of it, until an operator acts.
 TROUBLE: Final = frozenset(
@@ -99,7 +99,7 @@ class Notifier:
         self._send("" if code == ExitCode.COMPLETE else "fail", document)
         command = self._settings.on_end
         if command is not None:
-            from bucketpull.report.notices import run_on_end
+            from bucketpull.report.hooks import run_on_end
 
             body = msgspec.json.encode(document)
             run_on_end(command, self._variables(), int(code), body, self._failed.put)
@@ -204,7 +204,7 @@ def _log_of(settings: Settings) -> "LogFile | None":
 def _ping_of(settings: Settings, failed: Callable[[str], None]) -> "Ping | None":
     if settings.ping is None:
         return None
-    from bucketpull.report.notices import Ping
+    from bucketpull.report.hooks import Ping
 
     return Ping(settings.ping, failed, __version__, authorities(settings.ca_file))
 

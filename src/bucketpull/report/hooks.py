@@ -1,4 +1,4 @@
-"""What whoever watches over jobs is told: `--ping` tells a service such as healthchecks.io by POST, `--on-end` runs a command."""
+"""Hooks for whoever watches over jobs: `--ping` tells a service such as healthchecks.io by POST, `--on-end` runs a command."""
 
 import os
 import queue
