@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 from tests.cli.conftest import COMMAND, DEADLINE_SECONDS, until
@@ -77,6 +78,42 @@ def test_at_a_terminal_the_dashboard_stays_until_ctrl_c_and_what_is_printed_work
     assert process.wait(DEADLINE_SECONDS) == 0
     os.close(ours)
     assert len(user.files("demo/copy")) == 200
+
+
+def test_at_a_terminal_that_is_slow_what_can_be_done_next_still_comes_after_the_summary(user):
+    ours, theirs = pty.openpty()
+    user.environment["TERM"] = "dumb"
+    process = subprocess.Popen(
+        [COMMAND, "demo", "--fast", "--objects", "200"],
+        cwd=user.folder,
+        env=user.environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    said = ""
+    while "dashboard: " not in said:
+        said += os.read(ours, 4096).decode()
+    beside = os.open(os.ttyname(theirs), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    with suppress(BlockingIOError):
+        while True:  # until the terminal takes no more
+            os.write(beside, b"-" * 512)
+    os.close(beside)
+    os.close(theirs)
+    until(lambda: ended(user), "the end of the job")
+
+    while "until you press Ctrl-C" not in said:
+        said += os.read(ours, 4096).decode()
+
+    process.send_signal(signal.SIGINT)
+    assert process.wait(DEADLINE_SECONDS) == 0
+    os.close(ours)
+    assert 0 < said.find("exit 0") < said.find("What was pulled")
+
+
+def ended(user):
+    told = user.run("status", "--state", "demo/journal", "--json", expect=None).stdout
+    return '"state":"complete"' in told
 
 
 def test_run_as_a_module_it_says_so_in_what_can_be_done_next(user):

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from bucketpull.web.dashboard import Dashboard
 
 _LEAVE_SECONDS: Final = 40.0  # an agent that was told to stop closes its volumes; longer than it allows them
-_LAST_WORDS_SECONDS: Final = 1.0  # for a terminal or a pipe that does not read, at a second Ctrl-C
+_LAST_WORDS_SECONDS: Final = 1.0  # for a terminal or a pipe that does not read
 # What a second Ctrl-C may take in all: the last lines, the ping, the command of --on-end.
 LEAVE_AT_ONCE_SECONDS: Final = 10.0
 _ABANDONED: Final = (
@@ -288,6 +288,7 @@ class Job:
         self._opening.journal.end(snapshot.state, snapshot.at, kept.decode())
         self._write_summary(msgspec.json.encode(summary))
         self.monitor.close(snapshot)
+        flush_all(_LAST_WORDS_SECONDS)  # what is told next is not written through the reporter's stream
         self._is_told = True  # while a page may still ask how it ended
         self.coordinator.raise_refusal()
         return exit_code_of(snapshot)
