@@ -137,7 +137,7 @@ class ScriptedPanel:
             outstanding=outstanding,
             rates=Rates(self.speed, 4318.0, self.speed * OBJECT, 4318.0 * OBJECT, self.speed * 1.06),
             estimate=self.forecast.estimate(counters, outstanding, False),
-            machines=[self._machine("alpha", 0.56), self._machine("beta", 0.44)],
+            machines=[] if self.ended else [self._machine("alpha", 0.56), self._machine("beta", 0.44)],
             volumes=self._volumes(),
             retries=dict(self.retries),
             failures=counts,

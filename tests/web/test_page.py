@@ -60,6 +60,15 @@ def test_the_page_shows_a_running_job_and_its_figures_change(page):
     assert number(browser.run(stored)) > number(before)
 
 
+def test_all_figures_have_their_headings_at_one_height_where_one_has_more_to_say(page):
+    _, browser = page
+
+    browser.run("document.querySelector('#f-lanes').style.height = '200px'")
+
+    heights = "return new Set([...document.querySelectorAll('.figure h3')].map((each) => each.getBoundingClientRect().top)).size"
+    assert browser.run(heights) == 1
+
+
 def test_the_page_says_for_which_machine_all_that_is_left_waits(page):
     served, browser = page
     outstanding = served.panel._outstanding
@@ -195,6 +204,7 @@ def test_an_open_page_shows_how_the_job_ended_and_goes_on_with_it_when_it_is_sta
     served.panel.ended = "interrupted"
     browser.wait("return document.querySelector('#state').textContent === 'interrupted'")
     browser.wait("return !document.querySelector('#banner').hidden")
+    assert browser.text("#machines") == "None at work."
     served.panel.ended = ""
 
     browser.wait("return document.querySelector('#state').textContent === 'transferring'")

@@ -169,7 +169,7 @@ export function showMachines(job) {
         h("span", {}, h("b", {}, String(machine.holds)), ` ${t("holds")}`)),
       machine.waiting_for && job.state !== "paused" ? h("p", {}, t("waiting_for", machine.waiting_for, count(machine.still_seconds))) : null);
   }));
-  if (!workers.length) $("machines").replaceChildren(h("p", { class: "empty" }, t("none_yet")));
+  if (!workers.length) $("machines").replaceChildren(h("p", { class: "empty" }, t("none_at_work")));
 }
 
 export function showEvents(job) {

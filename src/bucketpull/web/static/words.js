@@ -97,6 +97,7 @@ const TEXTS = {
   stored_per_second: ["stored", "已存"],
   listed_per_second: ["listed (right)", "列举（右轴）"],
   none_yet: ["None so far.", "暂无。"],
+  none_at_work: ["None at work.", "没有机器在工作。"],
   all_at_top: ["No directories: all {0} listed objects lie at the top.", "没有目录：列举的 {0} 个对象都在顶层。"],
   no_directories: ["Nothing listed yet.", "尚未列举。"],
   more_directories: ["and more", "更多未显示"],
