@@ -42,7 +42,8 @@ def rebuild(places: tuple[str, ...], **flags: Any) -> int:
     """Make a journal from the ledgers on VOLUMEs, where it is lost or damaged; there must be none.
 
     The next `bucketpull sync` lists the bucket and fetches only what is not on them. Name all volumes: what is on others would
-    be fetched again.
+    be fetched again. Of an object that several of them have, `sync` keeps one copy and
+    removes the others.
 
     \b
     bucketpull rebuild upyun://photos /mnt/d1 /mnt/d2
@@ -81,6 +82,10 @@ def _rebuild(settings: Settings) -> ExitCode:
             f"journal {folder}: knows {counted(objects, 'ledger entries')} on {counted(len(readers), 'volumes')} now"
         )
         settings.inform("run `bucketpull sync` to list the bucket and fetch what is missing")
+        if len(readers) > 1:
+            settings.inform(
+                "of an object that several of these volumes have, `sync` keeps one copy and removes the others"
+            )
     return ExitCode.INCOMPLETE if damaged else ExitCode.COMPLETE
 
 

@@ -1,5 +1,6 @@
 """`bucketpull simulate`: UPYUN on localhost, to rehearse a job with."""
 
+import errno
 import gettext
 from typing import TYPE_CHECKING, Final, get_type_hints
 
@@ -125,6 +126,10 @@ def simulate(
         settings = _settings({"spec": spec, **options, **rates, **limits}, more)
         run(settings, lambda ready: _announce(ready, ports_file))
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise click.UsageError(
+                f"--host {options['host']}: {error.strerror}; give another port, or 0 for any"
+            ) from None
         named = f"{error.filename}: " if error.filename else f"--host {options['host']}: "
         raise click.UsageError(f"{named}{error.strerror or error}; name another one") from None
     except ValueError as error:
