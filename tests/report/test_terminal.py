@@ -160,6 +160,19 @@ def test_notes_stay_above_and_the_summary_replaces_the_display(terminal, running
     assert "transferring" not in text
 
 
+@pytest.mark.parametrize("terminal", [(80, 12)], indirect=True)
+def test_of_a_display_that_did_not_fit_nothing_stays_above_the_summary(terminal, running, ended):
+    reporter = TerminalReporter(terminal.stream, Words("en"))
+    reporter.show(running)
+
+    reporter.close(ended)
+
+    terminal.text()
+    gone = ["".join(line[column].data for column in range(80)) for line in terminal.screen.history.top]
+    first, *_ = [line for line in [*gone, *terminal.screen.display] if line.strip()]
+    assert first.startswith("incomplete: "), gone
+
+
 def test_a_terminal_that_states_no_size_shows_the_summary_too(terminal, running, ended):
     fcntl.ioctl(terminal.stream.fileno(), termios.TIOCSWINSZ, struct.pack("HHHH", 0, 0, 0, 0))
     reporter = TerminalReporter(terminal.stream, Words())
