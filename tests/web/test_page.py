@@ -131,6 +131,35 @@ def test_pause_and_resume_work_by_button_and_by_key(page):
     assert served.panel.calls == ["pause", "resume"]
 
 
+# Holds back the next snapshot that the page gets by itself, and notes each state that it shows after the button was pressed.
+LATE_SNAPSHOT = """
+const send = window.fetch;
+window.held = null;
+window.states = [];
+window.fetch = async (path, options) => {
+  const answer = await send(path, options);
+  if (!window.held && String(path).includes("api/snapshot")) await new Promise((resolve) => { window.held = resolve; });
+  return answer;
+};
+new MutationObserver(() => window.states.push(document.querySelector("#state").textContent))
+  .observe(document.querySelector("#state"), { childList: true, characterData: true, subtree: true });
+"""
+
+
+def test_a_snapshot_that_comes_late_does_not_replace_a_newer_one(page):
+    _, browser = page
+    browser.run(LATE_SNAPSHOT)
+    browser.wait("return window.held !== null")
+
+    browser.click("#pause")
+    browser.wait("return window.states.at(-1) === 'paused'")
+    figures = browser.run("return document.querySelector('#updated').textContent")
+    browser.run("window.held()")
+    browser.wait("return document.querySelector('#updated').textContent !== arguments[0]", figures)
+
+    assert set(browser.run("return window.states")) == {"paused"}
+
+
 def test_limits_are_changed_and_bad_ones_are_refused_in_the_dialog(page):
     served, browser = page
 

@@ -11,7 +11,7 @@ import { Tree } from "./tree.js";
 import { language, setLanguage, t } from "./words.js";
 
 const FINE_SECONDS = 1200, FINE_POINTS = 600, TABS = ["directories", "failures", "events", "settings"];
-let job = null, fine = [], coarse = [], range = "fine", tab = "directories", ticks = 0, below = [];
+let job = null, fine = [], coarse = [], range = "fine", tab = "directories", ticks = 0, below = [], asked = 0, answered = 0;
 
 const charts = [
   new LineChart(() => t("objects_now"), (value, full) => full ? `${speed(value)}/s` : compact(value), [
@@ -76,9 +76,18 @@ function show() {
 // How a job ended stays on the page, until the job is started again at the same address.
 const hasEnded = () => ENDED.has(job.state) && job.running;
 
-async function refresh() {
-  job = await get(`api/snapshot?language=${language()}`);
+// The loop and a button may both have asked: an answer that comes after that to a later question is out of date.
+async function look() {
+  const question = asked += 1;
+  const answer = await get(`api/snapshot?language=${language()}`);
+  if (question < answered) return;
+  answered = question;
+  job = answer;
   show();
+}
+
+async function refresh() {
+  await look();
   if (ticks % 2 === 0) {
     if (range === "coarse") coarse = await get("api/points?coarse=1");
     fine = [...fine, ...await get(`api/points?since=${fine.at(-1)?.at ?? 0}`)].slice(-FINE_POINTS);
@@ -141,8 +150,7 @@ async function change(path, body, message) {
   try {
     const answer = await post(`${path}?language=${language()}`, body);
     toast(message(answer));
-    job = await get(`api/snapshot?language=${language()}`);
-    show();
+    await look();
   } catch (error) {
     if (error instanceof Refused && error.status === 401) askToken(() => change(path, body, message));
     else toast(t("refused", error.message));
