@@ -119,6 +119,79 @@ def test_a_single_object_that_fails_while_another_is_given_is_at_fault_itself(de
     assert rig.clock.seconds < 120
 
 
+@pytest.mark.parametrize("objects", [2, 3, 30])
+@pytest.mark.parametrize("death", DEATHS)
+def test_objects_that_fail_at_both_endpoints_while_another_is_given_are_at_fault_themselves(death, objects):
+    """Silence of several looks like an outage: the endpoint is given up after seconds, found well, and given up again."""
+    service = Service()
+    service.odd["d/b"] = DEATHS[death]
+    rig = Rig(service)
+    rig.mount()
+    rig.assign([part_of(b"d", {b"a": len(BODY)})])
+    rig.settle(1)
+    rig.assign([part_of(b"d", {b"b%d" % number: len(BODY) for number in range(objects)})], id=2, passes=3)
+    rig.run(lambda: sum(len(outcome.failures) for outcome in rig.outcomes) == objects)
+
+    assert rig.clock.seconds < 900
+
+
+class Large(Service):
+    """Has one object of 9 MiB, in parts where `ranges`; of the others, all are `odd`."""
+
+    SIZE = 9 << 20
+
+    def __init__(self, death, *, ranges):
+        super().__init__()
+        self.odd["d/b"] = death
+        self._ranges = ranges
+
+    def __call__(self, request):
+        answer = super().__call__(request)
+        if answer.body != BODY:
+            return answer
+        asked = next((line for line in request.headers if line.startswith("Range: ")), "bytes=0-")
+        start = int(asked.partition("=")[2].rstrip("-")) if self._ranges else 0
+        return Answer(206 if start else 200, bytes(self.SIZE - start))
+
+
+@pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "whole"])
+@pytest.mark.parametrize("size", [Large.SIZE, 2 << 20], ids=["streamed", "in memory"])
+@pytest.mark.parametrize("death", DEATHS)
+def test_objects_that_fail_when_only_a_large_one_came_are_at_fault_themselves(
+    death, size, ranges, monkeypatch
+):
+    """No large object is fetched anew to find that out."""
+    monkeypatch.setattr(Large, "SIZE", size)
+    service = Large(DEATHS[death], ranges=ranges)
+    rig = Rig(service, routes=("origin",))
+    rig.mount()
+    rig.assign([part_of(b"d", {b"a": size})])
+    rig.settle(1)
+    rig.assign([part_of(b"d", {b"b%d" % number: len(BODY) for number in range(30)})], id=2, passes=3)
+    rig.run(lambda: sum(len(outcome.failures) for outcome in rig.outcomes) == 30)
+
+    assert rig.clock.seconds < 900
+
+
+@pytest.mark.parametrize("size", [Large.SIZE, 2 << 20], ids=["streamed", "in memory"])
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_service_that_dies_when_it_has_given_large_objects_only_is_waited_for(death, size, monkeypatch):
+    monkeypatch.setattr(Large, "SIZE", size)
+    service = Large(Answer(body=BODY), ranges=True)
+    service.odd.clear()
+    rig = Rig(service, routes=("origin",))
+    rig.mount()
+    rig.assign([part_of(b"d", {b"a": size})])
+    rig.settle(1)
+    service.dead = DEATHS[death]
+    rig.assign([part_of(b"d", {b"b": size})], id=2, passes=3)
+
+    back = outage_ends(rig, service, lambda: len(rig.outcomes) > 1)
+
+    assert back < 60
+    assert (rig.outcomes[1].stored, rig.outcomes[1].failures) == (1, [])
+
+
 @pytest.mark.parametrize("objects", [1, 2])
 @pytest.mark.parametrize("death", DEATHS)
 def test_a_service_that_is_dead_when_a_run_begins_again_with_an_object_or_two_is_waited_for(death, objects):

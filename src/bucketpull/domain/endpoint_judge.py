@@ -51,13 +51,15 @@ UNLISTED_SECONDS = 6 * 3600.0
 PRESUMED_SECONDS = 120.0  # then the objects have had their tries
 
 # What fails for one process while others succeed again and again is the objects' fault, though that process has nothing to prove it
-# by: so many successes, so far apart, none of them older than that.
+# by: so many successes, so far apart, none of them older than that. So is what has no answer, if an object that came before does come
+# each time that it is asked for again.
 CONTRADICTIONS = 3
 APART_SECONDS = 2.0
 REMEMBERED_SECONDS = 180.0
 
 FRESH_SECONDS = 30.0  # so long a success of our own outweighs what other machines say
 ELSEWHERE = "so the other machines say"
+SILENCE = "no answer for "
 TOLD_SECONDS = 1.0  # of a rest: a shorter one is over before the other processes are told of it
 
 
@@ -96,19 +98,23 @@ class EndpointHealth:
         self.seen[process] = symptoms
 
     def _note_contradiction(self, process: int, now: float) -> None:
-        """Note that one process succeeds while another one sees nothing but failures of different objects."""
+        """Note that one process succeeds while another one sees nothing but failures of different objects, or none had any answer."""
         is_suspected = any(
             seen.reason is not None and seen.reason not in THROTTLES and seen.failing >= needed(seen.reason)
             for number, seen in enumerate(self.seen)
             if number != process
         )
         times = self._contradicted_at
-        if is_suspected and (not times or now - times[-1] >= APART_SECONDS):
+        if (is_suspected or self._is_down_for_silence) and (not times or now - times[-1] >= APART_SECONDS):
             self._contradicted_at = [at for at in times if now - at < REMEMBERED_SECONDS] + [now]
 
     @property
+    def _is_down_for_silence(self) -> bool:
+        return self.standing.state is State.DOWN and self.standing.detail.startswith(SILENCE)
+
+    @property
     def is_contradicted(self) -> bool:
-        """Whether some processes succeed repeatedly while another one has no success."""
+        """Whether some processes succeed repeatedly while another one has no success, or it answered repeatedly when it was held to be silent."""
         return len(self._contradicted_at) >= CONTRADICTIONS
 
     def forget(self, process: int) -> None:
@@ -169,9 +175,9 @@ class EndpointHealth:
     def _by_silence(self, has_others: bool) -> Standing | None:
         silent = self._silent()
         if silent >= SILENT_SECONDS and has_others:
-            return Standing(State.DOWN, 0.0, Reason.TIMEOUT, f"no answer for {silent:.0f} s")
+            return Standing(State.DOWN, 0.0, Reason.TIMEOUT, f"{SILENCE}{silent:.0f} s")
         if silent >= SLOW_SECONDS and self.standing.state in {State.UP, State.SLOW}:
-            return Standing(State.SLOW, 0.0, Reason.TIMEOUT, f"no answer for {silent:.0f} s")
+            return Standing(State.SLOW, 0.0, Reason.TIMEOUT, f"{SILENCE}{silent:.0f} s")
         return None
 
     def _silent(self) -> float:
@@ -227,7 +233,7 @@ class EndpointHealth:
         return [self._turn % len(self.seen)]
 
     def is_cleared(self, now: float, listing: "EndpointHealth") -> bool:
-        """Tell whether it is down without a success so far, for so long that the objects are at fault rather than the service."""
+        """Tell whether it is down, with nothing that came before to prove it by, for so long that the objects are at fault rather than the service."""
         most = self.most_seconds(listing)
         if not most:
             return False
@@ -236,7 +242,7 @@ class EndpointHealth:
 
     def most_seconds(self, listing: "EndpointHealth") -> float:
         """Return for how long objects wait for it before they are held to be at fault; 0 is without bound, as where the listing does not answer either."""
-        if self.was_good or not self.is_missed or self.standing.state is not State.DOWN:
+        if self.has_probe or not self.is_missed or self.standing.state is not State.DOWN:
             return 0.0
         if not listing.spec.sites:
             return UNLISTED_SECONDS
@@ -250,6 +256,11 @@ class EndpointHealth:
         """Consider it well for a while: the objects are to blame."""
         self.standing, self._presumed_well_until = Standing(), now + PRESUMED_SECONDS
         self._contradicted_at = []
+
+    @property
+    def has_probe(self) -> bool:
+        """Whether a process can tell its trouble from the objects' own: it has an object that came before."""
+        return any(seen.has_probe for seen in self.seen)
 
     @property
     def is_missed(self) -> bool:
@@ -378,13 +389,13 @@ class EndpointJudge:
 
     def _listing_trials(self, listing: EndpointHealth, now: float) -> list[int]:
         """Return which process is to ask for the listing, to learn whether the service answers at all."""
-        is_needed = any(each.is_missed and not each.was_good for each in self._fetching)
+        is_needed = any(each.is_missed and not each.has_probe for each in self._fetching)
         return listing.trial_although_up(now) if is_needed and listing.spec.sites and listing.is_up else []
 
     def _cleared(self, now: float) -> list[str]:
         """Return the endpoints that are not to blame for what fails there.
 
-        Either other processes succeed there repeatedly, or nothing ever came from there, but the listing has answered for long.
+        Either other processes succeed there repeatedly, or there is nothing to prove them well by, but the listing has answered for long.
         """
         return [
             each.spec.name

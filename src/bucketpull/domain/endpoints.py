@@ -158,7 +158,8 @@ class Symptoms(msgspec.Struct, array_like=True):
     for how long, `reason` and `detail` say how the latest did. `silent_seconds` is for how long nothing at all has come, though
     `unanswered` requests wait. `rest_seconds` is for how long the source asked to be left alone. `has_work` says that there is
     something to ask for, `is_missed` that something waits which can be had nowhere else. `away` names those of its addresses that are
-    left alone, and says why. `counted` is what was counted at each of them, by its name.
+    left alone, and says why. `counted` is what was counted at each of them, by its name. `has_probe` says that an object can be asked
+    for again which the source gave before.
     """
 
     good: int = 0
@@ -174,6 +175,7 @@ class Symptoms(msgspec.Struct, array_like=True):
     in_flight: int = 0
     away: dict[str, str] = {}
     counted: dict[str, Counted] = {}
+    has_probe: bool = False
 
 
 class Standing(msgspec.Struct, array_like=True, frozen=True):

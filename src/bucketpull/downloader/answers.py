@@ -20,7 +20,6 @@ from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 from bucketpull.ports import Clock, Fetcher, Source
 
 _NOT_MODIFIED: Final = 304
-_PROBE_BYTES: Final = 1 << 20
 # How long a writer may hold objects back, to write several at once.
 FLUSH_SECONDS: Final = 0.1
 
@@ -129,9 +128,8 @@ class Answers:
         endpoint, is_retry = transfer.endpoint, transfer.tries > 1
         endpoint.finished(transfer.target, self._now, verdict, response.seconds, response.received, is_retry)
         if verdict.reason is None and endpoint.is_attentive:
-            # Whether what is streamed is believed is known only once it is written: it is no probe.
-            is_small = max(transfer.size, response.received) <= _PROBE_BYTES
-            endpoint.good(transfer, is_small and transfer.large is None)
+            # Whether what is streamed is believed is known only once it is written.
+            endpoint.good(transfer, transfer.large is None)
 
     def _store(self, transfer: Transfer, response: Response, verdict: Verdict) -> None:
         queue, size = transfer.queue, response.received
@@ -166,6 +164,8 @@ class Answers:
             _note_found(transfer, written)
             transfer.large.forget_partial()
             transfer.held, transfer.large = 0, None  # it was published, or thrown away
+            if written.reason is None:
+                transfer.endpoint.note_probe(transfer)
         if written.reason is not None:
             transfer.held = 0
             self._meter.waste(written.reason, transfer.stored)

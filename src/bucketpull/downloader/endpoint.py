@@ -37,7 +37,7 @@ class Endpoint(Generic[T]):
     """One endpoint. `waiting` are those that could not start yet, or are to start again.
 
     `is_up` says whether objects are sent there as usual; else only `trials` are, one for each time that the machine wants to know.
-    `refused_groups` are objects that it refuses although it gives others. `probe` is a small object that it gave: asked for again, it tells trouble with objects from trouble with the endpoint.
+    `refused_groups` are objects that it refuses although it gives others. `probe` is an object that it gave: asked for again, it tells trouble with objects from trouble with the endpoint.
     """
 
     def __init__(self, spec: EndpointSpec, limiter: Limiter) -> None:
@@ -171,6 +171,11 @@ class Endpoint(Generic[T]):
             self.refused_groups.gave(wanted.directory, wanted.name)
         self.is_attentive = self.probe is None or bool(self.refused_groups.known)
 
+    def note_probe(self, wanted: Wanted) -> None:
+        """Note an object that it gave some time ago, to be asked for again where there is no other."""
+        if self.probe is None:
+            self.probe = wanted
+
     def _forget_failures(self) -> None:
         self._failing.clear()
         self._failures = 0
@@ -271,7 +276,9 @@ class Endpoint(Generic[T]):
             for site in {target.site for target in self.targets}:
                 fetcher.abandon(site, Reason.TIMEOUT, "the endpoint does not answer")
 
-    def symptoms(self, now: float, silent_seconds: float, unanswered: int, has_work: bool) -> Symptoms:
+    def symptoms(
+        self, now: float, silent_seconds: float, unanswered: int, has_work: bool, has_probe: bool
+    ) -> Symptoms:
         """Return what there is to report."""
         targets = self.targets
         reason, detail = self._last or (None, "")
@@ -292,6 +299,7 @@ class Endpoint(Generic[T]):
             targets.in_flight,
             self.ways.away(now),
             {target.label: target.limiter.counted for target in targets if target.limiter.requests},
+            has_probe,
         )
 
     def status(self) -> EndpointStatus:

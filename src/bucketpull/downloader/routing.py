@@ -4,7 +4,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum
 
-from bucketpull.domain.endpoints import REFUSALS, THROTTLES, State
+import msgspec
+
+from bucketpull.domain.endpoints import REFUSALS, SYMPTOMS, THROTTLES, State
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.http_exchange import Response, Verdict, Wanted
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
@@ -12,6 +14,7 @@ from bucketpull.downloader.targets import Target
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.ports import Clock, Fetcher, Source
 
+PROBE_BYTES = 1 << 20  # of a larger object its last byte is asked for, and the whole is not waited for
 PROBE_AGAIN_SECONDS = 1.0  # until a probe that was throttled is asked for again
 TRIALS = 8  # at once, where nothing else is to be had and nothing proves an endpoint well
 HOSTS_TRIALS = 64  # the same where objects are of many hosts, of which some may be well
@@ -116,14 +119,19 @@ class Routing:
         return True
 
     def _ask_for(self, endpoint: Endpoint[Transfer], probe: Wanted) -> None:
-        target = endpoint.targets.in_turn()
-        request = self._source.object_request(probe, endpoint.name, target.site, self._clock.now())
+        target, start = endpoint.targets.in_turn(), _start_of(probe)
+        request = self._source.object_request(probe, endpoint.name, target.site, self._clock.now(), start)
+        request = msgspec.structs.replace(request, max_bytes=PROBE_BYTES)
         if endpoint.hosts is not None:
             target = endpoint.hosts.choose(request.url, self._clock.monotonic())
         self._fetcher.submit(
             target.to(request),
             lambda response: self._probe_answered(endpoint, probe, target, response),
         )
+
+    def has_probe(self, endpoint: Endpoint[Transfer]) -> bool:
+        """Whether there is an object to ask for that tells how an endpoint does."""
+        return self._probe_for(endpoint) is not None
 
     def _probe_for(self, endpoint: Endpoint[Transfer]) -> Wanted | None:
         """Return an object that an endpoint must have: it gave it before, or another endpoint of the same origin did."""
@@ -145,8 +153,8 @@ class Routing:
     def _probe_answered(
         self, endpoint: Endpoint[Transfer], probe: Wanted, target: Target, response: Response
     ) -> None:
-        verdict = self._source.judge(probe, endpoint.name, response, self._clock.now())
-        reason = target.read(verdict.reason)
+        verdict = self._source.judge(probe, endpoint.name, response, self._clock.now(), _start_of(probe))
+        reason = None if _is_large(response) else target.read(verdict.reason)
         if reason in THROTTLES and endpoint.name in self._awaiting_probe:
             self._fetcher.call_later(PROBE_AGAIN_SECONDS, lambda: self._ask_for(endpoint, probe))
             return  # it says nothing of the others
@@ -157,8 +165,8 @@ class Routing:
         elif reason is not None:
             endpoint.probe_failed(reason)
         self._decide(endpoint, Blame.OBJECT if is_well else Blame.ENDPOINT)
-        if reason in {Reason.GONE, Reason.MISSING}:
-            endpoint.probe = None  # it may have been deleted: it tells nothing any more
+        if reason is not None and (reason is Reason.MISSING or reason not in SYMPTOMS):
+            endpoint.probe = None  # it may have been deleted, or changed: it tells nothing any more
             endpoint.is_attentive = True
 
     def _decide(self, endpoint: Endpoint[Transfer], blame: Blame) -> None:
@@ -200,3 +208,13 @@ class Routing:
             if endpoint.state is State.DOWN:
                 endpoint.give_up(self._fetcher)
         return hopeless
+
+
+def _start_of(probe: Wanted) -> int:
+    """Return from which byte on a probe is asked for."""
+    return probe.size - 1 if probe.size > PROBE_BYTES else 0
+
+
+def _is_large(response: Response) -> bool:
+    """Tell whether a large object is there, though not in parts, or not as long as listed (416): an image version seldom is."""
+    return response.status == 416 or (response.failure is Reason.SIZE and response.status in {200, 206})

@@ -88,6 +88,10 @@ class Transfers:
         """Find out whether an endpoint is back."""
         self._routing.try_out(self._endpoints[name])
 
+    def has_probe(self, name: str) -> bool:
+        """Whether there is an object to ask for that tells how an endpoint does."""
+        return self._routing.has_probe(self._endpoints[name])
+
     def endpoints_changed(self) -> None:
         """Act on changed states of endpoints."""
         self._remedies.endpoints_changed()

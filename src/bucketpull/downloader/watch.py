@@ -49,15 +49,14 @@ class Watch:
 
     def symptoms(self) -> dict[str, Symptoms]:
         """Return what there is to report, by endpoint."""
-        fresh = self._transfers is not None and self._transfers.volumes.unstarted() > 0
-        found = {
-            name: self._symptoms(endpoint, fresh or endpoint.probe is not None)
-            for name, endpoint in self._fetching.items()
-        }
-        found[self._listing.name] = self._symptoms(self._listing, False)
+        found = {self._listing.name: self._symptoms(self._listing, False, False)}
+        if self._transfers is not None:
+            fresh = self._transfers.volumes.unstarted() > 0
+            for name, endpoint in self._fetching.items():
+                found[name] = self._symptoms(endpoint, fresh, self._transfers.has_probe(name))
         return found
 
-    def _symptoms(self, endpoint: Endpoint[Any], could_ask: bool) -> Symptoms:
+    def _symptoms(self, endpoint: Endpoint[Any], has_fresh: bool, has_probe: bool) -> Symptoms:
         now = self._clock.monotonic()
         silent = [
             (target, *self._fetcher.waits(target.site, target.address))
@@ -71,8 +70,8 @@ class Watch:
             self._leave(endpoint.hosts.silent(now, endpoint.target.limiter.trip), now)
         seconds = min((seconds for _, seconds, _ in silent), default=0.0)
         waiting = sum(waiting for _, _, waiting in silent) if seconds else 0
-        has_work = could_ask or bool(endpoint.waiting)
-        return endpoint.symptoms(now, seconds, waiting, has_work)
+        has_work = has_fresh or has_probe or bool(endpoint.waiting)
+        return endpoint.symptoms(now, seconds, waiting, has_work, has_probe)
 
     def _leave(self, silent: Iterable[tuple[Target, float]], now: float) -> None:
         """Leave silent targets alone, and wait for nothing that has had no answer from them."""
