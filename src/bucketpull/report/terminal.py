@@ -91,9 +91,8 @@ class TerminalReporter:
         """Give the terminal back, unless it is gone, or this is a process forked from the one that draws."""
         if self._process == os.getpid():
             with contextlib.suppress(OSError, ValueError):
-                if (
-                    self._live.is_started
-                ):  # rich draws it once more, whole: what is higher than the terminal would stay
+                if self._live.is_started:
+                    # rich draws it once more, whole: what is higher than the terminal would stay
                     self._live.update(Text(), refresh=True)
                 self._live.stop()
 
