@@ -48,7 +48,7 @@ SLOWER_TRIAL_SECONDS = 10.0
 # meanwhile they are at fault after so long; where nothing can be listed, much later.
 UNPROVEN_SECONDS = 600.0
 UNLISTED_SECONDS = 6 * 3600.0
-PRESUMED_SECONDS = 120.0  # then the objects have had their tries
+PRESUMED_SECONDS = 300.0  # then the objects have had their tries, four of a minute each; twice as long each time, for longer time-outs
 
 # What fails for one process while others succeed again and again is the objects' fault, though that process has nothing to prove it
 # by: so many successes, so far apart, none of them older than that. So is what has no answer, if an object that came before does come
@@ -82,6 +82,7 @@ class EndpointHealth:
         self._turn = 0
         self._has_waited = False
         self._presumed_well_until = -math.inf
+        self._presumed_seconds = PRESUMED_SECONDS
         self._contradicted_at: list[float] = []
 
     @property
@@ -254,7 +255,8 @@ class EndpointHealth:
 
     def clear(self, now: float) -> None:
         """Consider it well for a while: the objects are to blame."""
-        self.standing, self._presumed_well_until = Standing(), now + PRESUMED_SECONDS
+        self.standing, self._presumed_well_until = Standing(), now + self._presumed_seconds
+        self._presumed_seconds *= 2
         self._contradicted_at = []
 
     @property
