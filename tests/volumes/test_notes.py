@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from bucketpull.volumes.beneath import OwnDirectory
-from bucketpull.volumes.leftovers import BatchNotes
+from bucketpull.volumes.leftovers import BatchNotes, tidy
 
 WORKS = [("journal", work) for work in range(100)]
 
@@ -65,3 +65,10 @@ def test_a_note_that_several_threads_remove_is_gone(home):
     for each in done:
         each.result()
     assert BatchNotes(home).ends == notes.ends == {}
+
+
+def test_what_a_killed_process_still_gives_its_final_name_does_not_keep_a_volume_from_being_opened(
+    home, monkeypatch
+):
+    monkeypatch.setattr(OwnDirectory, "names", lambda _: ["renamed meanwhile"])
+    tidy(home)

@@ -39,10 +39,13 @@ def tidy(home: OwnDirectory) -> None:
     """Empty the folder for temporary files, and drop parts of large objects that nobody came back for."""
     temporary, partial = home.below(TEMPORARY), home.below(PARTIAL)
     for name in temporary.names():
-        try:
-            beneath.remove(temporary.fd, name)
-        except (IsADirectoryError, PermissionError):
-            beneath.remove_all(temporary.fd, name)
+        with suppress(
+            FileNotFoundError
+        ):  # a process of a job that was killed just now may still give it its final name
+            try:
+                beneath.remove(temporary.fd, name)
+            except (IsADirectoryError, PermissionError):
+                beneath.remove_all(temporary.fd, name)
     oldest = time.time() - _PARTIAL_SECONDS
     for name in partial.names():
         found = beneath.look(partial.fd, name.removesuffix(NOTE))  # a note is kept as long as its part
