@@ -39,9 +39,8 @@ def tidy(home: OwnDirectory) -> None:
     """Empty the folder for temporary files, and drop parts of large objects that nobody came back for."""
     temporary, partial = home.below(TEMPORARY), home.below(PARTIAL)
     for name in temporary.names():
-        with suppress(
-            FileNotFoundError
-        ):  # a process of a job that was killed just now may still give it its final name
+        # A process of a job that was killed just now may still give it its final name.
+        with suppress(FileNotFoundError):
             try:
                 beneath.remove(temporary.fd, name)
             except (IsADirectoryError, PermissionError):
