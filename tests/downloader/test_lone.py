@@ -6,6 +6,7 @@ from tests.downloader.rig import Rig
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Page, Position
+from bucketpull.downloader.routing import PROBE_BYTES
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer
 
@@ -148,12 +149,15 @@ class Large(Service):
     def __init__(self, death, *, ranges):
         super().__init__()
         self.odd["d/b"] = death
+        self.bounds = []
+        """How many bytes each request for the large object allows."""
         self._ranges = ranges
 
     def __call__(self, request):
         answer = super().__call__(request)
         if answer.body != BODY:
             return answer
+        self.bounds.append(request.max_bytes)
         asked = next((line for line in request.headers if line.startswith("Range: ")), "bytes=0-")
         start = int(asked.partition("=")[2].rstrip("-")) if self._ranges else 0
         return Answer(206 if start else 200, bytes(self.SIZE - start))
@@ -176,6 +180,7 @@ def test_objects_that_fail_when_only_a_large_one_came_are_at_fault_themselves(
     rig.run(lambda: sum(len(outcome.failures) for outcome in rig.outcomes) == 30)
 
     assert rig.clock.seconds < 900
+    assert set(service.bounds[1:]) == {PROBE_BYTES}
 
 
 @pytest.mark.parametrize("size", [Large.SIZE, 2 << 20], ids=["streamed", "in memory"])
