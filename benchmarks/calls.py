@@ -30,8 +30,9 @@ from bucketpull.domain.messages import (
     frame,
 )
 from bucketpull.domain.model import Position
-from bucketpull.domain.parameters import DownloaderParameters, FetchOptions
+from bucketpull.domain.parameters import DownloaderParameters
 from bucketpull.downloader.process import Process
+from bucketpull.fetch.fetch_options import FetchOptions
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.volumes.writer import open_writer

@@ -16,8 +16,9 @@ from pathlib import Path
 from bucketpull.agent.shell import AgentShell
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.shell import CoordinatorShell
-from bucketpull.domain.parameters import AgentParameters, CoordinatorParameters, FetchOptions
+from bucketpull.domain.parameters import AgentParameters, CoordinatorParameters
 from bucketpull.domain.selection import Selection
+from bucketpull.fetch.fetch_options import FetchOptions
 from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.ports.volume import Volume
 from bucketpull.sources.upyun.config import UpyunConfig

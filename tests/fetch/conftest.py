@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from bucketpull.domain.http_exchange import Request, Response
-from bucketpull.domain.parameters import FetchOptions
+from bucketpull.fetch.fetch_options import FetchOptions
 from bucketpull.fetch.loop import FetchLoop
 
 DEADLINE_SECONDS = 20.0

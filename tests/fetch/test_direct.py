@@ -11,9 +11,9 @@ from tests.fetch.origin import always, origin
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.http_exchange import Request
-from bucketpull.domain.parameters import FetchOptions
 from bucketpull.fetch.connection import LEAST_SECONDS
 from bucketpull.fetch.direct import MOST_REPEATS, REST_SECONDS, Direct, Site
+from bucketpull.fetch.fetch_options import FetchOptions
 
 OPTIONS = FetchOptions(connect_seconds=5.0, first_byte_seconds=5.0, stall_seconds=5.0)
 

@@ -14,8 +14,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from bucketpull.domain.http_exchange import Request, Response
-from bucketpull.domain.parameters import IDLE_SECONDS, FetchOptions
 from bucketpull.fetch.connection import Connection, HeadReader
+from bucketpull.fetch.fetch_options import IDLE_SECONDS, FetchOptions
 from bucketpull.fetch.running_request import Begun, Count, Done, RunningRequest, Sink, nobody
 
 # Python allocates so much for a read, and gives back what it did not need. Above 128 KiB malloc may ask the kernel for fresh

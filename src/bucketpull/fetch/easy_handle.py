@@ -11,7 +11,7 @@ import pycurl
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.http_exchange import Request, Response
-from bucketpull.domain.parameters import FetchOptions
+from bucketpull.fetch.fetch_options import FetchOptions
 from bucketpull.fetch.running_request import Begun, Count, Done, RunningRequest, Sink, nobody
 
 Finish = Callable[["EasyHandle", Reason | None, str], None]

@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.http_exchange import Request
-from bucketpull.domain.parameters import FetchOptions
 from bucketpull.domain.user_input import is_ip_address
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.curl import Curl
 from bucketpull.fetch.direct import RECV_BYTES, Direct
 from bucketpull.fetch.easy_handle import BUFFER_BYTES, COUNTED_BUFFER_BYTES, LEAST_BUFFER_BYTES
+from bucketpull.fetch.fetch_options import FetchOptions
 from bucketpull.fetch.resolver import Found, Resolver
 from bucketpull.fetch.running_request import Begun, Done, RunningRequest, Sink
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.http_exchange import Request, Response
-from bucketpull.domain.parameters import FetchOptions
+from bucketpull.fetch.fetch_options import FetchOptions
 
 Done = Callable[[Response], None]
 Sink = Callable[[bytes], object]

@@ -13,9 +13,10 @@ import msgspec
 
 from bucketpull.domain.messages import Mount
 from bucketpull.domain.packing import Packing
-from bucketpull.domain.parameters import Bounds, DownloaderParameters, FetchOptions
+from bucketpull.domain.parameters import Bounds, DownloaderParameters
 from bucketpull.domain.selection import Selection
 from bucketpull.downloader.process import Process
+from bucketpull.fetch.fetch_options import FetchOptions
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Writer
 from bucketpull.sources.source_settings import SourceSettings

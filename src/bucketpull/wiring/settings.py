@@ -13,9 +13,9 @@ import msgspec
 from bucketpull.domain.budget import Prices
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.packing import DEFAULT_LIMIT, Packing, parse_packing
-from bucketpull.domain.parameters import FetchOptions
 from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.domain.user_input import Price, Rate, shown_value
+from bucketpull.fetch.fetch_options import FetchOptions
 from bucketpull.report.console import inform, tell
 from bucketpull.sources.registry import options_by_name, settings_of
 from bucketpull.sources.source_settings import SourceSettings

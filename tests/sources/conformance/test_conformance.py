@@ -11,7 +11,7 @@ from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.http_exchange import Response, Wanted
 from bucketpull.domain.model import Position, key_of
-from bucketpull.domain.parameters import FetchOptions
+from bucketpull.fetch.fetch_options import FetchOptions
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.sources.registry import pack, settings_of, unpack
 from bucketpull.wiring.source_client import Patience, SourceClient, site_of, wanted_of
