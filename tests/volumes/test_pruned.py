@@ -17,7 +17,7 @@ from bucketpull.volumes.ledger import Gone
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.pruning import Comparison
 from bucketpull.volumes.reader import open_reader
-from bucketpull.volumes.trash import Trash, TrashFolder
+from bucketpull.volumes.trash import Trash, TrashFolder, TrashFolders
 from bucketpull.volumes.verification import walk
 from bucketpull.volumes.volume import open_volume
 
@@ -238,6 +238,14 @@ def test_a_trash_that_the_disk_does_not_give_is_told(root, use, monkeypatch):
             use(volume.trash)
     finally:
         volume.close()
+
+
+def test_one_pruning_makes_a_folder_of_the_trash_an_hour_and_keeps_nothing_shorter_than_was_said():
+    folders, day = TrashFolders(86_400), 1_800_000_000
+
+    assert {folders.at(day + second) for second in (0, 0.5, 1, 3600)} == {"until-20270116T090000Z"}
+    assert folders.at(day + 3601) == "until-20270116T100001Z"
+    assert TrashFolders(0).at(day) == ""
 
 
 def fail(*_, **__):

@@ -32,7 +32,7 @@ from bucketpull.volumes.ledger import Gone
 from bucketpull.volumes.live_objects import LiveObjects
 from bucketpull.volumes.pruning import Comparison
 from bucketpull.volumes.scratch import scratch_folder
-from bucketpull.volumes.trash import trash_until
+from bucketpull.volumes.trash import TrashFolders
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.journals import existing_folder, journal_to_read, journal_to_write, with_configuration
 from bucketpull.wiring.settings import Settings
@@ -110,7 +110,7 @@ class _Pruning:
     def __init__(self, settings: Settings, *, delete: bool, most: _Most, keep_seconds: float) -> None:
         self._delete = delete
         self._most = most
-        self._keep_seconds = keep_seconds
+        self._trash = TrashFolders(keep_seconds)
         self._objects = self._freed = self._packed = self._failed = 0
         self._sick: list[VolumeError] = []
         self._paths = check_paths(settings.volumes)
@@ -232,9 +232,7 @@ class _Pruning:
             if removes:
                 if journal is not None:  # first: what comes back as it was is not taken for unchanged then
                     journal.doubt_objects(each.id for each in group)
-                volume.prune(
-                    group, trash_until(time.time(), self._keep_seconds) if self._keep_seconds else ""
-                )
+                volume.prune(group, self._trash.at(time.time()))
             self._objects += len(group)
             self._freed += sum(each.size for each in group)
             self._packed += sum(1 for each in group if each.record.pack)

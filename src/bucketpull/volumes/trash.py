@@ -18,11 +18,31 @@ _UNTIL: Final = r"until-(\d{8}T\d{6}Z)"
 _NO_TRASH: Final = "no-trash"
 _PIECE_BYTES: Final = 1 << 20
 _FORMAT: Final = "%Y%m%dT%H%M%SZ"
+_STEP_SECONDS: Final = 3600
 
 
 def trash_until(now: float, seconds: float) -> str:
     """Return the name of the folder for what is kept so long; it tells when it may be emptied."""
     return f"until-{time.strftime(_FORMAT, time.gmtime(now + seconds))}"
+
+
+class TrashFolders:
+    """The names of the folders in which one pruning keeps what it removes, each for so many seconds at least; a new one an hour.
+
+    Prunings share none, so that an object which came back meanwhile and goes again takes no earlier version's place.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._name_at = 0.0
+
+    def at(self, now: float) -> str:
+        """Return the name of the folder for what is removed now; "" if nothing is kept."""
+        if not self._seconds:
+            return ""
+        if now > self._name_at:
+            self._name_at = now + _STEP_SECONDS
+        return trash_until(self._name_at, self._seconds)
 
 
 def trash_note(trash: str) -> bytes:
