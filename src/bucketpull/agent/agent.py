@@ -22,9 +22,9 @@ from bucketpull.agent.actions import (
 from bucketpull.agent.active_batch import ActiveBatch
 from bucketpull.agent.clearing import Clearing, Unconfirmed, forget
 from bucketpull.agent.intake import Intake
+from bucketpull.agent.managed_volume import ManagedVolume
 from bucketpull.agent.scheduler import Deaths, Scheduler
 from bucketpull.agent.tasks import Tasks
-from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain.endpoint_judge import EndpointJudge
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.machine_pace import MachinePace

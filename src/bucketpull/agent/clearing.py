@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from typing import Any
 
 from bucketpull.agent.actions import DiskRequest, DiskRoutine, Verb
-from bucketpull.agent.volume_state import ManagedVolume
+from bucketpull.agent.managed_volume import ManagedVolume
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.messages import BatchVerdict, Begun, Control, Work
 from bucketpull.domain.model import IN_PLACE, Extent, Former

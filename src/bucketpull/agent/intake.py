@@ -9,9 +9,9 @@ import msgspec
 from bucketpull.agent.actions import DiskRequest, DiskRoutine, Verb
 from bucketpull.agent.active_batch import ActiveBatch, as_listed
 from bucketpull.agent.clearing import begun_on
+from bucketpull.agent.managed_volume import ManagedVolume
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.tasks import Tasks
-from bucketpull.agent.volume_state import ManagedVolume
 from bucketpull.domain.batching import among, batch_of, ids_of, objects_in, spans_of, without
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.model import Extent, Part, Span

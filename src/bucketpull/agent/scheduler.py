@@ -9,7 +9,7 @@ import msgspec
 
 from bucketpull.agent.actions import DiskRequest, Verb
 from bucketpull.agent.bandwidth_sharing import BandwidthSharing
-from bucketpull.agent.volume_state import ManagedVolume
+from bucketpull.agent.managed_volume import ManagedVolume
 from bucketpull.domain import batching
 from bucketpull.domain.batching import MAX_OBJECTS, UNKNOWN_BYTES, Batch, batch_of
 from bucketpull.domain.counting import summed_counts

@@ -20,8 +20,8 @@ from bucketpull.agent.active_batch import (
     poisoned,
     stored_in,
 )
+from bucketpull.agent.managed_volume import STATE_OF_TROUBLE, ManagedVolume
 from bucketpull.agent.scheduler import Scheduler
-from bucketpull.agent.volume_state import STATE_OF_TROUBLE, ManagedVolume
 from bucketpull.domain.batching import Batch, among, are_apart, batch_of, ids_of, without
 from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull
 from bucketpull.domain.messages import Assignment, Begun, Outcome, ToProcess
