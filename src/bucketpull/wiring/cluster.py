@@ -39,13 +39,13 @@ from bucketpull.wiring.job import (
     check_adopting,
     check_job,
     coordinator_parameters,
-    on_signals,
     opened,
 )
 from bucketpull.wiring.job_key_file import coordinator_key, told_key, worker_key
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.selected_source import selection_digest
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.signals import on_signals
 from bucketpull.wiring.system import SystemClock
 from bucketpull.wiring.volume_opening import check_paths, known_paths, open_all, owner_of
 

@@ -5,13 +5,11 @@ import contextlib
 import math
 import os
 import secrets
-import signal
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -50,6 +48,7 @@ from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.remote_control import JobControl
 from bucketpull.wiring.selected_source import order_of, selected, selection_of
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.signals import on_signals
 from bucketpull.wiring.source_client import Findings, Patience, SourceClient, probe
 from bucketpull.wiring.system import SystemClock, check_limit
 from bucketpull.wiring.volume_opening import check_pack_folders, open_again, owner_of
@@ -60,8 +59,6 @@ if TYPE_CHECKING:
 
 _LEAVE_SECONDS: Final = 40.0  # an agent that was told to stop closes its volumes; longer than it allows them
 _LAST_WORDS_SECONDS: Final = 1.0  # for a terminal or a pipe that does not read
-# What a second Ctrl-C may take in all: the last lines, the ping, the command of --on-end.
-LEAVE_AT_ONCE_SECONDS: Final = 10.0
 _ABANDONED: Final = (
     "the unfinished run chose other objects (--include, --exclude, sizes, dates), or objects were pruned since: it ends here, and the source "
     "is listed anew; what is stored stays"
@@ -375,43 +372,3 @@ def short_books(objects: int, lost: int) -> str:
         f"the ledgers of the volumes hold {counted(objects, 'objects')} less than the books count; run the same command again: it compares every "
         "page with the ledgers, and fetches what is missing; if it says so again, `bucketpull verify VOLUME... --repair` puts the totals right"
     )
-
-
-def on_signals(
-    stop: Callable[[], Coroutine[Any, Any, None]],
-    leave: Callable[[], object] = lambda: None,
-    is_over: Callable[[], bool] = lambda: False,
-) -> None:
-    """Stop in order at the first signal; at the second call `leave` and exit; at the third exit at once; none counts once all `is_over`.
-
-    Everything is resumable at any time. `leave` may take `LEAVE_AT_ONCE_SECONDS`. A terminal that is closed may send SIGHUP more than
-    once: that is no second wish. Where it is ignored, as under nohup, it stays so.
-    """
-    heard = 0
-    stopping: list[asyncio.Task[None]] = []  # the loop keeps no task
-
-    def go(*_: object) -> None:
-        os._exit(ExitCode.INTERRUPTED)
-
-    def hear(number: signal.Signals) -> None:
-        nonlocal heard
-        if is_over():
-            return
-        heard += 1
-        if heard == 1:
-            stopping.append(asyncio.create_task(stop(), name="stop"))
-        elif number is not signal.SIGHUP:
-            for each in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(each, go)
-            late = threading.Timer(LEAVE_AT_ONCE_SECONDS, go)
-            late.daemon = True
-            late.start()
-            try:
-                leave()
-            finally:
-                go()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, hear, number)
