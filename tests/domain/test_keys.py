@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bucketpull.domain import keys
+from bucketpull.domain import keys, model
 
 _PIECES = st.sampled_from(
     [
@@ -179,3 +179,11 @@ def test_the_hashed_layout_spreads_numbered_names_evenly():
 def test_every_way_to_have_listed_a_key_is_given_the_likeliest_first():
     assert list(keys.homes_of(b"a/b/c")) == [(b"a/b", b"c"), (b"a", b"b/c"), (b"", b"a/b/c")]
     assert list(keys.homes_of(b"a")) == [(b"", b"a")]
+
+
+@pytest.mark.parametrize("key", [b"/lead", b"//lead", b"///", b"/", b"a//b", b"a/"])
+def test_a_slash_before_a_key_is_part_of_it_however_it_was_listed(key):
+    homes = list(keys.homes_of(key))
+
+    assert (b"", key) in homes
+    assert {model.key_of(*home) for home in homes} == {key}

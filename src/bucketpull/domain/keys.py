@@ -94,10 +94,10 @@ def directory_beside_file(segment: bytes) -> bytes:
 def homes_of(key: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Give each directory and name that a key can have been listed as, the likeliest first.
 
-    There is one for a proper listing; a hostile one may hold names with slashes.
+    There is one for a proper listing; a hostile one may hold names with slashes. A slash at the start belongs to the name.
     """
     at = len(key)
-    while (at := key.rfind(b"/", 0, at)) >= 0:
+    while (at := key.rfind(b"/", 0, at)) > 0:
         yield key[:at], key[at + 1 :]
     yield b"", key
 
