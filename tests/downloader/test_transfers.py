@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.downloader.rig import Rig, names_of, records_of
 
-from bucketpull.domain.errors import Reason
+from bucketpull.domain.errors import Reason, VolumeFull
 from bucketpull.domain.http_exchange import Request, Verdict
-from bucketpull.domain.messages import Unmount
+from bucketpull.domain.messages import Mount, Unmount
 from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.retry import PASSES
-from bucketpull.testing.memory import part_of
+from bucketpull.testing.memory import MemoryWriter, part_of
 from bucketpull.testing.virtual import Answer
 
 SIZE = 10
@@ -286,6 +286,32 @@ def test_a_volume_that_was_full_is_tried_again_later():
     assert rig.settle(2)[1].trouble is Reason.VOLUME_FULL
 
     rig.clock.seconds += 60
+    rig.assign(parts(1), id=3)
+    assert rig.settle(3)[2].stored == 1
+
+
+class FullDisks(dict):
+    """Disks on which nothing can be begun, not even a writer."""
+
+    def __missing__(self, volume):
+        raise VolumeFull(f"/{volume}", "not opened for writing: no inodes left")
+
+
+@pytest.mark.parametrize("bounds", [Bounds(), Bounds(streamed=SIZE - 1)], ids=["small", "large"])
+def test_a_volume_that_was_too_full_to_be_opened_is_opened_when_it_has_room(bounds):
+    rig = Rig(good, bounds=bounds)
+    rig.writers = FullDisks()
+    rig.transfers.mount(Mount("v1", "/v1", "batch", "size"))
+    rig.assign(parts(1), id=1)
+    assert rig.settle(1)[0].trouble is Reason.VOLUME_FULL
+
+    rig.clock.seconds += 60
+    rig.assign(parts(1), id=2)
+    assert rig.settle(2)[1].trouble is Reason.VOLUME_FULL  # still
+    assert not rig.fetcher.requests
+
+    rig.clock.seconds += 60
+    rig.writers["v1"] = MemoryWriter()
     rig.assign(parts(1), id=3)
     assert rig.settle(3)[2].stored == 1
 

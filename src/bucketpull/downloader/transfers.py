@@ -98,6 +98,9 @@ class Transfers:
 
     def assign(self, assignment: Assignment) -> None:
         """Take an assignment; its last outcome is sent when all its objects have ended."""
+        queue = self.volumes.queues.get(assignment.volume)
+        if queue is not None and queue.is_unopened:
+            self.mount(queue.mount)
         self.volumes.assign(assignment, self._clock.monotonic(), self._stopping)
 
     def limit(self, concurrency: int | None) -> None:

@@ -20,6 +20,7 @@ class VolumeQueue:
     """
 
     def __init__(self, mount: Mount, writer: Writer | None) -> None:
+        self.mount = mount
         self.writer = writer
         self.trouble: Reason | None = None
         self.detail = ""
@@ -41,6 +42,11 @@ class VolumeQueue:
         """Forget that the volume was full, if that was a while ago."""
         if self.trouble is Reason.VOLUME_FULL and now - self._troubled_at > FULL_SECONDS:
             self.trouble = None
+
+    @property
+    def is_unopened(self) -> bool:
+        """Whether the disk was too full for its writer, and may have room by now."""
+        return self.writer is None and self.trouble is Reason.VOLUME_FULL
 
     @property
     def queued(self) -> int:
@@ -65,9 +71,9 @@ class VolumeQueues:
         self._batches: set[BatchProgress] = set()
 
     def mount(self, mount: Mount, now: float) -> VolumeQueue | None:
-        """Open a volume, and return it if that was done. A known one is reopened only if it was sick."""
+        """Open a volume, and return it if that was done. A known one is reopened only if it was sick, or too full to be opened."""
         known = self.queues.get(mount.id)
-        if known is not None and known.trouble is not Reason.VOLUME_SICK:
+        if known is not None and known.trouble is not Reason.VOLUME_SICK and not known.is_unopened:
             return None
         try:
             queue = VolumeQueue(mount, self._mount(mount))
