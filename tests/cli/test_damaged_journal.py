@@ -10,7 +10,7 @@ from tests.journal.conftest import Play
 
 from bucketpull.domain.errors import Reason
 from bucketpull.journal.database import MARKER
-from bucketpull.journal.store import FILE
+from bucketpull.journal.journal_connection import FILE
 
 COMMANDS = [
     "status --json",

@@ -26,9 +26,9 @@ from bucketpull.domain.messages import BatchReceipt, ScanReceipt, Work
 from bucketpull.domain.model import Extent, Outstanding, Position, WorkKind
 from bucketpull.domain.record import Conclusion, Record, Sealed
 from bucketpull.fetch.connection import END, HeadReader
+from bucketpull.journal.journal_connection import FILE
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite_journal import SqliteJournal
-from bucketpull.journal.store import FILE
 from bucketpull.reading.http_object import parse_ranges
 from bucketpull.reading.readable_volumes import ReadableVolume
 from bucketpull.sources.registry import settings_of

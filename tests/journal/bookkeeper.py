@@ -39,7 +39,7 @@ def stored(work, machine="here"):
 def main(folder, synced=""):
     journal = SqliteJournal.open(Path(folder), "job", {"source": "upyun://b"})
     if synced == "unsynced":
-        journal._tables.store.connection.execute("pragma synchronous = off")
+        journal._tables.connection.sqlite.execute("pragma synchronous = off")
     journal.begin(Position(b"d"), 0)
     journal.release([work.id for work in journal.sent()])
     while True:

@@ -58,7 +58,7 @@ class Play:
 
     def crash(self) -> None:
         """Leave the journal as a killed process does."""
-        self.journal._tables.store.connection.close()
+        self.journal._tables.connection.sqlite.close()
         self.journal._lock.release()
         self.journal._closed = True
 

@@ -82,7 +82,7 @@ def test_nothing_booked_is_lost_or_doubled_by_kills(folder):
 
 def check_rows(journal: SqliteJournal) -> None:
     """Each page has as many ledger blocks as it has settled batches, and as much work as it has open ones."""
-    connection = journal._tables.store.connection
+    connection = journal._tables.connection.sqlite
     assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
     open_batches = connection.execute("select count(*) from work where kind = 1").fetchone()[0]
     pages = connection.execute("select objects, stored from page").fetchall()

@@ -11,9 +11,9 @@ from tests.journal.conftest import Play
 
 from bucketpull.domain.errors import ConfigError, JournalDamaged, JournalError, Reason
 from bucketpull.domain.model import Position, WorkKind
+from bucketpull.journal.journal_connection import FILE
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite_journal import SqliteJournal
-from bucketpull.journal.store import FILE
 
 _ORIGINAL: list[bytes] = []
 
@@ -52,7 +52,7 @@ def test_work_that_a_clock_far_ahead_put_off_is_done_today(tmp_path):
     play = Play(tmp_path / "state")
     play.put(b"", b"1.jpg")
     play.begin()
-    play.journal._tables.store.connection.execute("update work set due = 1e12")
+    play.journal._tables.connection.sqlite.execute("update work set due = 1e12")
     assert play.scan() == 0
 
     play.begin()
@@ -102,7 +102,7 @@ def test_batches_of_several_pages_and_one_that_is_left_of_another_are_damaged_to
     play.outcomes = {b"img-%03d.jpg" % each: "deferred" for each in range(0, 100, 3)}
     play.drain()
     play.outcomes = {}
-    for work in play.journal._tables.store.connection.execute("select id from work").fetchall():
+    for work in play.journal._tables.connection.sqlite.execute("select id from work").fetchall():
         _flip(play.journal, work[0], 50)
     play.now += 10_000
     assert play.drain() == 0
@@ -136,7 +136,7 @@ def test_a_run_is_abandoned_though_a_scan_of_it_was_damaged_for_nobody_wants_to_
     play = Play(tmp_path / "state")
     play.put(b"dir", b"1.jpg")
     play.journal.begin(Position(b""), play.now, "all")
-    (work,) = play.journal._tables.store.connection.execute("select id from work").fetchone()
+    (work,) = play.journal._tables.connection.sqlite.execute("select id from work").fetchone()
     _flip(play.journal, work, 1)
 
     play.journal.begin(Position(b""), play.now, "some")
@@ -152,7 +152,7 @@ def test_a_scan_that_was_damaged_is_not_given_out_for_nobody_knows_what_it_would
     play.put(b"dir", b"1.jpg")
     play.begin()
     play.scan()
-    (work,) = play.journal._tables.store.connection.execute("select id from work").fetchone()
+    (work,) = play.journal._tables.connection.sqlite.execute("select id from work").fetchone()
     _flip(play.journal, work, 4)
 
     with pytest.raises(
@@ -163,7 +163,7 @@ def test_a_scan_that_was_damaged_is_not_given_out_for_nobody_knows_what_it_would
 
 
 def _flip(journal, work, spot):
-    connection = journal._tables.store.connection
+    connection = journal._tables.connection.sqlite
     (body,) = connection.execute("select body from body where id = ?", (work,)).fetchone()
     changed = bytearray(body)
     changed[spot] ^= 1

@@ -94,7 +94,7 @@ class Books(RuleBasedStateMachine):
         journal = SqliteJournal.open(
             self.folder, "job", {"source": "upyun://b"}, self.now, retry_seconds=10.0
         )
-        journal._tables.store.connection.execute("pragma synchronous = off")
+        journal._tables.connection.sqlite.execute("pragma synchronous = off")
         return journal
 
     def teardown(self) -> None:
@@ -258,7 +258,7 @@ class Books(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         """The coordinator is killed; what was sent is given to others."""
-        self.journal._tables.store.connection.close()
+        self.journal._tables.connection.sqlite.close()
         self.journal._lock.release()
         self.journal = self.open()
         self.running = False
@@ -419,7 +419,7 @@ class Books(RuleBasedStateMachine):
         return digest_of(part) in self.booked((part.directory, part.cursor))
 
     def booked(self, page: tuple[bytes, str]) -> list[bytes]:
-        connection = self.journal._tables.store.connection
+        connection = self.journal._tables.connection.sqlite
         rows = connection.execute(
             "select digest from page, job where directory = ? and cursor = ? and page.run = job.run", page
         )
@@ -448,7 +448,7 @@ class Books(RuleBasedStateMachine):
 
     @invariant()
     def the_sums_are_those_of_the_rows(self) -> None:
-        connection = self.journal._tables.store.connection
+        connection = self.journal._tables.connection.sqlite
         outstanding = self.journal.outstanding()
         rows = connection.execute(
             "select kind, count(*), sum(state), sum(objects), sum(bytes) from work group by kind"

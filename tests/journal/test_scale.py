@@ -89,7 +89,7 @@ def test_a_small_directory_costs_less_than_two_hundred_bytes(folder):
     while works := journal.claim(WorkKind.BATCH, 4, "here", 0):
         offset += 1_000_000
         journal.commit([settled(work, offset) for work in works], 0)
-    connection = journal._tables.store.connection
+    connection = journal._tables.connection.sqlite
     (free,) = connection.execute("pragma freelist_count").fetchone()
     (used,) = connection.execute("pragma page_count").fetchone()
 
@@ -102,7 +102,7 @@ def test_a_small_directory_costs_less_than_two_hundred_bytes(folder):
 def test_a_job_of_a_hundred_million_objects_starts_within_a_second(folder):
     journal = opened(folder)
     make_large(journal, pages=100_000, batches=1000)
-    journal._tables.store.connection.close()
+    journal._tables.connection.sqlite.close()
     journal._lock.release()
 
     began = time.process_time()
@@ -124,9 +124,9 @@ def make_large(journal: SqliteJournal, pages: int, batches: int) -> None:
     journal.record_volumes([KnownVolume("v1", "here", "/v1", VolumeState.OPEN)])
     journal.begin(Position(b""), 0)
     (work,) = journal.claim(WorkKind.SCAN, 1, "here", 0)
-    connection = journal._tables.store.connection
+    connection = journal._tables.connection.sqlite
     connection.execute("pragma synchronous = off")
-    with journal._tables.store.transaction():
+    with journal._tables.connection.transaction():
         connection.executemany(
             f"insert into page ({COLUMNS}) values (?, ?, 1, '', ?, ?, ?, 1000, 33000000, 1000, ?)",
             (
@@ -151,8 +151,8 @@ def make_large(journal: SqliteJournal, pages: int, batches: int) -> None:
 def test_candidates_in_a_directory_of_a_hundred_thousand_pages_are_found_in_milliseconds(folder):
     journal = opened(folder)
     journal.record_volumes([KnownVolume("v1", "here", "/v1", VolumeState.OPEN)])
-    with journal._tables.store.transaction():
-        journal._tables.store.connection.executemany(
+    with journal._tables.connection.transaction():
+        journal._tables.connection.sqlite.executemany(
             f"insert into page ({COLUMNS}) values (x'64', ?, 1, '', ?, ?, x'', 1000, 1, 1000, ?)",
             (
                 (f"{n:08d}", b"%012d" % (n * 10), b"%012d" % (n * 10 + 9), pack_entries([(1, n)]))

@@ -511,11 +511,11 @@ def test_a_first_run_looks_nothing_up_that_only_an_earlier_one_can_have_left(pla
     (work,) = play.claim(WorkKind.SCAN)
     receipt = play.scanned(work)
     asked = []
-    play.journal._tables.store.connection.set_trace_callback(asked.append)
+    play.journal._tables.connection.sqlite.set_trace_callback(asked.append)
 
     play.journal.commit([receipt], play.now)
 
-    play.journal._tables.store.connection.set_trace_callback(None)
+    play.journal._tables.connection.sqlite.set_trace_callback(None)
     assert len([sql for sql in asked if "from page" in sql]) == 1  # the listed page itself
     assert not [sql for sql in asked if "from failure" in sql]
 
@@ -580,7 +580,7 @@ def test_a_former_copy_that_was_damaged_is_not_removed_for_it_may_be_another_by_
     play.journal.record_volumes([KnownVolume("v2", "here", "/v2", VolumeState.OPEN)])
     parts = [[Part(b"d", "", [name], [1], [1])] for name in (b"img-001.jpg", b"img-005.jpg")]
     _stored_with(play, *(Former("v2", [8], "v1", encode_parts(each)) for each in parts))
-    connection = play.journal._tables.store.connection
+    connection = play.journal._tables.connection.sqlite
     ((kept, id_),) = connection.execute(f"select {column}, id from former order by id limit 1").fetchall()
     flipped = kept.replace(b"\x08", b"\x09").replace(b"img-001", b"img-003")
     assert flipped != kept

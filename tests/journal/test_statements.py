@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import bucketpull.journal
-from bucketpull.journal.store import parse, read, statements
+from bucketpull.journal.journal_connection import parse, read, statements
 
 # One row, or a row a volume or setting; `runs` reads as many rows as it returns.
 SMALL = {

@@ -10,8 +10,8 @@ from tests.volumes.filling import Filler
 
 from bucketpull.domain.errors import JournalDamaged
 from bucketpull.domain.model import VolumeState
+from bucketpull.journal.journal_connection import FILE
 from bucketpull.journal.journal_reader import JournalReader
-from bucketpull.journal.store import FILE
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.wiring.job_status import Held, job_status, measure
 

@@ -16,8 +16,8 @@ from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import VolumeState
 from bucketpull.domain.record import Record
 from bucketpull.journal.database import LOCK, MARKER, Lock, check_ours
+from bucketpull.journal.journal_connection import FILE
 from bucketpull.journal.sqlite_journal import SqliteJournal
-from bucketpull.journal.store import FILE
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.console import say_on, tell
 from bucketpull.report.printable import json_line

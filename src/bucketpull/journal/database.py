@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bucketpull.domain.errors import ConfigError, JobMismatch, JournalError, JournalLocked
-from bucketpull.journal.store import FILE, Store, damaged, read, translated
+from bucketpull.journal.journal_connection import FILE, JournalConnection, damaged, read, translated
 from bucketpull.trusted_path import make_private_folder
 
 MARKER = "journal.id"
@@ -61,20 +61,18 @@ def create(folder: Path, name: str, now: float) -> None:
         leftover.unlink(missing_ok=True)
     identity = secrets.token_hex(6)
     with translated(folder):
-        connection = sqlite3.connect(fresh, isolation_level=None)
-        connection.execute(
-            "pragma synchronous = off"
-        )  # the whole file is synced below, before it has its name
-        connection.execute("pragma journal_mode = wal")
-        connection.execute(f"pragma application_id = {APPLICATION}")
-        connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
-        connection.executescript(f"begin immediate;{read('schema.sql')}")
-        connection.execute(
+        sqlite = sqlite3.connect(fresh, isolation_level=None)
+        sqlite.execute("pragma synchronous = off")  # the whole file is synced below, before it has its name
+        sqlite.execute("pragma journal_mode = wal")
+        sqlite.execute(f"pragma application_id = {APPLICATION}")
+        sqlite.execute(f"pragma user_version = {SCHEMA_VERSION}")
+        sqlite.executescript(f"begin immediate;{read('schema.sql')}")
+        sqlite.execute(
             "insert into job (id, journal, name, created) values (1, ?, ?, ?)", (identity, name, now)
         )
-        connection.execute("insert into book values (1, '{}')")
-        connection.execute("commit")
-        connection.close()
+        sqlite.execute("insert into book values (1, '{}')")
+        sqlite.execute("commit")
+        sqlite.close()
     fresh.chmod(0o600)
     _sync(fresh)
     fresh.rename(folder / FILE)
@@ -95,7 +93,7 @@ def mark(folder: Path, identity: str) -> None:
         _sync(folder)
 
 
-def opened(folder: Path, job: str, configuration: Mapping[str, str] | None, now: float) -> Store:
+def opened(folder: Path, job: str, configuration: Mapping[str, str] | None, now: float) -> JournalConnection:
     """Open a journal to write, and make it if there is none; `configuration` is that of this session, None for that of the last.
 
     Raises JournalError where there is none and no configuration, and as `connect` and `adopt` do.
@@ -104,35 +102,35 @@ def opened(folder: Path, job: str, configuration: Mapping[str, str] | None, now:
         if configuration is None:
             raise JournalError(f"journal {folder}: not found; see --state and --job")
         create(folder, job, now)
-    store = connect(folder)
+    connection = connect(folder)
     try:
         if configuration is not None:
-            adopt(store, folder, job, configuration)
-        mark(folder, store.only_row("job")[0])
-        store.rows("set-closed", 0)
+            adopt(connection, folder, job, configuration)
+        mark(folder, connection.only_row("job")[0])
+        connection.rows("set-closed", 0)
     except BaseException:
-        store.close()
+        connection.close()
         raise
-    return store
+    return connection
 
 
-def read_configuration(store: Store) -> dict[str, str]:
+def read_configuration(connection: JournalConnection) -> dict[str, str]:
     """Return the settings of the last session, by name."""
-    return {str(key): str(value) for key, value in store.rows("configuration")}
+    return {str(key): str(value) for key, value in connection.rows("configuration")}
 
 
-def adopt(store: Store, folder: Path, job: str, asked: Mapping[str, str]) -> None:
+def adopt(connection: JournalConnection, folder: Path, job: str, asked: Mapping[str, str]) -> None:
     """Note the settings of this session; one that is not there is the empty text.
 
     Raises JobMismatch as `refuse_another` does.
     """
-    known = read_configuration(store)
+    known = read_configuration(connection)
     refuse_another(folder, job, known, asked)
     changed = [(key, value) for key, value in asked.items() if known.get(key) != value]
     if changed:
-        with store.transaction():
+        with connection.transaction():
             for row in changed:
-                store.rows("configure", *row)
+                connection.rows("configure", *row)
 
 
 def refuse_another(folder: Path, job: str, known: Mapping[str, str], asked: Mapping[str, str]) -> None:
@@ -149,7 +147,7 @@ def refuse_another(folder: Path, job: str, known: Mapping[str, str], asked: Mapp
         )
 
 
-def connect(folder: Path) -> Store:
+def connect(folder: Path) -> JournalConnection:
     """Open an existing journal to write.
 
     Raises:
@@ -158,33 +156,33 @@ def connect(folder: Path) -> Store:
 
     """
     with translated(folder):
-        store = _store(folder)
+        connection = _connected(folder)
         try:
             for setting in _SETTINGS:
-                store.connection.execute(setting)
-            _refuse_other_versions(store)
-            check_pages(store)
+                connection.sqlite.execute(setting)
+            _refuse_other_versions(connection)
+            check_pages(connection)
         except BaseException:
-            store.close()
+            connection.close()
             raise
-    return store
+    return connection
 
 
-def connect_to_read(folder: Path) -> Store:
+def connect_to_read(folder: Path) -> JournalConnection:
     """Open an existing journal to read, also while a coordinator writes."""
     with translated(folder):
-        store = _store(folder)
+        connection = _connected(folder)
         try:
-            store.connection.execute("pragma busy_timeout = 10000")
-            store.connection.execute("pragma query_only = on")
-            _refuse_other_versions(store)
+            connection.sqlite.execute("pragma busy_timeout = 10000")
+            connection.sqlite.execute("pragma query_only = on")
+            _refuse_other_versions(connection)
         except BaseException:
-            store.close()
+            connection.close()
             raise
-    return store
+    return connection
 
 
-def _store(folder: Path) -> Store:
+def _connected(folder: Path) -> JournalConnection:
     """Open the file by SQLite alone.
 
     Whoever else in this process closes a descriptor of it drops all locks that SQLite has on it (POSIX): then another process that
@@ -193,40 +191,40 @@ def _store(folder: Path) -> Store:
     Raises JournalDamaged where it is no SQLite file, no journal of ours, or shorter than it says.
     """
     uri = f"{(folder / FILE).absolute().as_uri()}?mode=rw"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    sqlite = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     try:
-        (application,) = connection.execute("pragma application_id").fetchone()
+        (application,) = sqlite.execute("pragma application_id").fetchone()
         if application != APPLICATION:
             raise damaged(folder, f"its application id is {application:#x}, not {APPLICATION:#x}")
     except BaseException:
-        connection.close()
+        sqlite.close()
         raise
-    return Store(folder, connection)
+    return JournalConnection(folder, sqlite)
 
 
-def check_pages(store: Store) -> None:
+def check_pages(connection: JournalConnection) -> None:
     """Write the log into the main file, check its length, and check it completely if that is cheap.
 
     A file that was not closed in order is checked completely up to a larger size.
 
     Raises JournalDamaged where it is corrupt.
     """
-    store.connection.execute("pragma wal_checkpoint(truncate)").fetchall()
-    (pages,) = store.connection.execute("pragma page_count").fetchone()
-    (page_bytes,) = store.connection.execute("pragma page_size").fetchone()
-    size = (store.folder / FILE).stat().st_size
+    connection.sqlite.execute("pragma wal_checkpoint(truncate)").fetchall()
+    (pages,) = connection.sqlite.execute("pragma page_count").fetchone()
+    (page_bytes,) = connection.sqlite.execute("pragma page_size").fetchone()
+    size = (connection.folder / FILE).stat().st_size
     if size < pages * page_bytes:
-        raise damaged(store.folder, f"it has {size} bytes and should have {pages * page_bytes}")
-    (closed,) = store.only_row("was-closed")
+        raise damaged(connection.folder, f"it has {size} bytes and should have {pages * page_bytes}")
+    (closed,) = connection.only_row("was-closed")
     if size <= (CHECKED_BYTES if closed else CHECKED_AFTER_CRASH_BYTES):
-        (verdict,) = store.connection.execute("pragma quick_check(1)").fetchone()
+        (verdict,) = connection.sqlite.execute("pragma quick_check(1)").fetchone()
         if verdict != "ok":
-            raise damaged(store.folder, str(verdict))
+            raise damaged(connection.folder, str(verdict))
 
 
-def _refuse_other_versions(store: Store) -> None:
-    (version,) = store.connection.execute("pragma user_version").fetchone()
-    file = store.folder / FILE
+def _refuse_other_versions(connection: JournalConnection) -> None:
+    (version,) = connection.sqlite.execute("pragma user_version").fetchone()
+    file = connection.folder / FILE
     if version > SCHEMA_VERSION:
         raise JournalError(f"journal {file}: is of a newer bucketpull; update bucketpull")
     if version < SCHEMA_VERSION:

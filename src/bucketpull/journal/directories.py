@@ -51,7 +51,7 @@ def _children(tables: Tables, parent: bytes, limit: int) -> list[bytes]:
 
 def _next(tables: Tables, at: bytes) -> bytes | None:
     """Return the first directory from one on that was listed, or could not be."""
-    rows = tables.store.rows("next-directory", at) + tables.store.rows("next-failed-directory", at)
+    rows = tables.connection.rows("next-directory", at) + tables.connection.rows("next-failed-directory", at)
     return min((row[0] for row in rows), default=None)
 
 
@@ -59,10 +59,10 @@ def _state(tables: Tables, directory: bytes, most: int) -> tuple[DirectoryState,
     """Return a directory with its sums, and how many rows were read for what is below it."""
     most = max(1, most)
     below = directory + b"/", directory + _AFTER_SLASH, most
-    objects, size, settled, pages, deeper = tables.store.rows(
+    objects, size, settled, pages, deeper = tables.connection.rows(
         "directory-sums", tables.run.number or _NO_RUN, directory, *below
     )[0]
-    failed, unlisted, deeper_failures = tables.store.rows("directory-failures", directory, *below)[0]
+    failed, unlisted, deeper_failures = tables.connection.rows("directory-failures", directory, *below)[0]
     outstanding = max(0, objects - settled - failed)
     listing, leaf = tables.books.outstanding.scans > 0, not deeper + deeper_failures
     if unlisted:
@@ -120,7 +120,7 @@ def balances(tables: Tables) -> Iterator[Balance]:
     run = tables.run.number
     pages = (row for rows in tables.pages.walk() for row in rows if row.run == run > 0)
     failures = (each.failure for found in tables.failures.walk() for each in found if each.run == run)
-    with tables.store.reading():
+    with tables.connection.reading():
         entries: Iterator[PageRow | Failure] = merge(pages, failures, key=attrgetter("directory"))
         for directory, group in groupby(entries, key=attrgetter("directory")):
             balance = Balance(directory)

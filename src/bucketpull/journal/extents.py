@@ -10,7 +10,7 @@ from operator import itemgetter
 import msgspec
 
 from bucketpull.domain.decoding import msgpack_decoder
-from bucketpull.journal.store import ImpossibleRow
+from bucketpull.journal.journal_connection import ImpossibleRow
 
 Whole = tuple[int, int]
 Piece = tuple[int, int, bytes, bytes]

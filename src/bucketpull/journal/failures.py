@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Failure, Position
-from bucketpull.journal.store import ImpossibleRow, Store, check_types
+from bucketpull.journal.journal_connection import ImpossibleRow, JournalConnection, check_types
 from bucketpull.journal.sums import Books
 
 _TYPES = (bytes, bytes, int, int, str, str, int, int, str, int, str, str, str)
@@ -28,8 +28,8 @@ class Recorded(NamedTuple):
 class Failures:
     """Rows of failures. Every method runs in the caller's transaction and keeps the books in step."""
 
-    def __init__(self, store: Store, books: Books) -> None:
-        self._store = store
+    def __init__(self, connection: JournalConnection, books: Books) -> None:
+        self._connection = connection
         self._books = books
 
     def add(
@@ -41,20 +41,20 @@ class Failures:
         """
         for failure in failures:
             self.remove(failure)
-            self._store.run("add-failure", _row(failure, run, untils))
+            self._connection.run("add-failure", _row(failure, run, untils))
             self._books.fail(failure.reason.value, failure.name)
 
     def remove(self, failure: Failure) -> None:
         """Remove one, if it is there."""
         key = (failure.directory, failure.name, failure.cursor)
-        for (reason,) in self._store.run("remove-failure", key).fetchall():
+        for (reason,) in self._connection.run("remove-failure", key).fetchall():
             self._books.fail(reason, failure.name, -1)
 
     def remove_of_page(self, directory: bytes, cursor: str) -> list[Recorded]:
         """Remove and return those of a page."""
         if not self._books.failures:
             return []
-        rows = self._store.run("remove-failures-of-page", (directory, cursor)).fetchall()
+        rows = self._connection.run("remove-failures-of-page", (directory, cursor)).fetchall()
         recorded = [_recorded(row) for row in rows]
         for failure, *_ in recorded:
             self._books.fail(failure.reason.value, failure.name, -1)
@@ -64,7 +64,7 @@ class Failures:
         """Return how many objects of a page failed in a run."""
         if not self._books.failures:
             return 0
-        row = self._store.run("count-failures-of-page", (directory, cursor, run)).fetchone()
+        row = self._connection.run("count-failures-of-page", (directory, cursor, run)).fetchone()
         return int(row[0])
 
     def walk(self) -> Iterator[list[Recorded]]:
@@ -74,17 +74,17 @@ class Failures:
             yield recorded
             last, before = recorded[-1].failure, after
             after = (last.directory, last.name, last.cursor, recorded[-1].run)
-            self._store.check_order(before, after)
+            self._connection.check_order(before, after)
 
     def _step(self, after: tuple[bytes, bytes, str, int]) -> list[Recorded]:
-        with self._store.reading():
-            rows = self._store.run("walk-failures", (*after, STEP)).fetchall()
+        with self._connection.reading():
+            rows = self._connection.run("walk-failures", (*after, STEP)).fetchall()
             check_types(rows, _TYPES)
             return [_recorded(row) for row in rows]
 
     def listing_failed(self) -> bool:
         """Whether any page could not be listed."""
-        return bool(self._store.run("listing-failed").fetchone()[0])
+        return bool(self._connection.run("listing-failed").fetchone()[0])
 
 
 def _row(failure: Failure, run: int, untils: Mapping[tuple[bytes, str], str]) -> tuple[object, ...]:

@@ -30,7 +30,7 @@ from bucketpull.domain.messages import BatchReceipt, Work
 from bucketpull.domain.model import Part, Position, SentWork, WorkKind
 from bucketpull.domain.order import Order
 from bucketpull.journal.extents import Entry, pack_entries, unpack_entries
-from bucketpull.journal.store import ImpossibleRow, Store, checksum, is_sound
+from bucketpull.journal.journal_connection import ImpossibleRow, JournalConnection, checksum, is_sound
 from bucketpull.journal.sums import Books
 from bucketpull.journal.volume_numbers import Volumes
 
@@ -67,8 +67,8 @@ class Frontier:
     `damaged` are batches, with their parts, whose bytes are not those that were written: they are neither given out nor taken.
     """
 
-    def __init__(self, store: Store, books: Books, volumes: Volumes, order: Order) -> None:
-        self._store = store
+    def __init__(self, connection: JournalConnection, books: Books, volumes: Volumes, order: Order) -> None:
+        self._connection = connection
         self._books = books
         self._volumes = volumes
         self._order = order
@@ -104,10 +104,10 @@ class Frontier:
     def _add(
         self, row: tuple[WorkKind, int, float, int, int, int, int, bytes | None, int], body: bytes
     ) -> int:
-        work = self._store.run("add-work", row).lastrowid
+        work = self._connection.run("add-work", row).lastrowid
         assert work is not None
         kind, tier, _, _, _, objects, size, candidates, _ = row
-        self._store.run("add-body", (work, body, checksum(candidates, body)))
+        self._connection.run("add-body", (work, body, checksum(candidates, body)))
         self._books.add_work(kind, tier, objects, size)
         return work
 
@@ -145,7 +145,7 @@ class Frontier:
         if limit <= 0:
             return []
         kind = where[0]
-        rows = self._store.run(query, (*where, limit)).fetchall()
+        rows = self._connection.run(query, (*where, limit)).fetchall()
         return [
             self._work(row[:5], kind, homes) for row in rows if self._is_sound(kind, row[0], row[2], *row[3:])
         ]
@@ -183,7 +183,7 @@ class Frontier:
         """
         if not self._order.prefixes:
             return list(works)
-        ranks = self._store.run("foremost-scan").fetchone()
+        ranks = self._connection.run("foremost-scan").fetchone()
         places = [self._order.place_of(rank) for rank in ranks if rank is not None]
         listed = min(places, default=len(self._order.prefixes))
         kept: list[Work] = []
@@ -222,13 +222,13 @@ class Frontier:
         """Mark work as sent."""
         rows = [(machine, work.id) for work in works]
         for row in rows:
-            self._store.run("mark-sent", row)
+            self._connection.run("mark-sent", row)
         self._books.send(kind, len(rows))
 
     def release(self, works: Iterable[int]) -> None:
         """Mark sent work as ready; what is not sent stays as it is."""
         for work in works:
-            for (kind,) in self._store.run("mark-ready", (work,)).fetchall():
+            for (kind,) in self._connection.run("mark-ready", (work,)).fetchall():
                 self._books.send(WorkKind(kind), -1)
 
     def hand_back(self, works: Iterable[int], machine: str) -> None:
@@ -238,14 +238,14 @@ class Frontier:
 
     def sent(self) -> list[SentWork]:
         """Return the work that is sent."""
-        rows = self._store.run("sent-work").fetchall()
+        rows = self._connection.run("sent-work").fetchall()
         return [SentWork(work, WorkKind(kind), *rest) for work, kind, *rest in rows]
 
     def holders(self, works: Iterable[int]) -> dict[int, str]:
         """Return which work is outstanding, and with which machine ("" for none)."""
         found: dict[int, str] = {}
         for work in works:
-            for machine, state in self._store.run("holder", (work,)).fetchall():
+            for machine, state in self._connection.run("holder", (work,)).fetchall():
                 found[work] = machine if state else ""
         return found
 
@@ -262,12 +262,12 @@ class Frontier:
         return taken
 
     def _row(self, work: int, part: int) -> Taken | None:
-        row = self._store.run("taken-work", (work, part)).fetchone()
+        row = self._connection.run("taken-work", (work, part)).fetchone()
         return Taken(work, WorkKind(row[0]), *row[1:]) if row is not None else None
 
     def _remove(self, taken: Taken) -> None:
-        self._store.run("remove-work", (taken.id,))
-        self._store.run("remove-body", (taken.id,))
+        self._connection.run("remove-work", (taken.id,))
+        self._connection.run("remove-body", (taken.id,))
         self._books.add_work(taken.kind, taken.tier, taken.objects, taken.size, -1)
         if taken.state:
             self._books.send(taken.kind, -1)
@@ -284,7 +284,7 @@ class Frontier:
     def batches(self) -> Iterator[Batch]:
         """Return all batches that were not damaged."""
         after = 0
-        while rows := self._store.run("walk-batches", (after, _STEP)).fetchall():
+        while rows := self._connection.run("walk-batches", (after, _STEP)).fetchall():
             for after, *row in rows:
                 if self._is_sound(WorkKind.BATCH, after, *row):
                     yield decode_batch(row[2])
@@ -292,16 +292,16 @@ class Frontier:
     def go_on(self, taken: Taken, rest: Batch, part: int, machine: str) -> None:
         """Put a row back that was taken, with what is left of its batch, which the machine has in hand as this part."""
         row = (taken.id, taken.tier, taken.home, machine, taken.passes, part, rest.objects, rest.bytes)
-        self._store.run("go-on-work", (*row, taken.candidates))
+        self._connection.run("go-on-work", (*row, taken.candidates))
         body = encode_batch(rest)
-        self._store.run("add-body", (taken.id, body, checksum(taken.candidates, body)))
+        self._connection.run("add-body", (taken.id, body, checksum(taken.candidates, body)))
         self._books.add_work(taken.kind, taken.tier, rest.objects, rest.bytes)
         self._books.send(taken.kind, 1)
 
     def abandoned(self) -> Iterator[Batch]:
         """Delete all rows except repairs, which nothing else records; return the batches. What a scan was to list does not matter."""
         after = 0
-        while rows := self._store.run("abandoned-work", (after, _STEP)).fetchall():
+        while rows := self._connection.run("abandoned-work", (after, _STEP)).fetchall():
             for after, part in rows:
                 row = self._row(after, part)
                 if row is not None and row.kind is WorkKind.SCAN:
@@ -321,8 +321,8 @@ class Frontier:
     def rehome(self, volume: int) -> None:
         """Let any machine do the work that waits for a volume."""
         for tier in (USUAL, LAST, AGAIN):
-            self._store.run("rehome-work", (tier, volume))
-        self._store.run("rehome-deferred", (volume,))
+            self._connection.run("rehome-work", (tier, volume))
+        self._connection.run("rehome-deferred", (volume,))
 
     def candidates_left(self, taken: Taken, receipt: BatchReceipt, *, sent_on: bool) -> list[Entry]:
         """Return the candidates of a batch after a machine compared it: its own are marked as asked.

@@ -26,8 +26,8 @@ from bucketpull.domain.user_limits import Steering
 from bucketpull.journal.database import connect_to_read, exists, read_configuration
 from bucketpull.journal.directories import Balance, balances, directories_below
 from bucketpull.journal.extents import covers
+from bucketpull.journal.journal_connection import ImpossibleRow
 from bucketpull.journal.journal_tables import Tables
-from bucketpull.journal.store import ImpossibleRow
 from bucketpull.journal.sums import what_is_left
 from bucketpull.journal.volume_numbers import KnownVolume
 
@@ -80,7 +80,7 @@ class JournalReader:
 
     def configuration(self) -> dict[str, str]:
         """Return the settings of the last session, by name."""
-        return read_configuration(self._tables.store)
+        return read_configuration(self._tables.connection)
 
     def counters(self) -> Counters:
         """Return the books of the present run."""
@@ -89,7 +89,7 @@ class JournalReader:
     def outstanding(self) -> Outstanding:
         """Return what is left to do."""
         tables = self._refreshed()
-        return what_is_left(tables.store, tables.books, tables.volumes)
+        return what_is_left(tables.connection, tables.books, tables.volumes)
 
     def counted_on(self) -> dict[str, str]:
         """See `ports.Journal`."""
@@ -128,8 +128,8 @@ class JournalReader:
 
     def runs(self, limit: int = 10) -> list[RunNote]:
         """Return the last runs, newest first. Raises JournalDamaged where one is in no state that there is."""
-        with self._tables.store.reading():
-            found = [RunNote(*row) for row in self._tables.store.rows("runs", limit)]
+        with self._tables.connection.reading():
+            found = [RunNote(*row) for row in self._tables.connection.rows("runs", limit)]
             for run in found:
                 if run.state not in _RUN_STATES:
                     raise ImpossibleRow(f"run {run.id} is {run.state!r}")
@@ -138,7 +138,7 @@ class JournalReader:
     def where(self, directory: bytes, name: bytes) -> list[Extent]:
         """Return the ledger blocks in which an object may lie, newest first."""
         tables = self._refreshed()
-        with tables.store.reading():
+        with tables.connection.reading():
             found = tables.pages.over(directory, name)
         entries = [entry for entry in found if covers(entry, name, name)]
         extents = [
@@ -149,7 +149,7 @@ class JournalReader:
     def holding(self, spans: Sequence[Span]) -> set[Extent] | None:
         """Return all ledger blocks that may hold objects of some pieces of pages; None where no run listed one of the pages."""
         tables = self._refreshed()
-        with tables.store.reading():
+        with tables.connection.reading():
             if not all(tables.pages.is_listed(span.directory, span.cursor) for span in spans):
                 return None
             found = tables.pages.candidates(spans)
@@ -162,7 +162,7 @@ class JournalReader:
 
     def failures(self, reason: Reason | None = None, pattern: str | None = None) -> Iterator[Failure]:
         """Go through what failed for good, in bounded memory and in the order of directories and names; of one reason, or with matching keys."""
-        with self._tables.store.reading():
+        with self._tables.connection.reading():
             for recorded in self._tables.failures.walk():
                 yield from (entry.failure for entry in recorded if chosen(entry.failure, reason, pattern))
 
@@ -172,18 +172,18 @@ class JournalReader:
 
     def listing_failed(self) -> bool:
         """Whether any page could not be listed: then objects may be missing that nobody has counted."""
-        with self._tables.store.reading():
+        with self._tables.connection.reading():
             return self._tables.failures.listing_failed()
 
     def directories(self, parent: bytes, limit: int) -> list[DirectoryState]:
         """Return at most so many directories directly below one (b"" is the root), by name, with their books."""
         tables = self._refreshed()
-        with tables.store.reading():
+        with tables.connection.reading():
             return directories_below(tables, parent, limit)
 
     def close(self) -> None:
         """Close the journal."""
-        self._tables.store.close()
+        self._tables.connection.close()
 
     def _refreshed(self) -> Tables:
         """Read the sums again: another process writes them."""

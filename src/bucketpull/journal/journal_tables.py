@@ -13,9 +13,9 @@ from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.journal.failures import Failures
 from bucketpull.journal.frontier import AGAIN, Frontier
+from bucketpull.journal.journal_connection import JournalConnection
 from bucketpull.journal.listed_pages import PageRow, Pages
 from bucketpull.journal.stale_copies import StaleCopies
-from bucketpull.journal.store import Store
 from bucketpull.journal.sums import Books, decode_books, encode_books
 from bucketpull.journal.volume_numbers import Volumes
 
@@ -37,7 +37,7 @@ class Tables(msgspec.Struct):
     New work is given out in this `order`; what was tried once is tried again after `retry_seconds`.
     """
 
-    store: Store
+    connection: JournalConnection
     order: Order
     retry_seconds: float
     journal: str
@@ -51,16 +51,18 @@ class Tables(msgspec.Struct):
     copies: StaleCopies
 
     @classmethod
-    def load(cls, store: Store, order: Order = ANY, retry_seconds: float = RETRY_SECONDS) -> Self:
+    def load(
+        cls, connection: JournalConnection, order: Order = ANY, retry_seconds: float = RETRY_SECONDS
+    ) -> Self:
         """Read the sums, and hand each table what it needs."""
-        with store.reading():
-            journal, job, number, past, tidied = store.only_row("job")
+        with connection.reading():
+            journal, job, number, past, tidied = connection.only_row("job")
             run = Run(number, bool(past), tidied)
-            books = decode_books(store.only_row("books")[0])
-            volumes = Volumes(store)
-        frontier = Frontier(store, books, volumes, order)
-        tables = Pages(store), Failures(store, books), StaleCopies(store, volumes)
-        return cls(store, order, retry_seconds, journal, job, run, books, volumes, frontier, *tables)
+            books = decode_books(connection.only_row("books")[0])
+            volumes = Volumes(connection)
+        frontier = Frontier(connection, books, volumes, order)
+        tables = Pages(connection), Failures(connection, books), StaleCopies(connection, volumes)
+        return cls(connection, order, retry_seconds, journal, job, run, books, volumes, frontier, *tables)
 
     def list_again(self, rows: Collection[PageRow]) -> None:
         """Trust nothing that is known of pages when they are listed; list those again that this run has listed before."""
@@ -110,12 +112,12 @@ class Tables(msgspec.Struct):
 
     def reloaded(self) -> Self:
         """Read the sums again, which are not those in memory: another process wrote them, or a transaction was undone."""
-        return self.load(self.store, self.order, self.retry_seconds)
+        return self.load(self.connection, self.order, self.retry_seconds)
 
     def write(self) -> None:
         """Write the sums, at the end of a transaction."""
-        self.store.rows("write-books", encode_books(self.books))
+        self.connection.rows("write-books", encode_books(self.books))
 
     def write_run(self) -> None:
         """Write the number of the run and what goes with it."""
-        self.store.rows("update-job", self.run.number, self.run.looks_back, self.run.tidied)
+        self.connection.rows("update-job", self.run.number, self.run.looks_back, self.run.tidied)

@@ -7,7 +7,7 @@ import msgspec
 
 from bucketpull.domain.model import PageRecord, Span
 from bucketpull.journal.extents import Entry, in_ledger_order, merged, pack_entries, unpack_entries
-from bucketpull.journal.store import Store, check_types
+from bucketpull.journal.journal_connection import JournalConnection, check_types
 
 STEP = 1000  # rows a transaction when all pages are walked
 _TYPES = (bytes, str, int, str, bytes, bytes, bytes, int, int, int, int, int, int, bytes)
@@ -43,12 +43,12 @@ class Share(msgspec.Struct):
 class Pages:
     """Rows of pages. Every method runs in the caller's transaction."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, connection: JournalConnection) -> None:
+        self._connection = connection
 
     def known(self, directory: bytes, cursor: str) -> PageRow | None:
         """Return the newest row of a page."""
-        rows = self._store.run("known-page", (directory, cursor)).fetchall()
+        rows = self._connection.run("known-page", (directory, cursor)).fetchall()
         check_types(rows, _TYPES)
         return PageRow(*rows[0]) if rows else None
 
@@ -61,16 +61,16 @@ class Pages:
         """Add a listed page; `until` is that of its position."""
         key = (page.directory, page.cursor, run, until)
         row = (*key, page.first, page.last, page.digest, page.objects, page.bytes, page.excluded, extents)
-        self._store.run("add-page", row)
+        self._connection.run("add-page", row)
 
     def see(self, known: PageRow, run: int, until: str, excluded: int, skipped: int) -> None:
         """Take an unchanged page over into a run."""
         key = known.directory, known.cursor, known.run
-        self._store.run("see-page", (run, until, excluded, skipped, *key))
+        self._connection.run("see-page", (run, until, excluded, skipped, *key))
 
     def remove(self, row: PageRow) -> None:
         """Forget a page."""
-        self._store.run("remove-page", (row.directory, row.cursor, row.run))
+        self._connection.run("remove-page", (row.directory, row.cursor, row.run))
 
     def keep(self, span: Span, place: tuple[int, int], run: int) -> None:
         """Note a block of a page that is not known, as of no run; pages that may list its objects are compared."""
@@ -104,7 +104,7 @@ class Pages:
         digest = b"" if share.vanished else known.digest
         counts = (share.stored, share.skipped, share.vanished)
         row = (*counts, digest, _with(known, span, volumes), span.directory, span.cursor, known.run)
-        self._store.run("book-page", row)
+        self._connection.run("book-page", row)
 
     def recall(self, span: Span, blocks: Iterable[tuple[int, int]], run: int) -> None:
         """Note that blocks may hold objects of a page in older versions than those that are known of."""
@@ -115,13 +115,13 @@ class Pages:
 
     def doubt(self, directory: bytes, cursor: str) -> None:
         """Forget the digests of a page: an equal one proves nothing."""
-        self._store.run("doubt-page", (directory, cursor))
+        self._connection.run("doubt-page", (directory, cursor))
 
     def doubt_over(self, directory: bytes, name: bytes) -> None:
         """Forget the digests of the pages of a directory that may list a name."""
         where = {"directory": directory, "name": name}
-        self._store.run("doubt-first-page", where)
-        self._store.run("doubt-later-pages", where)
+        self._connection.run("doubt-first-page", where)
+        self._connection.run("doubt-later-pages", where)
 
     def over(self, directory: bytes, name: bytes) -> list[Entry]:
         """Return the blocks of the pages of a directory among whose names one may be, oldest first."""
@@ -144,42 +144,42 @@ class Pages:
         while rows := self._step(after):
             yield [PageRow(*row) for row in rows]
             before, after = after, rows[-1][:3]
-            self._store.check_order(before, after)
+            self._connection.check_order(before, after)
 
     def _step(self, after: tuple[bytes, str, int]) -> list[tuple[Any, ...]]:
-        with self._store.reading():
-            rows = self._store.run("walk-pages", (*after, STEP)).fetchall()
+        with self._connection.reading():
+            rows = self._connection.run("walk-pages", (*after, STEP)).fetchall()
             check_types(rows, _TYPES)
             return rows
 
     def change(self, row: PageRow) -> None:
         """Write a row back, but for its counts."""
         values = (row.first, row.last, row.digest, row.objects, row.size, row.extents)
-        self._store.run("change-extents", (*values, row.directory, row.cursor, row.run))
+        self._connection.run("change-extents", (*values, row.directory, row.cursor, row.run))
 
     def unsettled(self, run: int) -> Iterator[tuple[bytes, str, int]]:
         """Return the pages of a run of which objects are not booked: directory, cursor, and how many."""
-        return iter(self._store.run("unsettled-pages", (run,)))
+        return iter(self._connection.run("unsettled-pages", (run,)))
 
     def was_seen(self, directory: bytes, run: int) -> bool:
         """Whether a directory was listed in a run, to its end."""
-        return bool(self._store.run("was-seen", (directory, run)).fetchone()[0])
+        return bool(self._connection.run("was-seen", (directory, run)).fetchone()[0])
 
     def objects_in_overlaps(self, run: int) -> int:
         """Return how many objects of a run are on pages that begin among the names of another page of their directory."""
-        return int(self._store.run("objects-in-overlaps", (run,)).fetchone()[0])
+        return int(self._connection.run("objects-in-overlaps", (run,)).fetchone()[0])
 
     def over_page(self, row: PageRow, run: int) -> list[PageRow]:
         """Return the pages of a run that stand among the names of a page, the nearest hundred."""
         where = {"directory": row.directory, "run": run, "first": row.first, "last": row.last}
-        rows = self._store.run("pages-over", where).fetchall()
+        rows = self._connection.run("pages-over", where).fetchall()
         check_types(rows, _TYPES)
         return [PageRow(*found) for found in rows]
 
     def _overlapping(self, query: str, directory: bytes, first: bytes, last: bytes) -> list[Entry]:
         where = {"directory": directory, "first": first, "last": last}
-        rows = self._store.run("first-pages-over", where).fetchall()
-        rows += self._store.run(query, where).fetchall()
+        rows = self._connection.run("first-pages-over", where).fetchall()
+        rows += self._connection.run(query, where).fetchall()
         rows.sort(key=lambda row: row[0])
         return in_ledger_order(entry for _, extents in rows for entry in unpack_entries(extents))
 

@@ -39,7 +39,7 @@ class Maintenance(JournalReader):
         When nothing is outstanding, what the run did not see is forgotten.
         """
         with self._transaction() as tables:
-            tables.store.rows("end-run", state, now, summary, tables.run.number)
+            tables.connection.rows("end-run", state, now, summary, tables.run.number)
         if not self._tables.books.outstanding.is_some:
             self.tidy()
 
@@ -126,7 +126,7 @@ class Maintenance(JournalReader):
             return 0
 
         self._in_steps(doubt)
-        with self._tables.store.reading():
+        with self._tables.connection.reading():
             return self._tables.pages.objects_in_overlaps(self._tables.run.number)
 
     # --- volumes and their ledgers
@@ -149,7 +149,7 @@ class Maintenance(JournalReader):
         if number is None:
             known = ", ".join(each.id for each in volumes.all()) or "none"
             raise JournalError(
-                f"volume {volume} is not in journal {self._tables.store.folder}; known are: {known}"
+                f"volume {volume} is not in journal {self._tables.connection.folder}; known are: {known}"
             )
         lost = msgspec.structs.replace(volumes.volume(number), state=VolumeState.LOST)
         count = self._drop_blocks(number, [(0, math.inf)])
@@ -232,7 +232,7 @@ class Maintenance(JournalReader):
         """Do all or nothing, in the file and in memory."""
         tables = self._tables
         try:
-            with tables.store.transaction():
+            with tables.connection.transaction():
                 yield tables
                 tables.replace_damaged()
                 tables.write()

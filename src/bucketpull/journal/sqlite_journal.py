@@ -28,9 +28,9 @@ from bucketpull.domain.selection import EVERYTHING
 from bucketpull.domain.user_limits import Steering
 from bucketpull.journal import batch_receipts, database, scan_receipts
 from bucketpull.journal.database import Lock
+from bucketpull.journal.journal_connection import JournalConnection
 from bucketpull.journal.journal_tables import Tables
 from bucketpull.journal.maintenance import Maintenance
-from bucketpull.journal.store import Store
 from bucketpull.journal.sums import check_outstanding
 from bucketpull.journal.volume_numbers import KnownVolume
 
@@ -44,7 +44,7 @@ _IDS_A_SECOND = 1_000  # more than any job uses, on average of its time
 class SqliteJournal(Maintenance):
     """The books of one job, opened by its one writer, in one thread at a time. A process must not be forked while a journal is open in it."""
 
-    def __init__(self, opened: Store, lock: Lock, order: Order, retry_seconds: float) -> None:
+    def __init__(self, opened: JournalConnection, lock: Lock, order: Order, retry_seconds: float) -> None:
         super().__init__(Tables.load(opened, order, retry_seconds))
         check_outstanding(opened, self._tables.books)
         self._lock = lock
@@ -98,13 +98,13 @@ class SqliteJournal(Maintenance):
             if abandons:
                 _abandon(tables, now)
             if goes_on:
-                tables.store.rows("resume-run", tables.run.number)
-                tables.store.rows("hasten-work", now, now + LONGEST_WAIT_SECONDS)
+                tables.connection.rows("resume-run", tables.run.number)
+                tables.connection.rows("hasten-work", now, now + LONGEST_WAIT_SECONDS)
             else:
                 tables.books.steering = tables.books.steering if abandons else None
                 _start(tables, root, now, selection or "")
             # Ids grow with the clock: a journal that was put back from a backup gives none again that it gave since.
-            tables.store.rows("raise-ids", round(now * _IDS_A_SECOND))
+            tables.connection.rows("raise-ids", round(now * _IDS_A_SECOND))
         return goes_on
 
     def claim(
@@ -125,7 +125,7 @@ class SqliteJournal(Maintenance):
         tables = self._tables
         self._asked.update(dict.fromkeys(takers, now))
         homes = tables.volumes.at(self._present(machine, now))
-        with tables.store.reading():
+        with tables.connection.reading():
             works = tables.frontier.claim(kind, limit, homes, now, limit if late is None else late)
         if works or tables.frontier.damaged:
             with self._transaction():
@@ -169,7 +169,7 @@ class SqliteJournal(Maintenance):
 
     def sent(self) -> list[SentWork]:
         """See `ports.Journal`."""
-        with self._tables.store.reading():
+        with self._tables.connection.reading():
             return self._tables.frontier.sent()
 
     def release(self, works: Sequence[int]) -> None:
@@ -180,7 +180,7 @@ class SqliteJournal(Maintenance):
 
     def holders(self, works: Sequence[int]) -> dict[int, str]:
         """See `ports.Journal`."""
-        with self._tables.store.reading():
+        with self._tables.connection.reading():
             return self._tables.frontier.holders(works)
 
     def note_poison(self, details: Sequence[str]) -> None:
@@ -200,14 +200,14 @@ class SqliteJournal(Maintenance):
             return
         self._closed = True
         try:
-            self._tables.store.rows("set-closed", 1)
+            self._tables.connection.rows("set-closed", 1)
         finally:
-            self._tables.store.close()
+            self._tables.connection.close()
             self._lock.release()
 
     def former(self, volumes: Sequence[str], limit: int) -> list[Former]:
         """See `ports.Journal`."""
-        with self._tables.store.reading():
+        with self._tables.connection.reading():
             return self._tables.copies.of(volumes, limit)
 
     def forget_former(self, ids: Sequence[int]) -> None:
@@ -227,7 +227,7 @@ class SqliteJournal(Maintenance):
 
     def check_room(self) -> None:
         """See `ports.Journal`."""
-        self._tables.store.check_room()
+        self._tables.connection.check_room()
 
     def see_volumes(self, volumes: Sequence[VolumeStatus]) -> None:
         """See `ports.Journal`."""
@@ -252,7 +252,7 @@ class SqliteJournal(Maintenance):
         """Go by a clock that was set back: what it had put off before is due."""
         self._asked.clear()
         with self._transaction() as tables:
-            tables.store.rows("hasten-work", now, now + LONGEST_WAIT_SECONDS)
+            tables.connection.rows("hasten-work", now, now + LONGEST_WAIT_SECONDS)
 
     def _present(self, machine: str, now: float) -> set[str]:
         """Return the machine and those that are away."""
@@ -278,7 +278,7 @@ def _start(tables: Tables, root: Position, now: float, selection: str) -> None:
     tables.books.selection = selection
     tables.books.is_void = False
     tables.write_run()
-    tables.store.rows("begin-run", run.number, now)
+    tables.connection.rows("begin-run", run.number, now)
     scan_receipts.add_root(tables, root)
 
 
@@ -291,4 +291,4 @@ def _abandon(tables: Tables, now: float) -> None:
         for span in batch.spans:
             tables.pages.doubt(span.directory, span.cursor)
     tables.replace_damaged()
-    tables.store.rows("abandon-run", now, tables.run.number)
+    tables.connection.rows("abandon-run", now, tables.run.number)

@@ -7,7 +7,7 @@ import msgspec
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.model import Former, Part
-from bucketpull.journal.store import Store, checksum, is_sound
+from bucketpull.journal.journal_connection import JournalConnection, checksum, is_sound
 from bucketpull.journal.volume_numbers import Volumes
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -17,8 +17,8 @@ _offsets = msgpack_decoder(list[int])
 class StaleCopies:
     """Rows of former copies. Every method runs in the caller's transaction."""
 
-    def __init__(self, store: Store, volumes: Volumes) -> None:
-        self._store = store
+    def __init__(self, connection: JournalConnection, volumes: Volumes) -> None:
+        self._connection = connection
         self._volumes = volumes
 
     def add(self, copies: Iterable[Former], machine: str) -> list[Former]:
@@ -34,7 +34,7 @@ class StaleCopies:
                 continue
             if volume is not None and self._volumes.is_there(volume) and self._volumes.is_there(owner):
                 columns = _encode(copy.offsets), copy.parts
-                self._store.run("add-former", (volume, owner, *columns, checksum(*columns)))
+                self._connection.run("add-former", (volume, owner, *columns, checksum(*columns)))
         return undecided
 
     def of(self, volumes: Iterable[str], limit: int) -> list[Former]:
@@ -43,7 +43,7 @@ class StaleCopies:
         for name in volumes:
             number = self._volumes.known_number(name)
             if number is not None:
-                rows = self._store.run("former-of", (number, limit)).fetchall()
+                rows = self._connection.run("former-of", (number, limit)).fetchall()
                 found += [
                     Former(name, _offsets(offsets), self._volumes.volume(owner).id, parts, id_)
                     for id_, owner, offsets, parts, kept in rows
@@ -54,14 +54,14 @@ class StaleCopies:
     def removed(self, ids: Iterable[int]) -> None:
         """Forget copies that were removed."""
         for id_ in ids:
-            self._store.run("remove-former", (id_,))
+            self._connection.run("remove-former", (id_,))
 
     def replaced_by(self, volume: int) -> Iterator[tuple[int, list[int], list[Part]]]:
         """Give those on other volumes that the files of one replaced: volume, offsets of blocks, objects."""
-        for other, offsets, parts, kept in self._store.run("replaced-by", (volume,)):
+        for other, offsets, parts, kept in self._connection.run("replaced-by", (volume,)):
             if is_sound(kept, offsets, parts):
                 yield other, _offsets(offsets), decode_parts(parts)
 
     def lose(self, volume: int) -> None:
         """Forget stale copies on a volume that is given up, and those that its files replaced: they may be the only copies left."""
-        self._store.run("forget-former", (volume, volume))
+        self._connection.run("forget-former", (volume, volume))

@@ -6,7 +6,7 @@ from bucketpull.domain.budget import Spending
 from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.model import Counters, Outstanding, WorkKind
 from bucketpull.domain.user_limits import Steering
-from bucketpull.journal.store import Store, damaged
+from bucketpull.journal.journal_connection import JournalConnection, damaged
 from bucketpull.journal.volume_numbers import Volumes
 
 
@@ -85,30 +85,30 @@ def encode_books(books: Books) -> str:
     return msgspec.json.encode(books).decode()
 
 
-def what_is_left(store: Store, books: Books, volumes: Volumes) -> Outstanding:
+def what_is_left(connection: JournalConnection, books: Books, volumes: Volumes) -> Outstanding:
     """Return the outstanding work, and while nobody has any, when it goes on, and which machines it waits for."""
     left = msgspec.structs.replace(books.outstanding)
     if left.is_some and not (left.scans_sent or left.batches_sent):
         last = books.open_tiers[-1]
-        left.again_at = float(store.rows("next-due", last)[0][0])
+        left.again_at = float(connection.rows("next-due", last)[0][0])
         machines = {
             volumes.machine_of(home) if home else ""
             for home in (0, *volumes.numbers())
-            if store.rows("next-at-home", last, left.again_at, home)[0][0]
+            if connection.rows("next-at-home", last, left.again_at, home)[0][0]
         }
         left.waits_for = sorted(machines) if all(machines) else []
     return left
 
 
-def check_outstanding(store: Store, books: Books) -> None:
+def check_outstanding(connection: JournalConnection, books: Books) -> None:
     """Make sure that the outstanding work can be done, and that its sums are right: a job waits for it, else for ever.
 
     Raises JournalDamaged where one is such that no machine is ever given it, or the sums are of others.
     """
-    impossible = store.rows("impossible-work")
-    *sums, usual, last, again = map(int, store.rows("sums-of-work")[0])
+    impossible = connection.rows("impossible-work")
+    *sums, usual, last, again = map(int, connection.rows("sums-of-work")[0])
     if impossible:
-        raise damaged(store.folder, f"work {impossible[0][0]} has values that no machine can act on")
+        raise damaged(connection.folder, f"work {impossible[0][0]} has values that no machine can act on")
     counted = msgspec.structs.astuple(books.outstanding)[: len(sums)]
     if tuple(sums) != counted or [usual, last, again] != books.tiers:
-        raise damaged(store.folder, "its sums are not those of its outstanding work")
+        raise damaged(connection.folder, "its sums are not those of its outstanding work")

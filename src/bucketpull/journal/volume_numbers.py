@@ -6,7 +6,7 @@ import msgspec
 
 from bucketpull.domain.model import Extent, VolumeState
 from bucketpull.journal.extents import Entry
-from bucketpull.journal.store import ImpossibleRow, Store, damaged
+from bucketpull.journal.journal_connection import ImpossibleRow, JournalConnection, damaged
 
 _STATES = frozenset(state.value for state in VolumeState)
 
@@ -23,11 +23,11 @@ class KnownVolume(msgspec.Struct, frozen=True):
 class Volumes:
     """All volumes of a job, read once and kept in step."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, connection: JournalConnection) -> None:
+        self._connection = connection
         self._numbers: dict[str, int] = {}
         self._volumes: dict[int, KnownVolume] = {}
-        for number, name, machine, path, state in self._store.rows("volumes"):
+        for number, name, machine, path, state in self._connection.rows("volumes"):
             if state not in _STATES:
                 raise ImpossibleRow(f"volume {name} is {state!r}")
             self._keep(number, KnownVolume(name, machine, path, VolumeState(state)))
@@ -46,7 +46,7 @@ class Volumes:
         if number is not None and self._volumes[number] == volume:
             return number
         row = (volume.id, volume.machine, volume.path, volume.state.value)
-        (written,) = self._store.rows("write-volume", *row)[0]
+        (written,) = self._connection.rows("write-volume", *row)[0]
         self._keep(written, volume)
         return int(written)
 
@@ -63,7 +63,7 @@ class Volumes:
             return self._volumes[number]
         except KeyError:
             raise damaged(
-                self._store.folder, f"a row names volume {number}, of {len(self._volumes)}"
+                self._connection.folder, f"a row names volume {number}, of {len(self._volumes)}"
             ) from None
 
     def known_number(self, name: str) -> int | None:

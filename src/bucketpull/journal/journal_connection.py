@@ -29,24 +29,24 @@ class ImpossibleRow(Exception):
     """A row holds what no journal writes; the text says what."""
 
 
-class Store:
+class JournalConnection:
     """A connection to a journal's file, for one thread at a time. It raises only errors of `domain.errors`."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, sqlite: sqlite3.Connection) -> None:
         self.folder = folder
-        self.connection = connection
+        self.sqlite = sqlite
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Do all or nothing; what is done is durable at the end."""
         with translated(self.folder):
-            self.connection.execute("begin immediate")
+            self.sqlite.execute("begin immediate")
             try:
                 yield
-                self.connection.execute("commit")
+                self.sqlite.execute("commit")
             except BaseException:
-                if self.connection.in_transaction:
-                    self.connection.execute("rollback")
+                if self.sqlite.in_transaction:
+                    self.sqlite.execute("rollback")
                 raise
 
     @contextmanager
@@ -57,7 +57,7 @@ class Store:
 
     def run(self, name: str, values: Sequence[object] | Mapping[str, object] = ()) -> sqlite3.Cursor:
         """Run a named statement, within `transaction` or `reading`."""
-        return self.connection.execute(statements()[name], values)
+        return self.sqlite.execute(statements()[name], values)
 
     def rows(self, name: str, *values: object) -> list[tuple[Any, ...]]:
         """Return all rows of a named statement. Their types are those of the schema."""
@@ -96,7 +96,7 @@ class Store:
 
     def close(self) -> None:
         """Close the file."""
-        self.connection.close()
+        self.sqlite.close()
 
 
 def check_types(rows: Iterable[tuple[Any, ...]], types: tuple[type, ...]) -> None:

@@ -14,9 +14,9 @@ from tests.volumes.conftest import Disks
 from bucketpull.domain.errors import ConfigError, JobMismatch, JournalDamaged, JournalError, JournalLocked
 from bucketpull.domain.model import WorkKind
 from bucketpull.journal import database as journal_file
+from bucketpull.journal.journal_connection import FILE
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite_journal import SqliteJournal
-from bucketpull.journal.store import FILE
 
 CONFIGURATION = {
     "source": "upyun://b",
@@ -200,7 +200,7 @@ def test_damage_is_seen_after_a_crash_too(start, folder, damage):
     for number in range(200):
         play.put(b"%d" % number, b"a", b"b")
     play.run()
-    play.journal._tables.store.connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+    play.journal._tables.connection.sqlite.execute("pragma wal_checkpoint(truncate)").fetchall()
     play.crash()
     damage(folder / FILE)
 
@@ -274,7 +274,7 @@ def test_a_journal_of_another_version_is_refused_with_what_to_do_and_not_changed
 
 def test_every_transaction_is_synced(folder):
     journal = opened(folder)
-    connection = journal._tables.store.connection
+    connection = journal._tables.connection.sqlite
 
     assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
     assert connection.execute("pragma synchronous").fetchone() == (2,)
@@ -328,7 +328,7 @@ def test_a_reader_changes_nothing(play, folder):
     reader = JournalReader.open_to_read(folder)
 
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        reader._tables.store.connection.execute("delete from page")
+        reader._tables.connection.sqlite.execute("delete from page")
     reader.close()
 
 
@@ -423,7 +423,7 @@ def test_a_row_that_was_spoilt_is_damage_with_the_remedy(play, folder, blob):
     play.put(b"photos", *(b"%06d" % number for number in range(20)))
     play.run()
     play.put(b"photos", b"new", b"other")
-    connection = play.journal._tables.store.connection
+    connection = play.journal._tables.connection.sqlite
     connection.execute("update page set extents = ?", (blob,))
 
     with pytest.raises(JournalDamaged, match="bucketpull rebuild"):
