@@ -10,6 +10,7 @@ import click
 
 from bucketpull.domain.errors import ConfigError, Reason
 from bucketpull.domain.packing import DEFAULT_LIMIT, DEFAULT_SIZE
+from bucketpull.domain.reserve import DEFAULT_RESERVE
 from bucketpull.domain.user_input import shown_value
 from bucketpull.sources.registry import SOURCES, options_by_name
 from bucketpull.sources.source_settings import Option
@@ -194,7 +195,9 @@ foreign = _group(
 )
 
 reserve = click.option(
-    "--reserve", metavar="SIZE", help="Bytes or percent kept free on each volume (default: 1G)."
+    "--reserve",
+    metavar="SIZE",
+    help=f"Bytes or percent kept free on each volume (default: {DEFAULT_RESERVE}).",
 )
 
 when_full = click.option(

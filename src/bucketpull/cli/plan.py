@@ -32,7 +32,7 @@ from bucketpull.domain.errors import AnswerError, ConfigError, ExitCode, SourceS
 from bucketpull.domain.http_exchange import Response, Wanted
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.packing import Packing
-from bucketpull.domain.user_input import parse_reserve
+from bucketpull.domain.reserve import parse_reserve
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.ports import Fetcher
 from bucketpull.report.console import say_on, tell, words

@@ -1,6 +1,6 @@
 """What people write, turned into the types of settings: sizes, numbers, dates, ages. What is wrong is said in words.
 
-Sizes are binary (512, 64K, 100M, 5G, 4T: K is 1,024 bytes), or shares of a disk (10%). Dates are 2024-05-01 or 2024-05-01T12:30,
+Sizes are binary (512, 64K, 100M, 5G, 4T: K is 1,024 bytes). Dates are 2024-05-01 or 2024-05-01T12:30,
 with a zone or in this machine's; ages are 36h, 30d, 6w.
 """
 
@@ -115,19 +115,6 @@ def _amount(match: re.Match[str] | None, unit: int) -> int | None:
         return None
     amount = int(float(match[1]) * unit ** _POWERS[match[2].upper()])
     return amount if amount < _MOST else None
-
-
-def parse_reserve(text: str, total_bytes: int) -> int:
-    """Return the bytes to keep free on a volume of so many bytes: a size, or a share such as "5%".
-
-    Raises ConfigError where it is neither, or a share above 100%.
-    """
-    share = re.fullmatch(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*%", text.strip()) if "%" in text else None
-    if share is None:
-        return parse_size("--reserve", text)
-    if float(share[1]) > 100:
-        raise ConfigError(f"--reserve: {text!r} is more than the whole volume; write less")
-    return int(total_bytes * float(share[1]) / 100)
 
 
 _AGE: Final = r"(\d+(?:\.\d+)?)\s*([smhdwy])"

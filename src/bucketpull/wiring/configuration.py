@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.user_input import check_text, converted, parse_reserve, shown_value
+from bucketpull.domain.reserve import parse_reserve
+from bucketpull.domain.user_input import check_text, converted, shown_value
 from bucketpull.report.console import tell
 from bucketpull.sources.registry import options_by_name, settings_of
 from bucketpull.wiring.file_checks import read_settings_file, warn_of_owner, warn_of_writers

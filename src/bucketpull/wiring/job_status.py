@@ -18,7 +18,7 @@ from bucketpull.domain.errors import BucketpullError, VolumeError
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.model import Outstanding, VolumeState, VolumeStatus
 from bucketpull.domain.progress import CUT_SHORT, JobState, Rates, Snapshot
-from bucketpull.domain.user_input import parse_reserve
+from bucketpull.domain.reserve import DEFAULT_RESERVE, parse_reserve
 from bucketpull.domain.user_limits import Limits
 from bucketpull.journal.database import PRICE, RESERVE
 from bucketpull.journal.journal_reader import JournalReader, RunNote
@@ -26,7 +26,6 @@ from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.volumes.free_space import measured
 from bucketpull.volumes.packs.folder import usage
 from bucketpull.wiring.journals import source_in
-from bucketpull.wiring.settings import Settings
 
 _ANSWER_SECONDS: Final = 3.0
 _UNUSED: Final = "no worker uses it: it is not there, or was not named to one"
@@ -107,7 +106,7 @@ def measure(volume: KnownVolume, held: Mapping[str, Held], reserve: str) -> Volu
         free = os.fstatvfs(reader.root)
         total = free.f_blocks * free.f_frsize
         is_told = not reserve and volume.id in held
-        kept = held[volume.id].kept_bytes if is_told else parse_reserve(reserve or Settings().reserve, total)
+        kept = held[volume.id].kept_bytes if is_told else parse_reserve(reserve or DEFAULT_RESERVE, total)
         status.total_bytes, status.free_bytes, _ = measured(free, kept)
         status.kept_bytes = kept
         status.free_inodes, status.total_inodes = free.f_favail, free.f_files

@@ -13,6 +13,7 @@ import msgspec
 from bucketpull.domain.budget import Prices
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.packing import DEFAULT_LIMIT, Packing, parse_packing
+from bucketpull.domain.reserve import DEFAULT_RESERVE
 from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.domain.user_input import Price, Rate, shown_value
 from bucketpull.fetch.fetch_options import FetchOptions
@@ -61,7 +62,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     bandwidth: str | None = None
     verify: Literal["size", "md5", "none"] = "size"
     durability: Literal["batch", "file", "none"] = "batch"
-    reserve: str = "1G"
+    reserve: str = DEFAULT_RESERVE
     when_full: Literal["pause", "exit"] = "pause"
     layout: Literal["key", "hashed"] = "key"
     adopt: Literal["md5", "date"] | None = None

@@ -13,7 +13,7 @@ import msgspec
 
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import BucketpullError, VolumeError
-from bucketpull.domain.user_input import parse_reserve
+from bucketpull.domain.reserve import parse_reserve
 from bucketpull.report.figures import count, size
 from bucketpull.trusted_path import foreign_link, trusted_users
 from bucketpull.volumes.free_space import measured
