@@ -1,5 +1,6 @@
 -- The journal of one job. Directories, names and keys are bytes; times are Unix seconds; sizes are bytes.
 -- There is no row an object: pages and batches have rows, and of objects only those that failed.
+-- A change of the tables raises `SCHEMA_VERSION` in `database.py`: a journal of an older version is refused.
 
 create table job (
     id integer primary key check (id = 1),
