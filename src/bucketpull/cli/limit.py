@@ -7,8 +7,9 @@ import click
 from bucketpull.cli import options
 from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.errors import ExitCode
-from bucketpull.domain.user_input import Concurrency, Rate, converted
+from bucketpull.domain.user_input import Rate, converted, or_off
 from bucketpull.wiring.coordinator_client import order
+from bucketpull.wiring.settings import Settings
 
 
 @click.command()
@@ -27,13 +28,13 @@ def limit(rate: str | None, bandwidth: str | None, concurrency: str | None, **fl
     """
     changes: dict[str, object] = {}
     if rate is not None:
-        changes["requests_per_second"] = None if rate == "off" else converted("--rate", rate, Rate)
+        with or_off():
+            changes["requests_per_second"] = None if rate == "off" else converted("--rate", rate, Rate)
     if bandwidth is not None:
         parse_bandwidth(bandwidth)
         changes["bandwidth"] = bandwidth
     if concurrency is not None:
-        wanted = None if concurrency == "auto" else converted("--concurrency", concurrency, Concurrency)
-        changes["concurrency"] = wanted
+        changes["concurrency"] = Settings(concurrency=concurrency).fixed_concurrency()
     if not changes:
         raise click.UsageError("say which limit: --rate, --bandwidth or --concurrency")
     settings, by_broker = options.asking(flags)

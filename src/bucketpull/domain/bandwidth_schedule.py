@@ -3,7 +3,7 @@
 import re
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.domain.user_input import parse_size, shown_value
+from bucketpull.domain.user_input import or_off, parse_size, shown_value
 
 _DAY_SECONDS = 86_400
 _ENTRY = r"([01]?[0-9]|2[0-3]):([0-5][0-9]),(\S+)"
@@ -61,7 +61,8 @@ def _entry(word: str) -> tuple[int, float | None]:
 def _limit(word: str) -> float | None:
     if word.lower() == "off":
         return None
-    limit = parse_size("--bandwidth", word)
+    with or_off():
+        limit = parse_size("--bandwidth", word)
     if limit < 1:
         raise ConfigError(f"--bandwidth: {shown_value(word)} would stop everything; write 'off' for no limit")
     return float(limit)

@@ -8,6 +8,8 @@ import ipaddress
 import re
 import types
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
@@ -97,6 +99,15 @@ def parse_size(name: str, text: str) -> int:
             f"{name}: {shown_value(text)} is not a size; write a number with K, M, G or T, such as 100M"
         )
     return size
+
+
+@contextmanager
+def or_off() -> Iterator[None]:
+    """Say in the error for a wrong limit that 'off' is none."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{error}; for no limit write 'off'") from None
 
 
 def parse_count(name: str, text: str) -> int:
