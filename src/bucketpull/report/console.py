@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO, TextIO, cast
 
 from bucketpull.domain.errors import BucketpullError, SourceRefused
-from bucketpull.report.figures import time_stamp
 from bucketpull.report.printable import PrintableStream, printable
 from bucketpull.report.reasons import explain
 from bucketpull.report.standard_streams import OutputFailed, ReaderGone
+from bucketpull.report.times import time_stamp
 from bucketpull.report.words import Words, language_of, shown_language
 
 _listener: Callable[[str, str], None] | None = None

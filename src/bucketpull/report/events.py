@@ -16,6 +16,7 @@ from bucketpull.domain.model import IN_PLACE, EndpointStatus, VolumeState, Volum
 from bucketpull.domain.progress import JobState
 from bucketpull.report.figures import count, duration, size, speed
 from bucketpull.report.reasons import explain, remedy_while_running
+from bucketpull.report.times import clock, clock_minutes
 from bucketpull.report.words import Words
 
 Told = tuple[str, str, str, str]  # level, event, what it is about, text
@@ -291,7 +292,7 @@ class EndpointEvents:
             until, about = self._rests.get(name, 0.0), f"endpoint {name} rest"
             if seconds > _REST_TOLD_SECONDS and now + seconds > until + _REST_TOLD_SECONDS:
                 self._rests[name] = now + seconds
-                end = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
+                end = clock(time.time() + seconds)
                 text = f"{self._title(name)} is left alone until {end}: it asked for that, or refuses whatever it is asked"
                 yield "warning", "endpoint.rest", about, text
             elif until and not seconds:
@@ -316,7 +317,7 @@ class EndpointEvents:
         return self._specs[name].title or name
 
     def _trouble(self, name: str, status: EndpointStatus, worst: Mapping[str, EndpointStatus | None]) -> str:
-        since = time.strftime("%H:%M", time.localtime(time.time() - status.state_seconds))
+        since = clock_minutes(time.time() - status.state_seconds)
         why = f" ({status.detail})" if status.detail else ""
         answers = status.state is State.DOWN and status.detail.partition(":")[0] in _ERRORS
         words = "answers with nothing but errors since" if answers else _WORDS[status.state]

@@ -1,7 +1,6 @@
-"""Numbers for people: sizes in decimal units as disks are sold, durations in two units, in English and Chinese; and times."""
+"""Numbers for people: sizes in decimal units as disks are sold, durations in two units, in English and Chinese."""
 
 import re
-import time
 from typing import Final
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -10,11 +9,6 @@ _SPANS = {
     "zh": (("天", 86400), ("小时", 3600), ("分", 60), ("秒", 1)),
 }
 _DURATION: Final = r"[0-9]+ (d|h|min|s)( [0-9]+ (h|min|s))?"
-
-
-def time_stamp(at: float) -> str:
-    """Write a time (Unix seconds) as the console's lines begin, in local time: `2026-05-01 13:37:00`."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 def size(count: float) -> str:

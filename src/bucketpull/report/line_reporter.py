@@ -4,10 +4,10 @@ import time
 from typing import TextIO
 
 from bucketpull.domain.progress import Snapshot
-from bucketpull.report.figures import time_stamp
 from bucketpull.report.printable import printable
 from bucketpull.report.reporters import Regular
 from bucketpull.report.summary import progress_line, summary_lines
+from bucketpull.report.times import time_stamp
 from bucketpull.report.words import Words
 
 LINE_SECONDS = 10.0

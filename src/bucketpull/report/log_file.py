@@ -16,6 +16,7 @@ from bucketpull.report.output_files import append
 from bucketpull.report.printable import printable
 from bucketpull.report.reporters import Regular, missed_text
 from bucketpull.report.summary import progress_line, summary_lines
+from bucketpull.report.times import zoned_time_stamp
 from bucketpull.report.words import Words
 
 MOST_BYTES: Final = 16 << 20  # then it becomes FILE.1, and FILE.1 becomes FILE.2
@@ -59,8 +60,7 @@ class LogFile:
 
 def _line(level: str, text: str) -> bytes:
     """Return a line with local time and its distance from UTC, and the level."""
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S%z")
-    return f"{stamp} {level}: {printable(text)}\n".encode("utf-8", "backslashreplace")
+    return f"{zoned_time_stamp(time.time())} {level}: {printable(text)}\n".encode("utf-8", "backslashreplace")
 
 
 class _RotatingFile:

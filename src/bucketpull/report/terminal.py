@@ -32,6 +32,7 @@ from bucketpull.report.summary import (
     time_left,
     waiting_text,
 )
+from bucketpull.report.times import clock
 from bucketpull.report.words import Words
 
 WIDE = 150
@@ -108,8 +109,7 @@ class TerminalReporter:
 
     def note(self, level: str, event: str, text: str) -> None:
         """Write one event above the display."""
-        stamp = time.strftime("%H:%M:%S")
-        line = f"{stamp} {level}: {event}: {self._words.message(text)}"
+        line = f"{clock(time.time())} {level}: {event}: {self._words.message(text)}"
         self._console.print(_text(line, _LEVELS.get(level, "dim")), soft_wrap=True)
 
     def close(self, snapshot: Snapshot) -> None:
