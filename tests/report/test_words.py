@@ -103,3 +103,8 @@ def test_a_text_agrees_with_the_counts_that_are_filled_in():
     assert words("packs", "1", "1", "2") == "1 pack, 1; 2 of them open"
     assert words("plan.counted", "x", "1") == "x: 1 object"
     assert words("directories", "2") == "2 directories"
+
+
+def test_a_refusal_is_told_in_words_that_every_source_knows():
+    assert "operator" not in TEXTS["exit.4"]
+    assert "--anonymous" in explain("permission").remedy

@@ -81,7 +81,8 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "the credentials are not accepted", "check the credentials of the source"
     ),
     Reason.PERMISSION: Explanation(
-        "these credentials may not read the bucket", "grant them read permission in the console"
+        "these credentials may not read the bucket",
+        "grant them read permission in the console; --anonymous reads public buckets alone",
     ),
     Reason.NO_BUCKET: Explanation("there is no such bucket or folder", "check their names"),
     Reason.REGION: Explanation("the bucket is in another region", "set --region to the one that is named"),

@@ -119,7 +119,7 @@ TEXTS: dict[str, str] = {
     "exit.3.again": "something is missing; run the same command again",
     "exit.3.cut": "the journal could not go on, as told below",
     "exit.3.vanished": "none of the objects that were listed is there; check --api-url and the bucket, then run the same command again",
-    "exit.4": "the source refused us; check operator, password and bucket, or the CDN domain",
+    "exit.4": "the source refused us; check the credentials, their permissions, the bucket, or the CDN domain",
     "exit.5": "no volume can take more; free some space or add a volume, then run the same command again",
     "exit.6": "as much is done as --limit or a total budget allows; the same command without it, or with more, goes on",
     "exit.130": "interrupted; run the same command again to go on",
