@@ -37,9 +37,10 @@ from bucketpull.domain.messages import (
     Unmount,
     Work,
 )
-from bucketpull.domain.model import EndpointStatus, Extent, Former, Part, Span, VolumeState, WorkKind
+from bucketpull.domain.model import Extent, Former, Part, Span, WorkKind
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Block, Record
+from bucketpull.domain.status import EndpointStatus, VolumeState
 from bucketpull.domain.user_limits import Limits
 from bucketpull.testing.memory_volume import MemoryVolume
 from bucketpull.transport import wire

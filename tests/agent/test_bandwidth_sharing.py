@@ -7,7 +7,7 @@ from tests.agent.test_scheduler import Open, tick
 
 from bucketpull.agent.bandwidth_sharing import LEAST, by_need
 from bucketpull.agent.scheduler import Scheduler
-from bucketpull.domain.model import EndpointStatus
+from bucketpull.domain.status import EndpointStatus
 from bucketpull.domain.user_limits import Limits
 
 TICK_SECONDS = 0.5

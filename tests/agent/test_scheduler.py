@@ -3,8 +3,8 @@ import pytest
 
 from bucketpull.agent.scheduler import BATCHES_MOST, HELD_MOST, Load, Scheduler, limited_by
 from bucketpull.domain.messages import Tick
-from bucketpull.domain.model import EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.parameters import AgentParameters
+from bucketpull.domain.status import EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.user_limits import Limits
 from bucketpull.transport.rabbitmq_worker import PREFETCH
 

@@ -24,9 +24,10 @@ from bucketpull.domain.messages import (
     ScanReceipt,
     Work,
 )
-from bucketpull.domain.model import Part, VolumeState, WorkKind
+from bucketpull.domain.model import Part, WorkKind
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Record
+from bucketpull.domain.status import VolumeState
 from bucketpull.domain.user_limits import Limits
 from bucketpull.testing.memory_volume import MemoryVolume
 from bucketpull.transport.local import DirectTransport

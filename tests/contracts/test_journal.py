@@ -7,17 +7,8 @@ from bucketpull.domain.batching import batch_of, cut, decode_batch, decode_posit
 from bucketpull.domain.budget import BudgetLeft, Spending
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
-from bucketpull.domain.model import (
-    Extent,
-    Failure,
-    Former,
-    PageRecord,
-    Part,
-    Position,
-    VolumeState,
-    VolumeStatus,
-    WorkKind,
-)
+from bucketpull.domain.model import Extent, Failure, Former, PageRecord, Part, Position, WorkKind
+from bucketpull.domain.status import VolumeState, VolumeStatus
 
 SIZE = 10
 NAMES = [b"n%02d" % number for number in range(12)]

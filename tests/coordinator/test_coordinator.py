@@ -22,16 +22,8 @@ from bucketpull.domain.messages import (
     Removed,
     ScanReceipt,
 )
-from bucketpull.domain.model import (
-    EndpointStatus,
-    Extent,
-    Former,
-    Part,
-    Position,
-    VolumeState,
-    VolumeStatus,
-    WorkKind,
-)
+from bucketpull.domain.model import Extent, Former, Part, Position, WorkKind
+from bucketpull.domain.status import EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.user_limits import Limits
 
 NAMES = [b"n%02d" % number for number in range(20)]

@@ -4,7 +4,8 @@ import msgspec
 
 from bucketpull.coordinator.fleet import Fleet, RequestedStates
 from bucketpull.domain.messages import Pulse, Work
-from bucketpull.domain.model import EndpointStatus, SentWork, VolumeState, VolumeStatus, WorkKind
+from bucketpull.domain.model import SentWork, WorkKind
+from bucketpull.domain.status import EndpointStatus, VolumeState, VolumeStatus
 
 SILENCE, GRACE = 30.0, 10.0
 

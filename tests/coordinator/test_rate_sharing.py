@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bucketpull.coordinator.rate_sharing import HOLD_SECONDS, Sharing
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import EndpointStatus, VolumeState, VolumeStatus
+from bucketpull.domain.status import EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.user_limits import Limits
 
 LIMITS = Limits(requests_per_second=1000.0, bytes_per_second=8e6)

@@ -5,7 +5,8 @@ import pytest
 from bucketpull.coordinator.reconcile import Reconciliation, booked, judge
 from bucketpull.domain.batching import cut, spans_of
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Begun, ScanReceipt
-from bucketpull.domain.model import Extent, PageRecord, Part, Position, VolumeState, VolumeStatus, WorkKind
+from bucketpull.domain.model import Extent, PageRecord, Part, Position, WorkKind
+from bucketpull.domain.status import VolumeState, VolumeStatus
 from bucketpull.testing.memory_journal import MemoryJournal
 
 NAMES = [b"n%04d" % number for number in range(2000)]

@@ -13,7 +13,7 @@ from bucketpull.domain.budget import (
     left,
 )
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import EndpointStatus
+from bucketpull.domain.status import EndpointStatus
 from bucketpull.journal.sums import Books, decode_books, encode_books
 
 

@@ -6,19 +6,10 @@ from tests.journal.conftest import extents_of, record_of
 from bucketpull.domain.batching import batch_of, cut, decode_batch, decode_positions
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import ScanReceipt
-from bucketpull.domain.model import (
-    Extent,
-    Failure,
-    Former,
-    PageRecord,
-    Part,
-    Position,
-    VolumeState,
-    VolumeStatus,
-    WorkKind,
-)
+from bucketpull.domain.model import Extent, Failure, Former, PageRecord, Part, Position, WorkKind
 from bucketpull.domain.record import Record
 from bucketpull.domain.selection import EVERYTHING
+from bucketpull.domain.status import VolumeState, VolumeStatus
 from bucketpull.domain.user_limits import Limits, Steering
 from bucketpull.journal.volume_numbers import KnownVolume
 

@@ -4,7 +4,8 @@ from tests.journal.conftest import MTIME, SIZE
 
 from bucketpull.domain.batching import cut, decode_positions, spans_of
 from bucketpull.domain.messages import ScanReceipt
-from bucketpull.domain.model import Extent, PageRecord, Part, Position, VolumeState, WorkKind
+from bucketpull.domain.model import Extent, PageRecord, Part, Position, WorkKind
+from bucketpull.domain.status import VolumeState
 from bucketpull.journal.volume_numbers import KnownVolume
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from bucketpull.domain.batching import batch_of, cut, decode_batch
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt
-from bucketpull.domain.model import Extent, PageRecord, Part, Position, Span, VolumeState, WorkKind
+from bucketpull.domain.model import Extent, PageRecord, Part, Position, Span, WorkKind
+from bucketpull.domain.status import VolumeState
 from bucketpull.journal.extents import pack_entries
 from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume

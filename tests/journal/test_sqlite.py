@@ -8,9 +8,10 @@ import pytest
 from bucketpull.domain.batching import batch_of, decode_batch, decode_positions, encode_batch, encode_parts
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
-from bucketpull.domain.model import Extent, Former, Part, Position, VolumeState, WorkKind
+from bucketpull.domain.model import Extent, Former, Part, Position, WorkKind
 from bucketpull.domain.order import Order
 from bucketpull.domain.retry import PAGE_PASSES, PASSES
+from bucketpull.domain.status import VolumeState
 from bucketpull.journal.sqlite_journal import ABSENT_SECONDS
 from bucketpull.journal.volume_numbers import KnownVolume
 

@@ -3,8 +3,9 @@ import copy
 import pytest
 
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import Counters, EndpointStatus, Outstanding, VolumeState, VolumeStatus
+from bucketpull.domain.model import Counters, Outstanding
 from bucketpull.domain.progress import Estimate, Note, Rates, Snapshot
+from bucketpull.domain.status import EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.user_limits import Limits
 
 TB = 10**12

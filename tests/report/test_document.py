@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from bucketpull.domain.endpoints import State
-from bucketpull.domain.model import EndpointStatus
+from bucketpull.domain.status import EndpointStatus
 from bucketpull.report.document import endpoints_of, exit_code_of, snapshot_dict, summary_dict
 from bucketpull.report.events import state_of
 from bucketpull.report.summary import status_lines

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
-from bucketpull.domain.model import EndpointStatus
+from bucketpull.domain.status import EndpointStatus
 from bucketpull.report.events import EndpointEvents
 from bucketpull.report.words import translated
 

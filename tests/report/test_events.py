@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from tests.report.conftest import volume
 
-from bucketpull.domain.model import VolumeState
+from bucketpull.domain.status import VolumeState
 from bucketpull.report.events import (
     BrokerEvents,
     MachineEvents,

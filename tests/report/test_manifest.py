@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from bucketpull.cli import export
-from bucketpull.domain.model import VolumeState
+from bucketpull.domain.status import VolumeState
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.volumes.live_objects import Stored
 from bucketpull.volumes.reader import Location

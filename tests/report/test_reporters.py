@@ -9,8 +9,8 @@ import pytest
 from tests.report.conftest import volume
 
 from bucketpull.domain.endpoints import State
-from bucketpull.domain.model import EndpointStatus, VolumeState
 from bucketpull.domain.progress import JobState
+from bucketpull.domain.status import EndpointStatus, VolumeState
 from bucketpull.report.line_reporter import LineReporter
 from bucketpull.report.reporters import EventReporter, QuietReporter
 from bucketpull.report.summary import progress_line, status_lines, summary_lines, time_left, volume_lines

@@ -16,8 +16,8 @@ import pyte
 import pytest
 from rich.console import Console
 
-from bucketpull.domain.model import VolumeState
 from bucketpull.domain.progress import JobState, Note, StageProgress
+from bucketpull.domain.status import VolumeState
 from bucketpull.report.line_reporter import LineReporter
 from bucketpull.report.reporters import EventReporter, QuietReporter, open_reporter
 from bucketpull.report.terminal import TerminalReporter, display

@@ -4,7 +4,7 @@ import string
 import pytest
 
 from bucketpull.domain.errors import ExitCode, Reason
-from bucketpull.domain.model import VolumeState
+from bucketpull.domain.status import VolumeState
 from bucketpull.report.reasons import explain, remedy_while_running
 from bucketpull.report.words import TEXTS, Words, catalogue, language_of
 

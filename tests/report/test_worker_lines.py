@@ -3,7 +3,7 @@
 import msgspec
 from tests.report.conftest import pulse, volume
 
-from bucketpull.domain.model import VolumeState
+from bucketpull.domain.status import VolumeState
 from bucketpull.report.events import STOPPING, WorkerLines, answered, joined, left
 from bucketpull.report.words import translated
 

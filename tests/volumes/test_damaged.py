@@ -10,8 +10,9 @@ from tests.volumes.filling import JOURNAL, Filler
 
 from bucketpull.domain.batching import encode_parts
 from bucketpull.domain.errors import LedgerError
-from bucketpull.domain.model import Former, Part, VolumeState
+from bucketpull.domain.model import Former, Part
 from bucketpull.domain.record import Conclusion, Record
+from bucketpull.domain.status import VolumeState
 from bucketpull.reading.readable_volumes import ReadableVolume
 from bucketpull.volumes import ledger
 from bucketpull.volumes.ledger import Entry, Kind, Ledger

@@ -15,8 +15,9 @@ from msgspec.structs import replace
 
 from bucketpull.domain.batching import encode_parts
 from bucketpull.domain.errors import ConfigError, LedgerError, MachineShort, VolumeSick
-from bucketpull.domain.model import Extent, Part, VolumeState
+from bucketpull.domain.model import Extent, Part
 from bucketpull.domain.record import Block, Conclusion, Record
+from bucketpull.domain.status import VolumeState
 from bucketpull.volumes.identity import HOME, identify, initialise
 from bucketpull.volumes.ledger import Ledger
 from bucketpull.volumes.volume import open_volume

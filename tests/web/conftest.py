@@ -21,16 +21,9 @@ from bucketpull.domain.budget import Prices, Spending
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import (
-    Counters,
-    EndpointStatus,
-    Extent,
-    Failure,
-    Outstanding,
-    VolumeState,
-    VolumeStatus,
-)
+from bucketpull.domain.model import Counters, Extent, Failure, Outstanding
 from bucketpull.domain.progress import DirectoryState, Note, Rates, Snapshot, StageProgress
+from bucketpull.domain.status import EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.user_limits import Limits
 from bucketpull.journal.journal_reader import JobRecord
 from bucketpull.web.api import Api

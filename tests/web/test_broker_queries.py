@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from tests.volumes.filling import Filler
 
-from bucketpull.domain.model import VolumeState, VolumeStatus
+from bucketpull.domain.status import VolumeState, VolumeStatus
 from bucketpull.reading import ledger_contents
 from bucketpull.testing.virtual import VirtualClock
 from bucketpull.transport.wire import Query

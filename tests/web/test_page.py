@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from bucketpull.domain.endpoints import State
-from bucketpull.domain.model import EndpointStatus
+from bucketpull.domain.status import EndpointStatus
 
 ROWS = "return document.querySelectorAll('[role=treeitem]').length"
 READY = "return document.querySelector('#share').textContent !== '' && document.querySelector('#f-objects').textContent"

@@ -9,7 +9,7 @@ from tests.journal.conftest import Play
 from tests.volumes.filling import Filler
 
 from bucketpull.domain.errors import JournalDamaged
-from bucketpull.domain.model import VolumeState
+from bucketpull.domain.status import VolumeState
 from bucketpull.journal.journal_connection import FILE
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.volume_numbers import KnownVolume

@@ -49,8 +49,9 @@ from bucketpull.domain.messages import (
     Unmount,
     Work,
 )
-from bucketpull.domain.model import VolumeState, VolumeStatus, WorkKind
+from bucketpull.domain.model import WorkKind
 from bucketpull.domain.parameters import AgentParameters
+from bucketpull.domain.status import VolumeState, VolumeStatus
 
 PULSE_SECONDS = 0.5
 ANSWER_SECONDS = 0.25

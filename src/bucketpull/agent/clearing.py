@@ -18,8 +18,9 @@ from bucketpull.agent.actions import DiskRequest, DiskRoutine, Verb
 from bucketpull.agent.managed_volume import ManagedVolume
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.messages import BatchVerdict, Begun, Control, Work
-from bucketpull.domain.model import IN_PLACE, Extent, Former
+from bucketpull.domain.model import Extent, Former
 from bucketpull.domain.record import Conclusion
+from bucketpull.domain.status import IN_PLACE
 
 ASK_AFTER_SECONDS = 15.0
 IDLE_SECONDS = 1.0

@@ -15,9 +15,10 @@ from bucketpull.agent.actions import DiskRequest, DiskRoutine, Verb
 from bucketpull.agent.active_batch import Settling
 from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import Begun
-from bucketpull.domain.model import Extent, Span, VolumeState, VolumeStatus
+from bucketpull.domain.model import Extent, Span
 from bucketpull.domain.placement import VolumeRoom
 from bucketpull.domain.record import Block
+from bucketpull.domain.status import VolumeState, VolumeStatus
 
 MEASURE_SECONDS = 0.5
 SMOOTHING = 0.3

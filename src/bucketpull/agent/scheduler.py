@@ -16,9 +16,10 @@ from bucketpull.domain.counting import summed_counts
 from bucketpull.domain.endpoints import Standing, State
 from bucketpull.domain.errors import Reason, VolumeError
 from bucketpull.domain.messages import Pulse, Tick, Tune
-from bucketpull.domain.model import EndpointStatus, Part
+from bucketpull.domain.model import Part
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.placement import choose, split
+from bucketpull.domain.status import EndpointStatus
 from bucketpull.domain.user_limits import NEAR, Limits, near
 
 # A process should have work for a few seconds in store, so that neither a slow commit nor a slow answer leaves it idle.

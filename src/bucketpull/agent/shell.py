@@ -21,9 +21,9 @@ from bucketpull.agent.agent import PULSE_SECONDS, Agent
 from bucketpull.domain.batching import spans_of
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import BatchReceipt, Begun, Fatal, FromWorker, Goodbye, Pulse
-from bucketpull.domain.model import VolumeStatus
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Conclusion
+from bucketpull.domain.status import VolumeStatus
 from bucketpull.ports import Clock, Inbox, ProcessPool, Volume
 
 # A volume of packs seals those that are full; what it does not come to now is done when it is opened next.

@@ -9,8 +9,8 @@ import msgspec
 
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode
-from bucketpull.domain.model import VolumeState
 from bucketpull.domain.selection import EVERYTHING
+from bucketpull.domain.status import VolumeState
 from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.report.console import tell
 from bucketpull.volumes.ledger import Damage

@@ -16,7 +16,8 @@ from bucketpull.domain.batching import groups
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
 from bucketpull.domain.keys import urls_of
-from bucketpull.domain.model import VolumeState, bytes_of, key_of, show, text_of
+from bucketpull.domain.model import bytes_of, key_of, show, text_of
+from bucketpull.domain.status import VolumeState
 from bucketpull.journal.database import OPTION
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.console import result_stream, tell

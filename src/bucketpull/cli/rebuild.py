@@ -13,8 +13,8 @@ import click
 from bucketpull.cli import options
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode
-from bucketpull.domain.model import VolumeState
 from bucketpull.domain.record import Record
+from bucketpull.domain.status import VolumeState
 from bucketpull.journal.database import LOCK, MARKER, Lock, check_ours
 from bucketpull.journal.journal_connection import FILE
 from bucketpull.journal.sqlite_journal import SqliteJournal

@@ -14,7 +14,8 @@ from bucketpull.cli.damaged_ledgers import Healed, count_known, damaged_ledgers,
 from bucketpull.domain.batching import objects_in
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode, VolumeError
-from bucketpull.domain.model import Part, VolumeState
+from bucketpull.domain.model import Part
+from bucketpull.domain.status import VolumeState
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume

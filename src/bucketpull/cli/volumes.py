@@ -10,8 +10,8 @@ import msgspec
 from bucketpull.cli import options
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, ExitCode
-from bucketpull.domain.model import VolumeState
 from bucketpull.domain.progress import Snapshot
+from bucketpull.domain.status import VolumeState
 from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.report.console import say, tell, words

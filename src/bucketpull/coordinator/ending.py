@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from bucketpull.coordinator.effects import Routine, UseJournal
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import Counters, Outstanding, VolumeState, VolumeStatus
+from bucketpull.domain.model import Counters, Outstanding
 from bucketpull.domain.progress import JobState
+from bucketpull.domain.status import VolumeState, VolumeStatus
 
 _UNKNOWN = frozenset({VolumeState.SICK, VolumeState.AWAY, VolumeState.LOST})
 

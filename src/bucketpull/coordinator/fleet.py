@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.messages import Pulse, Work
-from bucketpull.domain.model import IN_PLACE, SentWork, VolumeState, VolumeStatus, WorkKind
+from bucketpull.domain.model import SentWork, WorkKind
+from bucketpull.domain.status import IN_PLACE, VolumeState, VolumeStatus
 from bucketpull.domain.user_limits import Limits
 
 HEARD_SECONDS = 3.0

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.domain.endpoints import Purpose
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import EndpointStatus
+from bucketpull.domain.status import EndpointStatus
 from bucketpull.domain.user_limits import Limits
 
 STEP_SECONDS = 2.0

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from bucketpull.coordinator.effects import Entry, Routine, UseJournal
 from bucketpull.domain.batching import merged_spans
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Begun, Pulse, Removed
-from bucketpull.domain.model import IN_PLACE, Extent, Former
+from bucketpull.domain.model import Extent, Former
+from bucketpull.domain.status import IN_PLACE
 from bucketpull.ports import Journal
 
 AT_ONCE = 50  # a volume: batches of about a thousand objects

@@ -13,7 +13,6 @@ from bucketpull.domain.endpoints import Pace, State, Symptoms
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import (
     Counters,
-    EndpointStatus,
     Extent,
     Failure,
     Former,
@@ -22,11 +21,11 @@ from bucketpull.domain.model import (
     Position,
     Span,
     Value,
-    VolumeStatus,
     WorkKind,
 )
 from bucketpull.domain.packing import Packing
 from bucketpull.domain.record import Claim
+from bucketpull.domain.status import EndpointStatus, VolumeStatus
 from bucketpull.domain.user_limits import Limits
 
 

@@ -6,7 +6,8 @@ import msgspec
 
 from bucketpull.domain.budget import NO_PRICES, Prices, Spending
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import Counters, Outstanding, Value, VolumeStatus
+from bucketpull.domain.model import Counters, Outstanding, Value
+from bucketpull.domain.status import VolumeStatus
 from bucketpull.domain.user_limits import Limits
 
 

@@ -18,8 +18,8 @@ from bucketpull.domain.endpoints import (
 )
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.http_exchange import Verdict, Wanted
-from bucketpull.domain.model import EndpointStatus
 from bucketpull.domain.pacing import Limiter
+from bucketpull.domain.status import EndpointStatus
 from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.refused_groups import RefusedGroups
 from bucketpull.downloader.targets import Target, Targets

@@ -11,17 +11,9 @@ import msgspec
 
 from bucketpull.domain.budget import Spending
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.model import (
-    Counters,
-    Extent,
-    Failure,
-    Outstanding,
-    Span,
-    VolumeState,
-    key_of,
-    text_of,
-)
+from bucketpull.domain.model import Counters, Extent, Failure, Outstanding, Span, key_of, text_of
 from bucketpull.domain.progress import DirectoryState, JobState
+from bucketpull.domain.status import VolumeState
 from bucketpull.domain.user_limits import Steering
 from bucketpull.journal.database import connect_to_read, exists, read_configuration
 from bucketpull.journal.directories import Balance, balances, directories_below

@@ -11,8 +11,9 @@ import msgspec
 
 from bucketpull.domain.batching import cut, groups, known_bytes, span_of, spans_of
 from bucketpull.domain.errors import JournalError, Reason
-from bucketpull.domain.model import MESSAGE_CURSOR, Extent, Id, PageRecord, Part, VolumeState
+from bucketpull.domain.model import MESSAGE_CURSOR, Extent, Id, PageRecord, Part
 from bucketpull.domain.record import Record
+from bucketpull.domain.status import VolumeState
 from bucketpull.journal import batch_receipts, scan_receipts
 from bucketpull.journal.extents import Entry, covers, merged, pack_entries, unpack_entries
 from bucketpull.journal.failures import Recorded

@@ -10,7 +10,6 @@ from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import BatchReceipt, FromWorker, Handback, ScanReceipt, Work
 from bucketpull.domain.model import (
-    IN_PLACE,
     MESSAGE_CURSOR,
     Counters,
     Extent,
@@ -19,12 +18,12 @@ from bucketpull.domain.model import (
     Position,
     SentWork,
     Span,
-    VolumeStatus,
     WorkKind,
 )
 from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.retry import RETRY_SECONDS
 from bucketpull.domain.selection import EVERYTHING
+from bucketpull.domain.status import IN_PLACE, VolumeStatus
 from bucketpull.domain.user_limits import Steering
 from bucketpull.journal import batch_receipts, database, scan_receipts
 from bucketpull.journal.database import Lock

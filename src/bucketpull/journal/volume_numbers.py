@@ -4,7 +4,8 @@ from collections.abc import Collection
 
 import msgspec
 
-from bucketpull.domain.model import Extent, VolumeState
+from bucketpull.domain.model import Extent
+from bucketpull.domain.status import VolumeState
 from bucketpull.journal.extents import Entry
 from bucketpull.journal.journal_connection import ImpossibleRow, JournalConnection, damaged
 

@@ -5,17 +5,8 @@ from typing import Protocol
 
 from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
 from bucketpull.domain.messages import FromWorker, Work
-from bucketpull.domain.model import (
-    Counters,
-    Extent,
-    Former,
-    Outstanding,
-    Position,
-    SentWork,
-    Span,
-    VolumeStatus,
-    WorkKind,
-)
+from bucketpull.domain.model import Counters, Extent, Former, Outstanding, Position, SentWork, Span, WorkKind
+from bucketpull.domain.status import VolumeStatus
 
 
 class Journal(Protocol):

@@ -5,8 +5,9 @@ from typing import Protocol
 
 from bucketpull.domain.batching import Batch
 from bucketpull.domain.http_exchange import Chunk
-from bucketpull.domain.model import Extent, Former, Part, VolumeStatus
+from bucketpull.domain.model import Extent, Former, Part
 from bucketpull.domain.record import Block, Conclusion, Inspection, PartVersion, Record, Written
+from bucketpull.domain.status import VolumeStatus
 
 
 class Volume(Protocol):

@@ -10,8 +10,8 @@ import msgspec
 from bucketpull.domain.endpoints import Purpose, State
 from bucketpull.domain.errors import ExitCode
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import EndpointStatus, VolumeStatus
 from bucketpull.domain.progress import RUNNING, JobState, Snapshot
+from bucketpull.domain.status import EndpointStatus, VolumeStatus
 
 _EXITS = {
     JobState.COMPLETE: ExitCode.COMPLETE,

@@ -12,8 +12,8 @@ from bucketpull.domain.counting import counted, growth
 from bucketpull.domain.endpoints import EndpointSpec, Purpose, State
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import IN_PLACE, EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.progress import JobState
+from bucketpull.domain.status import IN_PLACE, EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.report.figures import count, duration, size, speed
 from bucketpull.report.reasons import explain, remedy_while_running
 from bucketpull.report.times import clock, clock_minutes

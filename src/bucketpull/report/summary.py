@@ -4,8 +4,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import ENDED, STANDING, Estimate, JobState, Rates, Snapshot
+from bucketpull.domain.status import VolumeState, VolumeStatus
 from bucketpull.report import figures
 from bucketpull.report.document import (
     endpoints_of,

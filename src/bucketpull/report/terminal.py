@@ -18,8 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import JobState, Note, Snapshot
+from bucketpull.domain.status import VolumeState, VolumeStatus
 from bucketpull.report import figures
 from bucketpull.report.document import endpoints_of, lists_only
 from bucketpull.report.events import state_of

@@ -6,7 +6,8 @@ import msgspec
 
 from bucketpull.domain.batching import decode_batch, decode_parts, spans_of
 from bucketpull.domain.messages import BatchReceipt
-from bucketpull.domain.model import Extent, Former, PageRecord, Position, Span, VolumeState, VolumeStatus
+from bucketpull.domain.model import Extent, Former, PageRecord, Position, Span
+from bucketpull.domain.status import VolumeState, VolumeStatus
 
 
 class _Page(msgspec.Struct):

@@ -7,9 +7,10 @@ import msgspec
 from bucketpull.domain.batching import Batch, decode_parts, ids_of, spans_of
 from bucketpull.domain.errors import LedgerError, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import Begun
-from bucketpull.domain.model import Extent, Former, Id, Part, VolumeState, VolumeStatus
+from bucketpull.domain.model import Extent, Former, Id, Part
 from bucketpull.domain.placement import BLOCK_BYTES
 from bucketpull.domain.record import Block, Claim, Conclusion, Inspection, Record
+from bucketpull.domain.status import VolumeState, VolumeStatus
 
 Version = tuple[int, int]
 

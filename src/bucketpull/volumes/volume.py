@@ -15,8 +15,9 @@ from bucketpull import kill_points
 from bucketpull.domain.batching import Batch, among, ids_of
 from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import LedgerError, VolumeError, VolumeSick
-from bucketpull.domain.model import Extent, Former, Part, VolumeState, VolumeStatus
+from bucketpull.domain.model import Extent, Former, Part
 from bucketpull.domain.record import Block, Conclusion, Inspection, Record, Sealed
+from bucketpull.domain.status import VolumeState, VolumeStatus
 from bucketpull.volumes import os_errors, syscalls
 from bucketpull.volumes.beneath import close_ignoring_errors
 from bucketpull.volumes.files.tree import Tree

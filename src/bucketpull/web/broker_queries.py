@@ -21,7 +21,7 @@ import msgspec
 
 from bucketpull.agent.shell import in_thread
 from bucketpull.domain.errors import BucketpullError, ConfigError
-from bucketpull.domain.model import VolumeStatus
+from bucketpull.domain.status import VolumeStatus
 from bucketpull.journal.volume_numbers import KnownVolume
 from bucketpull.ports import Clock
 from bucketpull.reading import ledger_contents

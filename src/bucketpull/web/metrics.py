@@ -35,8 +35,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import JobState, Snapshot
+from bucketpull.domain.status import VolumeState, VolumeStatus
 from bucketpull.report.document import endpoints_of, lists_only
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -16,9 +16,10 @@ import msgspec
 from bucketpull.domain.budget import Prices
 from bucketpull.domain.errors import BucketpullError, VolumeError
 from bucketpull.domain.eta import Forecast
-from bucketpull.domain.model import Outstanding, VolumeState, VolumeStatus
+from bucketpull.domain.model import Outstanding
 from bucketpull.domain.progress import CUT_SHORT, JobState, Rates, Snapshot
 from bucketpull.domain.reserve import DEFAULT_RESERVE, parse_reserve
+from bucketpull.domain.status import VolumeState, VolumeStatus
 from bucketpull.domain.user_limits import Limits
 from bucketpull.journal.database import PRICE, RESERVE
 from bucketpull.journal.journal_reader import JournalReader, RunNote

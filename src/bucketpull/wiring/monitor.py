@@ -11,10 +11,10 @@ from bucketpull.domain.budget import NO_PRICES, BudgetState, Prices
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import ENDED, RUNNING, JobState, Note, Snapshot, StageProgress
 from bucketpull.domain.rates import SpeedMeter, StageMeter
 from bucketpull.domain.retry import BOUNDS, Scope
+from bucketpull.domain.status import VolumeState, VolumeStatus
 from bucketpull.ports import Clock, Reporter
 from bucketpull.report.events import (
     EndpointEvents,

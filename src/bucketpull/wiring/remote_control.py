@@ -8,8 +8,8 @@ import msgspec
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
-from bucketpull.domain.model import VolumeState, VolumeStatus
 from bucketpull.domain.progress import Snapshot
+from bucketpull.domain.status import VolumeState, VolumeStatus
 from bucketpull.domain.user_limits import Limits, Steering
 from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.report import figures

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError, VolumeSick
-from bucketpull.domain.model import VolumeState
 from bucketpull.domain.reserve import parse_reserve
+from bucketpull.domain.status import VolumeState
 from bucketpull.journal.database import REMEMBERED, exists
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite_journal import SqliteJournal
