@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 import time
@@ -73,6 +74,20 @@ class User:
             stdin=subprocess.DEVNULL,
             text=True,
         )
+
+    def start_at_a_terminal(self, *arguments: object) -> tuple[subprocess.Popen[bytes], int, int]:
+        """Start a command at a pseudo-terminal of its own; return its process, our end and theirs."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [COMMAND, *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment | {"TERM": "dumb"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        return process, ours, theirs
 
     def files(self, folder: str = "") -> list[str]:
         """Return all files below a folder, but those of volumes' own."""

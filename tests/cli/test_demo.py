@@ -1,5 +1,4 @@
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -8,7 +7,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
-from tests.cli.conftest import COMMAND, DEADLINE_SECONDS, until
+from tests.cli.conftest import DEADLINE_SECONDS, until
 
 OBJECTS = 10_007
 
@@ -50,16 +49,7 @@ def test_ctrl_c_ends_the_demo_and_its_simulator_and_it_goes_on_later(user):
 
 
 def test_at_a_terminal_the_dashboard_stays_until_ctrl_c_and_what_is_printed_works(user):
-    ours, theirs = pty.openpty()
-    user.environment["TERM"] = "dumb"
-    process = subprocess.Popen(
-        [COMMAND, "demo", "--fast", "--objects", "200"],
-        cwd=user.folder,
-        env=user.environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
+    process, ours, theirs = user.start_at_a_terminal("demo", "--fast", "--objects", "200")
     os.close(theirs)
     said = ""
     while "until you press Ctrl-C" not in said:
@@ -81,16 +71,7 @@ def test_at_a_terminal_the_dashboard_stays_until_ctrl_c_and_what_is_printed_work
 
 
 def test_at_a_terminal_that_is_slow_what_can_be_done_next_still_comes_after_the_summary(user):
-    ours, theirs = pty.openpty()
-    user.environment["TERM"] = "dumb"
-    process = subprocess.Popen(
-        [COMMAND, "demo", "--fast", "--objects", "200"],
-        cwd=user.folder,
-        env=user.environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
+    process, ours, theirs = user.start_at_a_terminal("demo", "--fast", "--objects", "200")
     said = ""
     while "dashboard: " not in said:
         said += os.read(ours, 4096).decode()

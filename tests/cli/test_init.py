@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import stat
 import subprocess
 import tomllib
@@ -26,16 +25,7 @@ def told(user, name="photos.toml"):
 
 def at_a_terminal(user, answers, *arguments):
     """Run a command at a terminal of its own, and give it answers, each after what it says; return code and all that was said."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [COMMAND, *arguments],
-        cwd=user.folder,
-        env=user.environment | {"TERM": "dumb"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
+    process, ours, theirs = user.start_at_a_terminal(*arguments)
     os.close(theirs)
     text = ""
     waiting = list(answers)
