@@ -1,5 +1,6 @@
 """Large objects: resumed after a restart, never mixed, published only when whole."""
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -187,3 +188,55 @@ def test_a_full_disk_keeps_the_part(disks):
     begun.close(keep=True)
     assert StreamFile(files, b"", b"x", 9 << 20, 1).offset == begun.offset
     files.close()
+
+
+def failing(monkeypatch, name, stream):
+    """Let a call of the system on the file of a stream do its work, and then say, once, that the disk failed."""
+    done, file = getattr(os, name), [os.fstat(stream._fd)]
+
+    def fail(fd, *arguments):
+        is_it = bool(file) and os.path.samestat(os.fstat(fd), file[0])
+        result = done(fd, *arguments)
+        if is_it:
+            file.clear()
+            raise OSError(errno.EIO, "Input/output error")
+        return result
+
+    monkeypatch.setattr(os, name, fail)
+
+
+@pytest.mark.parametrize(("call", "accepts"), [("pread", [MD5]), ("close", [MD5]), ("close", None)])
+def test_an_object_that_the_disk_does_not_give_back_or_did_not_take_is_not_stored(
+    files, monkeypatch, call, accepts
+):
+    """NFS and FUSE write out when a file is closed, and say then what failed."""
+    begun = left(files, BODY[:9])
+    begun.append([BODY[9:]])
+    failing(monkeypatch, call, begun)
+
+    written = begun.publish(len(BODY), accepts, "token")
+
+    assert (written.token, written.reason) == ("token", Reason.UNWRITTEN)
+    assert "Input/output error" in written.detail
+    assert not Path(files.path, "big/film").exists()
+    assert parts(files) == []
+
+
+def test_a_part_that_the_disk_did_not_take_is_not_resumed(files, monkeypatch):
+    begun = stream(files)
+    begun.append([BODY[:9]])
+    failing(monkeypatch, "close", begun)
+
+    begun.close(keep=True)
+
+    assert parts(files) == []
+
+
+def test_a_stream_that_cannot_be_published_holds_no_descriptor(files, monkeypatch):
+    begun = stream(files)
+    open_files = len(os.listdir("/proc/self/fd"))
+    begun.append([BODY])
+    failing(monkeypatch, "utime", begun)
+
+    assert begun.publish(len(BODY), None, "token").reason is Reason.UNWRITTEN
+    assert len(os.listdir("/proc/self/fd")) == open_files - 1

@@ -114,20 +114,19 @@ class StreamFile:
             return self._reject(
                 Reason.TRUNCATED if short else Reason.SIZE, f"{self.offset} of {length} bytes", token, short
             )
-        found = b"" if accepts is None else self.md5()
-        if accepts is not None and found not in accepts:
-            wanted = " or ".join(md5.hex() for md5 in accepts) or "known to be right"
+        try:
+            found = b"" if accepts is None else self.md5()
+            is_accepted = accepts is None or found in accepts
+            if is_accepted:
+                self._finish(mtime)
+        except OSError as error:
+            self.close(keep=False)  # what the disk has of it is not known
+            return self._files.failed("file not written", error, token)
+        if not is_accepted:
+            wanted = " or ".join(md5.hex() for md5 in accepts or ()) or "known to be right"
             rejected = self._reject(Reason.CHECKSUM, f"MD5 {found.hex()} is not {wanted}", token, keep=False)
             rejected.md5 = found
             return rejected
-        try:
-            if self._files.sync:
-                os.fsync(self._fd)
-            changed = self._mtime if self._mtime >= 0 else mtime
-            if changed >= 0:  # else it is not known
-                set_date(self._files.home, self._fd, changed)
-        except OSError as error:
-            return self._files.failed("file not written", error, token)
         if _reach is not None:
             _reach("streamed")
         written = self._files.publish(self._part, self._parts.fd, self._directory, self._name, token)
@@ -147,15 +146,30 @@ class StreamFile:
         return digest.digest()
 
     def close(self, keep: bool) -> None:
-        """Close it; what is there is kept for a later resumption, or removed."""
+        """Close it; what is there is kept for a later resumption, or removed, as what the disk did not take."""
         if self._fd < 0:
             return
         if not keep:
-            with suppress(OSError):
-                self._remove()
-                self._remove(NOTE)
-        os.close(self._fd)
+            self._drop()
+        try:
+            os.close(self._fd)
+        except OSError:
+            self._drop()
         self._fd = -1
+
+    def _finish(self, mtime: int) -> None:
+        """Give it its date. Raises OSError where the disk did not take all of it."""
+        if self._files.sync:
+            os.fsync(self._fd)
+        changed = self._mtime if self._mtime >= 0 else mtime
+        if changed >= 0:  # else it is not known
+            set_date(self._files.home, self._fd, changed)
+        os.close(os.dup(self._fd))  # NFS and FUSE write out at each close; the lock is held all the same
+
+    def _drop(self) -> None:
+        with suppress(OSError):
+            self._remove()
+            self._remove(NOTE)
 
     def _reject(self, reason: Reason, detail: str, token: object, keep: bool) -> Written:
         self.close(keep)
