@@ -6,12 +6,13 @@ import tracemalloc
 
 import msgspec
 import pytest
-from tests.volumes.test_volume import JOURNAL, block, record
+from tests.volumes.test_volume import JOURNAL, block, open_below, record
 
 from bucketpull.domain.batching import encode_parts
 from bucketpull.domain.errors import VolumeSick
 from bucketpull.domain.model import Extent, Former, Part
 from bucketpull.domain.record import Record
+from bucketpull.volumes import key_index
 from bucketpull.volumes.identity import HOME, initialise
 from bucketpull.volumes.ledger import Entry, Kind
 from bucketpull.volumes.live_objects import LiveObjects
@@ -219,3 +220,14 @@ def test_what_was_removed_costs_no_memory_that_grows_with_it(root):
     finally:
         tracemalloc.stop()
         volume.close()
+
+
+def test_a_volume_that_is_closed_has_no_index_open_on_its_disk(root, monkeypatch):
+    monkeypatch.setattr(key_index, "_SEGMENT_BYTES", 1)
+    volume, extent = stored(root, "x", "y")
+    volume.remove(JOURNAL, [former(extent, "x")])
+    assert volume.read(extent.offset) == [record(b"a", b"y")]
+
+    volume.close()
+
+    assert open_below(root) == []

@@ -543,3 +543,31 @@ def test_settling_measuring_and_discarding_may_overlap(tmp_path):
     volume.close()
     with pytest.raises(VolumeSick):
         volume.settle([block(1, record(b"a", b"x"))])
+
+
+def open_below(root):
+    """Return what this process has open below a folder."""
+    links = [os.path.join("/proc/self/fd", fd) for fd in os.listdir("/proc/self/fd")]
+    return [
+        path for link in links if os.path.lexists(link) and (path := os.readlink(link)).startswith(str(root))
+    ]
+
+
+@pytest.mark.parametrize("broken", ["thinned", "packs/0.lock"])
+def test_a_disk_whose_volume_cannot_be_opened_can_be_unmounted(tmp_path, broken):
+    """A sick one is tried again and again, as long as it takes to repair it."""
+    identity = initialise(str(tmp_path))
+    open_volume(str(tmp_path)).close()
+    (tmp_path / "packs").mkdir()
+    (tmp_path / "packs" / f"{identity[:6]}-0-000000.tar").touch()
+    (tmp_path / HOME / broken).mkdir(parents=True)
+    with pytest.raises(VolumeSick):
+        open_volume(str(tmp_path))
+    assert open_below(tmp_path) == []
+
+
+def test_a_volume_that_another_process_has_leaves_nothing_open(volume, tmp_path):
+    before = open_below(tmp_path)
+    with pytest.raises(ConfigError):
+        open_volume(str(tmp_path))
+    assert open_below(tmp_path) == before

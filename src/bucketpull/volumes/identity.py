@@ -252,24 +252,23 @@ def check_names(entered: Entered, path: str) -> None:
 
 def take_lock(entered: Entered, path: str) -> int:
     """Lock a volume for this process; the lock is held while the descriptor is open. Raises ConfigError where another process has it."""
-    # Nobody else may read it: whoever can open it can lock it, and so keep us out.
-    fd = entered.home.open_file(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    with suppress(OSError):  # some file systems keep no modes
-        os.fchmod(fd, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(fd)
-        raise ConfigError(
-            f"volume {path} ({entered.identity.id}) is in use by process {holder}; end it, or give another volume"
-        ) from error
-    try:
-        os.ftruncate(fd, os.pwrite(fd, b"%d\n" % os.getpid(), 0))
-    except OSError as error:
-        if (
-            os_errors.culprit(error, own=True) is not Culprit.FULL
-        ):  # where it is full, nobody is told who has it
-            os.close(fd)
-            raise
+    with ExitStack() as undo:
+        # Nobody else may read it: whoever can open it can lock it, and so keep us out.
+        fd = entered.home.open_file(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        undo.callback(os.close, fd)
+        with suppress(OSError):  # some file systems keep no modes
+            os.fchmod(fd, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise ConfigError(
+                f"volume {path} ({entered.identity.id}) is in use by process {holder}; end it, or give another volume"
+            ) from error
+        try:
+            os.ftruncate(fd, os.pwrite(fd, b"%d\n" % os.getpid(), 0))
+        except OSError as error:
+            if os_errors.culprit(error, own=True) is not Culprit.FULL:  # else nobody is told who has it
+                raise
+        undo.pop_all()
     return fd

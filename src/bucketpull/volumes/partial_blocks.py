@@ -107,6 +107,11 @@ class PartialBlocks:
             os.fsync(fd)
         self._offsets.update(new)
 
+    def close(self) -> None:
+        """Close what is open."""
+        with self._lock:
+            self._index = None
+
     def _read(self) -> set[int]:
         try:
             data = self._home.read(_FILE)
@@ -124,7 +129,8 @@ class PartialBlocks:
                 self._index = KeyIndex(self._ledger, self._folder(), removals)
             else:
                 self._index.refresh()
-        last = {each: self._index.find(key_of(*each)) for each in ids}
+            index = self._index
+        last = {each: index.find(key_of(*each)) for each in ids}
         return {each for each, removal in last.items() if removal is not None and removal.offset > offset}
 
     def _is_noted(self, each: Gone) -> bool:

@@ -85,22 +85,28 @@ class DiskVolume:
         self._sick = ""
         self._writing = threading.Lock()  # settling, discarding and closing may be called by several threads
         self._attachment = syscalls.attachment(root)
-        self._tree = Tree(root)
-        self._ledger = Ledger.open(self._home, path, writable=True)
-        self._notes = BatchNotes(self._home)
-        self._foreign = ForeignFiles(root, self._home, identity, self._ledger, self._notes)
-        self._partial_blocks = PartialBlocks(self._home, identity, self._tree, self._ledger)
-        self._blocks = self._catch_up()
-        self._check = LedgerCheck(self._ledger, path)
-        self._packs = VolumePacks(root, self._home, identity.id, path, self._ledger, self._note_sealed)
-        self._packs.recover()
-        self._removal = Removal(
-            self._home, identity, self._tree, self._ledger, self._notes, self._packs, self._append
-        )
-        self.left_alone = self._removal.left_alone
-        self.trash = Trash(self._home, path)
-        self._finish_removals()
-        self._ledger.reserve()
+        with ExitStack() as undo:  # what cannot be opened keeps nothing of its disk open
+            self._tree = undo.enter_context(closing(Tree(root)))
+            self._ledger = undo.enter_context(closing(Ledger.open(self._home, path, writable=True)))
+            self._notes = BatchNotes(self._home)
+            self._foreign = undo.enter_context(
+                closing(ForeignFiles(root, self._home, identity, self._ledger, self._notes))
+            )
+            self._partial_blocks = PartialBlocks(self._home, identity, self._tree, self._ledger)
+            self._blocks = self._catch_up()
+            self._check = LedgerCheck(self._ledger, path)
+            self._packs = undo.enter_context(
+                closing(VolumePacks(root, self._home, identity.id, path, self._ledger, self._note_sealed))
+            )
+            self._packs.recover()
+            self._removal = Removal(
+                self._home, identity, self._tree, self._ledger, self._notes, self._packs, self._append
+            )
+            self.left_alone = self._removal.left_alone
+            self.trash = Trash(self._home, path)
+            self._finish_removals()
+            self._ledger.reserve()
+            undo.pop_all()
 
     @property
     def objects(self) -> int:
@@ -289,6 +295,7 @@ class DiskVolume:
                 return
             self._tree.close()
             self._foreign.close()
+            self._partial_blocks.close()
             self._packs.close()
             self._ledger.close()
             self._home.close()

@@ -120,8 +120,8 @@ class Folders:
 
     def __init__(self, root: int, home: OwnDirectory, volume: str, path: str) -> None:
         beneath.make(root, FOLDER, 0o755)
-        self.packs = OwnDirectory.open(root, FOLDER, path, writing=True)
         self.state = home.below(STATE)
+        self.packs = OwnDirectory.open(root, FOLDER, path, writing=True)
         self.volume = volume
         self._root = root
 

@@ -74,7 +74,7 @@ class VolumePacks:
         self._sealer: threading.Thread | None = None
         self.warning = ""
         """Why a pack could not be sealed, which is tried again when the volume is opened next, or what is wrong with it."""
-        self._state = self._catch_up()
+        self._state = _State()
         self._usage, self._used_at = folder.Usage(), 0.0
 
     @property
@@ -97,6 +97,7 @@ class VolumePacks:
 
         A writer that another process still is is left alone: it will take no more work, and somebody else is the next writer.
         """
+        self._state = self._catch_up()
         if self._found is None:
             return
         numbers = self._found.numbers()
@@ -143,7 +144,8 @@ class VolumePacks:
             self._sealer.join(_LEAVE_SECONDS)
 
     def close(self) -> None:
-        """Close the packs that are open, and their folders."""
+        """Close the packs that are open, and their folders; what waits to be sealed is left."""
+        self._waiting.put(None)
         while self._fds:
             os.close(self._fds.popitem()[1])
         if self._found is not None:
