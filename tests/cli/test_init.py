@@ -9,6 +9,7 @@ import tomllib
 import pytest
 from tests.cli.conftest import COMMAND, DEADLINE_SECONDS
 
+CTRL_D = b"\x04"  # leaves a question as Ctrl-C does, and is read when it comes to that
 INIT = ("init", "upyun://photos", "disk1")
 
 
@@ -35,7 +36,8 @@ def at_a_terminal(user, answers, *arguments):
         except OSError:  # the last end of theirs is closed
             break
         if waiting and text.rstrip().endswith(waiting[0][0]):
-            os.write(ours, waiting.pop(0)[1].encode() + b"\n")
+            answer = waiting.pop(0)[1].encode()
+            os.write(ours, answer if answer == CTRL_D else answer + b"\n")
     os.close(ours)
     assert not waiting, text
     return process.wait(DEADLINE_SECONDS), text
@@ -177,6 +179,41 @@ def test_at_a_terminal_it_asks_for_what_was_not_given(customer, bucket):
     assert (found["password"], found["cdn_url"]) == (secret, cdn)
     assert "sync --config" in (customer.folder / "mine.service").read_text()
     assert (customer.folder / "photos.toml").read_text() == "mine"
+
+
+def test_an_answer_that_was_given_can_be_emptied_when_answers_are_changed(customer):
+    password = customer.environment.pop("UPYUN_PASSWORD")
+    cdn = customer.environment.pop("BUCKETPULL_CDN_URL")
+
+    code, text = at_a_terminal(
+        customer,
+        [
+            ("(empty: none):", cdn),
+            ("the operator's password:", "mistyped"),
+            ("[Y/n]:", ""),
+            (f"[{cdn}]:", "-"),
+            ("the operator's password:", password),
+            ("[y/N]:", ""),
+        ],
+        *INIT,
+    )
+
+    assert code == 0, text
+    assert "Enter keeps an answer, - empties one that may be empty" in text
+    assert "cdn_url" not in told(customer)
+
+
+@pytest.mark.parametrize("question", ["(empty: none):", "the operator's password:"])
+def test_leaving_a_question_ends_its_line(customer, question):
+    del customer.environment["UPYUN_PASSWORD"]
+    cdn = customer.environment.pop("BUCKETPULL_CDN_URL")
+    answers = [("(empty: none):", cdn), ("the operator's password:", "")]
+    at = [asked for asked, _ in answers].index(question)
+
+    code, text = at_a_terminal(customer, [*answers[:at], (question, CTRL_D.decode())], *INIT)
+
+    assert code == 130
+    assert text.endswith(f"{question} \r\n")
 
 
 def test_force_replaces_a_file_that_somebody_else_could_read(customer):

@@ -115,18 +115,19 @@ class Interview:
     def corrects(self) -> bool:
         """Ask whether something that was asked shall be asked again; each answer stands as it was unless another is given."""
         again = self.asks and bool(self._answers)
-        if again and click.confirm(said("change your answers?"), default=True, err=True):
+        if again and _asked(click.confirm, "change your answers?", default=True):
+            tell("Enter keeps an answer, - empties one that may be empty")
             self._known = dict(self._given)
             return True
         return False
 
     def insists(self) -> bool:
         """Ask whether to write the file though a check failed."""
-        return self.asks and click.confirm(said("write the file all the same?"), err=True)
+        return self.asks and _asked(click.confirm, "write the file all the same?")
 
     def wants_unit(self) -> bool:
         """Ask whether to write a unit of systemd too."""
-        return self.asks and click.confirm(said("write a unit of systemd that runs it too?"), err=True)
+        return self.asks and _asked(click.confirm, "write a unit of systemd that runs it too?")
 
     def new_file(self, name: str, path: str, *, force: bool) -> str:
         """Return where to write: at a path, or where the answer says if that is taken; `name` is the option's.
@@ -177,9 +178,8 @@ class Interview:
 
     def _answer(self, name: str, question: str, check: Callable[[str], None]) -> str:
         """Ask for one thing, and remember what was answered; what is secret is not shown."""
-        text = _answer(question, check, hidden=name in _HIDDEN, before=self._answers.get(name))
-        if text:
-            self._answers[name] = text
+        text = _answer(question, check, hidden=name in _HIDDEN, before=self._answers.get(name, ""))
+        self._answers[name] = text
         return text
 
 
@@ -201,19 +201,17 @@ _NO_DISKS = ("/boot", "/dev", "/etc", "/proc", "/run", "/snap", "/sys", "/var/li
 _HIDDEN = frozenset({"password", "secret_key"})
 
 
-def _answer(
-    question: str, check: Callable[[str], None], *, hidden: bool = False, before: str | None = None
-) -> str:
-    """Ask until the answer can be used; `before` is what was answered the last time."""
-    default = "" if before is None and question.endswith(")") else before
+def _answer(question: str, check: Callable[[str], None], *, hidden: bool = False, before: str = "") -> str:
+    """Ask until the answer can be used; `before` is what was answered the last time, which - empties if it may be empty."""
+    may_be_empty = question.endswith(")")
+    default = before or ("" if may_be_empty else None)
+    shown = bool(before) and not hidden
     while True:
-        text: str = click.prompt(
-            said(question),
-            default=default,
-            hide_input=hidden,
-            show_default=bool(before) and not hidden,
-            err=True,
+        text: str = _asked(
+            click.prompt, question, default=default, hide_input=hidden, show_default=shown
         ).strip()
+        if text == "-" and before and may_be_empty:
+            text = ""
         try:
             if text:
                 check(text)
@@ -221,6 +219,16 @@ def _answer(
             tell_error(error if isinstance(error, ConfigError) else ConfigError(f"{text}: {error}"))
         else:
             return text
+
+
+def _asked(ask: Callable[..., Any], question: str, **options: Any) -> Any:
+    """Ask a question; where it is left with Ctrl-C, its line ends."""
+    try:
+        return ask(said(question), err=True, **options)
+    except click.Abort:
+        if not options.get("hide_input"):  # click ends the line of what is hidden
+            click.echo(err=True)
+        raise
 
 
 def _is_complete(settings: Settings) -> bool:
