@@ -6,10 +6,12 @@ from contextlib import closing
 import pytest
 from tests.volumes.filling import SMALL_PACKS, Filler, bodies
 
+from bucketpull import kill_points
 from bucketpull.volumes.ledger import Kind
-from bucketpull.volumes.live_objects import LiveObjects
+from bucketpull.volumes.live_objects import LiveObjects, whole_body
 from bucketpull.volumes.packs.compacting import Compaction, find_waste
 from bucketpull.volumes.reader import open_reader
+from bucketpull.volumes.volume import open_volume
 
 
 @pytest.fixture
@@ -69,6 +71,27 @@ def _corrected(filler):
     """Return where in the ledger the totals were put right. The entries of sealed packs, which a thread makes, have no journal either."""
     frames = filler.volume._ledger.frames()
     return next(frame.offset for frame in frames if not frame.journal and frame.kind is Kind.BLOCK)
+
+
+@pytest.mark.parametrize("step", ["appended", "settled", "synced"])
+def test_ctrl_c_at_any_step_of_compacting_loses_no_object(half_dead, tmp_path, monkeypatch, step):
+    def interrupt(reached):
+        if reached == step:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kill_points, "reach", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            compacted(half_dead, str(tmp_path))
+    half_dead.volume.close()
+    half_dead.volume = open_volume(half_dead.path)
+
+    reader = open_reader(half_dead.path)
+    try:
+        found = [whole_body(reader, stored) for stored in LiveObjects(reader, str(tmp_path)).objects()]
+    finally:
+        reader.close()
+    assert (len(found), sum(map(len, found))) == (100, 300_000)
 
 
 def test_what_is_rewritten_fills_no_open_pack_beyond_the_size_of_those_that_are_there(tmp_path):

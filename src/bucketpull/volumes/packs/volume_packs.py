@@ -126,10 +126,12 @@ class VolumePacks:
         for record in records:
             for writer, number in self._note(self._state, record):
                 self._seal_later(folder.pack_name(self._volume, writer, number))
+        self._state.ledger = self._ledger.end
 
     def note_files(self) -> None:
         """Note that the ledger says of objects that they lie as files."""
         self._state.files = True
+        self._state.ledger = self._ledger.end
 
     def usage(self, now: float) -> folder.Usage:
         """Say how many packs there are and what they take; looked at afresh the more seldom, the more there are (`now` is monotonic)."""
@@ -268,6 +270,5 @@ class VolumePacks:
         return _State()
 
     def save(self) -> None:
-        """Write down what the ledger says so far. The state may be older than the ledger, never newer."""
-        self._state.ledger = self._ledger.end
+        """Write down what was noted so far, which may be less than the ledger says: Ctrl-C may come between the two."""
         self.folders.state.replace(_STATE, msgspec.json.encode(self._state))
