@@ -50,7 +50,7 @@ RAISED = {
     "TransportError",
 }
 OF_A_VOLUME = {"VolumeError", "VolumeFull", "VolumeSick", "VolumeForeign", "LedgerError"}
-TOLD = {"tell", "said", "inform"}
+TOLD = {"tell", "said", "inform", "interruptible"}
 CHECKS = {"passed", "warned", "failed"}
 AS_IT_IS = {
     # of the operating system or a library
@@ -155,8 +155,8 @@ def _calls(folder: Path) -> Iterator[tuple[str, ast.Call]]:
 
 
 def _speaks(node: ast.expr) -> bool:
-    """Whether something is `click`, or settings, which tell unless they are to be quiet."""
-    return ast.unparse(node) in {"click", "settings", "self._settings"}
+    """Whether something is `click`, the options, or settings, which tell unless they are to be quiet."""
+    return ast.unparse(node) in {"click", "options", "settings", "self._settings"}
 
 
 def _nodes(folder: Path) -> Iterator[ast.AST]:

@@ -211,3 +211,41 @@ def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_traceback(user, co
         check=False,
     )
     assert (process.returncode, process.stdout.strip(), process.stderr.strip()) == (130, "", "")
+
+
+# Ctrl-C as soon as objects on a volume are looked at.
+LOOKING = """
+import os, signal
+from bucketpull.__main__ import main
+from bucketpull.volumes.live_objects import LiveObjects
+LiveObjects.__init__ = lambda self, *_: os.kill(os.getpid(), signal.SIGINT)
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "stands"),
+    [
+        (("compact", "disk1"), "nothing is lost, run it again"),
+        (("verify", "disk1"), "nothing is lost, run it again"),
+        (("unpack", "disk1", "files"), "what is stored below DEST stays; run it again to go on"),
+        (("export", "--csv", "list.csv", "--job", "photos"), "no whole list is written; run it again"),
+    ],
+    ids=lambda each: each[0] if isinstance(each, tuple) else "",
+)
+def test_ctrl_c_of_a_command_that_works_on_volumes_says_what_stands(user, service, command, stands):
+    user.knows(service).run(*SYNC, "--quiet")
+    (user.folder / "list.csv").write_text("as it was")
+    done = subprocess.run(
+        [sys.executable, "-c", LOOKING, *command],
+        cwd=user.folder,
+        env=user.environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", f"interrupted: {stands}\n")
+    assert (user.folder / "list.csv").read_text() == "as it was"
+    user.run(*command)
+    user.run("verify", "disk1", "--hash")

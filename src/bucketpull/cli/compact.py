@@ -24,6 +24,7 @@ from bucketpull.wiring.volume_opening import check_paths, opened_to_read
 @click.argument("volumes", metavar="[VOLUME...]", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Only say which packs would be rewritten, and what that frees.")
 @options.common
+@options.interruptible("interrupted: nothing is lost, run it again")
 def compact(dry_run: bool, **flags: Any) -> int:
     """Rewrite those packs of VOLUMEs of which more than a fifth is dead: replaced, removed, or never settled.
 

@@ -64,6 +64,7 @@ _WHICH_FORM: Final = (
 @click.option("--base-url", metavar="URL", help="What URLs begin with (default: the job's --cdn-url).")
 @options.by_broker
 @options.common
+@options.interruptible("interrupted: no whole list is written; run it again")
 def export(
     files: tuple[str, ...], output: str | None, form: str | None, base_url: str | None, **flags: Any
 ) -> int:

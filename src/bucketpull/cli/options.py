@@ -3,15 +3,17 @@
 import functools
 import os
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from bucketpull.domain.errors import ConfigError, Reason
+from bucketpull.domain.errors import ConfigError, ExitCode, Reason
 from bucketpull.domain.packing import DEFAULT_LIMIT, DEFAULT_SIZE
 from bucketpull.domain.reserve import DEFAULT_RESERVE
 from bucketpull.domain.user_input import shown_value
+from bucketpull.report.console import tell
 from bucketpull.sources.registry import SOURCES, options_by_name
 from bucketpull.sources.source_settings import Option
 from bucketpull.wiring.configuration import resolve
@@ -122,6 +124,25 @@ class ChoosingCommand(click.Command):
             f"{signs[option.name]} {next(given[option.name])}" for option in order if option.name in signs
         )
         return rest
+
+
+def interruptible(stands: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Have Ctrl-C of a command say what stands then, and what to do."""
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def run(*arguments: Any, **flags: Any) -> int:
+            try:
+                return command(*arguments, **flags)
+            except KeyboardInterrupt:
+                if sys.stderr.isatty():
+                    click.echo(err=True)  # it stands behind ^C
+                tell(stands)
+                return ExitCode.INTERRUPTED
+
+        return run
+
+    return decorate
 
 
 budget = _group(

@@ -40,6 +40,7 @@ _PIECE_BYTES: Final = 8 << 20
 @click.argument("volume")
 @click.argument("dest")
 @options.common
+@options.interruptible("interrupted: what is stored below DEST stays; run it again to go on")
 def unpack(volume: str, dest: str, **flags: Any) -> int:
     """Store all objects of VOLUME as files below the folder DEST, which is made a volume of its own, with its ledger.
 

@@ -56,6 +56,7 @@ _FAULT_COLUMNS = 11
 @options.source
 @options.by_broker
 @options.common
+@options.interruptible("interrupted: nothing is lost, run it again")
 def verify(hashed: bool, repair: bool, **flags: Any) -> int:
     """Compare VOLUMEs with their ledgers: missing, short, changed, unreadable, extra and kept files.
 
