@@ -10,6 +10,9 @@ import sys
 
 import pytest
 from tests.cli.conftest import COMMAND, DEADLINE_SECONDS, until
+from tests.volumes.filling import Filler, bodies
+
+from bucketpull.domain.packing import Packing
 
 SYNC = ("sync", "upyun://photos", "disk1")
 
@@ -151,10 +154,18 @@ def test_a_supervisor_that_ignores_its_children_does_not_keep_a_job_from_hearing
     assert len(user.files("disk1")) == 100
 
 
-def test_too_few_open_files_are_refused_with_the_remedy(user, service):
-    few = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20)); os.execv(sys.argv[1], sys.argv[1:])"
+@pytest.mark.parametrize(
+    "command",
+    [SYNC, ("serve", "127.0.0.1:0", "other"), ("compact", "other"), ("unpack", "other", "disk1")],
+    ids=lambda each: each[0],
+)
+def test_too_few_open_files_are_refused_with_the_remedy(user, service, command):
+    (user.folder / "other").mkdir()
+    with Filler(user.folder / "other", Packing()) as filler:
+        filler.store(bodies(1))
+    few = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16)); os.execv(sys.argv[1], sys.argv[1:])"
     done = subprocess.run(
-        [sys.executable, "-c", few, COMMAND, *SYNC],
+        [sys.executable, "-c", few, COMMAND, *command],
         cwd=user.folder,
         env=user.knows(service).environment,
         capture_output=True,
@@ -163,7 +174,8 @@ def test_too_few_open_files_are_refused_with_the_remedy(user, service):
         check=False,
     )
     assert done.returncode == 2
-    assert "open files: this process may open 20 at once" in done.stderr
+    assert "open files: this process may open 16 at once" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert not (user.folder / "disk1").exists()
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from bucketpull.domain.errors import ConfigError
 
 _FEWEST: Final = 40
-"""A job with one process and one volume needs so many."""
+"""A job with one process and one volume needs so many; reading a volume, and writing another from it, fewer."""
 
 _PLENTY: Final = 16_384
 """From here on nothing that a process does comes near the limit."""
@@ -37,7 +37,7 @@ def raise_limit() -> None:
 
 
 def check_limit() -> None:
-    """Make sure that a job can open what it needs. Raises ConfigError where the limit is lower."""
+    """Make sure that a job, or a command that opens volumes, can open what it needs. Raises ConfigError where the limit is lower."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit < _FEWEST:
         raise ConfigError(
