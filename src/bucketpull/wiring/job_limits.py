@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -14,6 +15,8 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.user_input import parse_count, parse_size
 from bucketpull.domain.user_limits import Limits
 from bucketpull.wiring.settings import Settings
+
+_LOOKS_AGAIN_SECONDS: Final = 60.0  # a wait does not notice that the clock was set, or the machine slept
 
 
 def limits_now(settings: Settings) -> Limits:
@@ -80,15 +83,16 @@ class Bandwidth:
         """Change the job's limit whenever the schedule says so, until cancelled."""
         while True:
             self._changed.clear()
-            wait = None if self._table is None else self._table.next_change(_second_of_day())
+            change = None if self._table is None else self._table.next_change(_second_of_day())
+            wait = None if change is None else min(change, _LOOKS_AGAIN_SECONDS)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), wait)
                 continue
             if self._table is not None:
                 now = self._table.at(_second_of_day())
-                await shell.set_limits(
-                    msgspec.structs.replace(shell.coordinator.limits, bytes_per_second=now)
-                )
+                limits = shell.coordinator.limits
+                if now != limits.bytes_per_second:
+                    await shell.set_limits(msgspec.structs.replace(limits, bytes_per_second=now))
 
 
 def _second_of_day() -> float:
