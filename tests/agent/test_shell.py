@@ -290,6 +290,41 @@ def test_a_volume_that_is_added_is_used_and_one_that_cannot_be_opened_is_left_ou
     assert machine.disks["v2"].closed
 
 
+@pytest.mark.parametrize("error", [VolumeSick("/v2", "ledger not read"), OSError(5, "Input/output error")])
+def test_a_volume_that_is_added_and_cannot_be_read_is_closed_and_the_others_go_on(error):
+    """It is opened in a thread that holds up no end: a disk may never answer."""
+
+    class Unreadable(Disk):
+        def pending(self, _journal):
+            raise error
+
+    threads = []
+
+    async def job():
+        def opener(_path, _id):
+            threads.append(threading.current_thread())
+            return added
+
+        added = Unreadable("v2")
+        machine = Machine(opener=opener)
+        running = asyncio.create_task(machine.shell.run())
+        await machine.order(add_volumes=["/v2"])
+        await machine.give(batch())
+        stored = asyncio.ensure_future(machine.until(is_receipt))
+        await asyncio.wait({running, stored}, return_when=asyncio.FIRST_COMPLETED)
+        assert not running.done()
+        receipt = await stored
+        await machine.order(stop=True)
+        await machine.until_away(running)
+        return receipt, added
+
+    receipt, added = play(job())
+
+    assert receipt.stored == len(NAMES)
+    assert added.closed
+    assert [thread.daemon for thread in threads] == [True]
+
+
 def test_a_process_that_dies_or_says_nothing_is_replaced_and_its_work_done():
     async def job():
         machine = Machine()

@@ -212,8 +212,12 @@ class AgentShell:
 
     async def _add_volume(self, path: str) -> None:
         """Open another volume; ignore one that cannot be used: whoever asked for it has tried it before."""
-        with suppress(VolumeError, ConfigError):
-            await self._use_volume(await asyncio.to_thread(self._open, path, None))
+        with suppress(VolumeError, ConfigError, OSError):
+            volume = await in_thread(self._open, path, None)
+            try:
+                await self._use_volume(volume)
+            except (VolumeError, OSError):
+                await in_thread(volume.close)
 
     async def _use_volume(self, volume: Volume) -> None:
         status, known = await in_thread(_look_at, volume, self._parameters.journal)
