@@ -135,11 +135,7 @@ class Scheduler:
         kept = any(volume.silent_seconds(now) > SILENT_SECONDS for volume in self.working())
         if slept or kept:
             self._tick_at = [now] * len(self._tick_at)
-        return [
-            process
-            for process, tick in enumerate(self._ticks)
-            if tick is not None and now - self._tick_at[process] > FROZEN_SECONDS
-        ]
+        return [process for process, at in enumerate(self._tick_at) if now - at > FROZEN_SECONDS]
 
     def working(self) -> list[ManagedVolume]:
         """Return the volumes that are not sick."""
@@ -185,6 +181,7 @@ class Scheduler:
             )
             self._dead_ticks.append(last)
         self._ticks[process], self._compared[process] = None, (now, None)
+        self._tick_at[process] = now
         self.unstarted[process] = 0
         for volume in self.volumes.values():
             volume.queued.pop(process, None)
