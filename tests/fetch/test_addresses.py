@@ -1,6 +1,7 @@
 """A request may name the address to connect to; the addresses of a name are found without waiting for the name server."""
 
 import socket
+import threading
 
 import msgspec
 from tests.fetch.origin import always, origin
@@ -72,3 +73,17 @@ def test_the_addresses_of_a_name_come_each_once_and_none_where_there_is_no_name(
         fetch.loop.run_once(0.01)
 
     assert found == [["10.0.0.1", "10.0.0.2", "fd00::1"], []]
+
+
+def test_where_no_thread_may_be_started_a_name_is_not_looked_up_and_all_else_goes_on(fetching, monkeypatch):
+    """Other processes of the same user, or the limit of a container, leave none for a while."""
+
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    fetch, found = fetching(), []
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    fetch.loop.resolve("https://images.example:8443", found.append)
+    fetch.until(lambda: found)
+
+    assert found == [[]]

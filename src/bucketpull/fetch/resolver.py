@@ -22,13 +22,11 @@ class Resolver:
 
     def ask(self, site: str, found: Found) -> None:
         """Ask for the addresses of a site ("https://host:port") in the system's order; none where there is no name or no answer."""
-        parts = urlsplit(site)
-        Thread(
-            target=self._look_up,
-            args=(parts.hostname or "", found),
-            name=f"name {parts.hostname}",
-            daemon=True,
-        ).start()
+        host = urlsplit(site).hostname or ""
+        try:
+            Thread(target=self._look_up, args=(host, found), name=f"name {host}", daemon=True).start()
+        except RuntimeError:  # this machine starts no more threads now
+            found([])
 
     def _look_up(self, host: str, found: Found) -> None:
         addresses: list[str] = []
