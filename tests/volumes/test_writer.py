@@ -1,5 +1,7 @@
 """Writing here or in a thread: everything handed over comes out once, by the call or told by one file descriptor."""
 
+import functools
+import os
 import select
 import subprocess
 import threading
@@ -8,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bucketpull.domain.errors import Reason, VolumeFull
+from bucketpull.domain.errors import MachineShort, Reason, VolumeFull
+from bucketpull.domain.packing import Packing
 from bucketpull.domain.record import Written
 from bucketpull.volumes.identity import initialise
+from bucketpull.volumes.packs.writer import open_pack_writer
 from bucketpull.volumes.volume import open_volume
 from bucketpull.volumes.writer import open_writer
 
@@ -192,3 +196,23 @@ def fill_inodes(disk):
             Path(disk.path, f"n{number}").touch()
         except OSError:
             return
+
+
+@pytest.mark.parametrize(
+    "opened", [open_writer, functools.partial(open_pack_writer, packing=Packing())], ids=["files", "packs"]
+)
+def test_a_writer_that_cannot_be_begun_holds_nothing(tmp_path, monkeypatch, opened):
+    """No thread may be started for now: it is tried again when the volume is opened anew."""
+
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    identity = initialise(str(tmp_path))
+    open_volume(str(tmp_path)).close()
+    before = sorted(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    with pytest.raises(MachineShort):
+        opened(str(tmp_path), identity, "batch")
+
+    assert sorted(os.listdir("/proc/self/fd")) == before

@@ -74,7 +74,7 @@ class DiskWriter:
         try:
             self._thread.start()
         except RuntimeError as error:
-            files.close()
+            self.release()
             raise MachineShort(files.path, str(error)) from error
 
     @property

@@ -241,10 +241,10 @@ class PackWriter(DiskWriter):
     """Packs objects in turn; all methods are for one thread. Outcomes come by `outcomes`, soon after a `flush`."""
 
     def __init__(self, files: FileWriter, appender: Appender, limit: int, direct: bool) -> None:
+        self._appender = appender  # first, for what cannot be begun is released
         super().__init__(files, direct)
         # A large object is a file at first, which is packed in the end if it is not above the limit.
         self.publisher = _Packed(files, appender, limit)
-        self._appender = appender
         self._limit = limit
         self._kept: list[Member] = []
         self._kept_bytes = 0
