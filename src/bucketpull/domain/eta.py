@@ -27,7 +27,7 @@ TAIL_BAND = 4.0
 
 
 class Forecast:
-    """Estimates when a job ends. Sample it as often as its `Meter`.
+    """Estimates when a job ends. Sample it as often as a `SpeedMeter`.
 
     `usage_bytes` is what the source says that the bucket holds; None where it says nothing, or where only a part of
     the bucket is pulled. Progress is measured in listed bytes, so that image versions, whose size nobody knows before

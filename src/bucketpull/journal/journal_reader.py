@@ -48,7 +48,7 @@ class JobRecord(msgspec.Struct):
 
 
 class JournalReader:
-    """A journal opened to read. Made by `JournalReader.open(folder)`; each call sees the last transaction."""
+    """A journal opened to read. Made by `JournalReader.open_to_read(folder)`; each call sees the last transaction."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
