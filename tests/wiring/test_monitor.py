@@ -232,3 +232,24 @@ def test_while_a_large_object_arrives_nobody_is_told_that_nothing_comes(coordina
     for second in range(60, 120):
         hear(second, 0)
     assert told.events == ["machine.joined"] + ["source.silent"] * 3
+
+
+def test_what_is_said_while_no_machine_has_joined_ends_with_the_first_that_does(coordinator):
+    watch = Watch()
+    watched = Monitor(coordinator, watch, "photos", "upyun://photos", None, [])
+    watched.invitation = "no machine has joined"
+    coordinator.state = JobState.WAITING
+
+    watch.seconds += 6.0
+    asyncio.run(look(watched))
+    coordinator.fleet.see(at_work(1), watch.seconds)
+    coordinator.fleet.see(replace(at_work(1), machine="m2"), watch.seconds)
+    asyncio.run(look(watched))
+
+    invitation, first, second = watched.snapshot().notes
+    assert (invitation.text, first.event, second.event) == (
+        "no machine has joined",
+        "machine.joined",
+        "machine.joined",
+    )
+    assert invitation.about == first.about != second.about

@@ -32,6 +32,7 @@ NOTES_KEPT = 50
 INTERVAL_SECONDS = 0.5
 EARLIER_WORK_SECONDS = 5.0  # in which the broker hands over what machines did before this session
 _OWN = {reason for reason, bound in BOUNDS.items() if bound.scope in {Scope.VOLUME, Scope.MACHINE}}
+_WORKERS = "workers"  # what an invitation is about, and the first machine that joins after it
 INVITE_SECONDS = 5.0  # machines that were there before a restart are heard within that
 
 
@@ -74,7 +75,7 @@ class Monitor:
         self._room_events, self._volume_events = RoomEvents(), VolumeEvents()
         self._process_events, self._wait_events = ProcessEvents(), WaitEvents()
         self._begun = self._waits_for_tomorrow = False
-        self.invitation = ""
+        self.invitation, self._is_invited = "", False
         self.unheard: Callable[[], float] = lambda: 0.0
         self.refusals_end: Callable[[], str] = lambda: ""
         self.latest = self.snapshot()
@@ -230,8 +231,8 @@ class Monitor:
         """Report which machines joined, left or are silent, and whether there is room; not at the end, when all leave."""
         fleet, state, now = self._coordinator.fleet, self.latest.state, self._clock.monotonic()
         if self.invitation and state == "waiting" and self.latest.seconds > INVITE_SECONDS:
-            self.note("info", "job.waiting", self.invitation, "workers")
-            self.invitation = ""
+            self.note("info", "job.waiting", self.invitation, _WORKERS)
+            self.invitation, self._is_invited = "", True
         if state in ENDED or state == JobState.FINISHING:
             return
         local = self._coordinator.local_machine
@@ -239,7 +240,9 @@ class Monitor:
             name: len(member.pulse.volumes) for name, member in fleet.members.items() if name != local
         }
         volumes = {volume.state for volume in self.latest.volumes}
-        self._tell(self._machine_events.look(machines, fleet.left, now))
+        for level, event, about, text in self._machine_events.look(machines, fleet.left, now):
+            self.note(level, event, text, _WORKERS if self._is_invited else about)
+            self._is_invited = False
         self._tell(self._process_events.look(self.latest.machines))
         self._tell(self._room_events.look(state, volumes, now))
         self._tell(self._wait_events.look(self.latest.waits_for, now))
