@@ -234,10 +234,12 @@ def test_an_open_page_shows_how_the_job_ended_and_goes_on_with_it_when_it_is_sta
     browser.wait("return document.querySelector('#state').textContent === 'interrupted'")
     browser.wait("return !document.querySelector('#banner').hidden")
     assert browser.text("#machines") == "None at work."
+    assert "Held back by" not in browser.text(".figures")
     served.panel.ended = ""
 
     browser.wait("return document.querySelector('#state').textContent === 'transferring'")
     browser.wait("return document.querySelector('#banner').hidden")
+    assert "Held back by" in browser.text(".figures")
 
 
 def test_a_page_that_is_opened_after_the_end_shows_charts_and_directories_too(serve, browser):
