@@ -459,6 +459,22 @@ def test_no_width_needs_sideways_scrolling(page, width):
         assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
 
 
+@pytest.mark.parametrize("width", [360, 390, 400])
+def test_the_buttons_above_stand_in_one_line_on_a_phone(page, images, width):
+    _, browser = page
+    browser.emulate(width, 844, phone=True)
+    is_line = """
+        const boxes = [...document.querySelectorAll('.actions button')].map((each) => each.getBoundingClientRect());
+        return Math.max(...boxes.map((box) => box.top)) < Math.min(...boxes.map((box) => box.bottom));
+    """
+
+    for shown in ("en", "zh"):
+        browser.wait("return document.documentElement.lang.startsWith(arguments[0])", shown)
+        browser.screenshot(images / f"buttons-{width}-{shown}.png", whole=False)
+        assert browser.run(is_line)
+        browser.click("#language")
+
+
 @pytest.mark.parametrize(
     ("name", "width", "height", "dark", "tab", "top"),
     [
