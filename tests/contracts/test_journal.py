@@ -7,7 +7,7 @@ from bucketpull.domain.batching import batch_of, cut, decode_batch, decode_posit
 from bucketpull.domain.budget import BudgetLeft, Spending
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
-from bucketpull.domain.model import Extent, Failure, Former, PageRecord, Part, Position, WorkKind
+from bucketpull.domain.model import Extent, Failure, Former, PageRecord, Part, Position, SentWork, WorkKind
 from bucketpull.domain.status import VolumeState, VolumeStatus
 
 SIZE = 10
@@ -108,7 +108,7 @@ def test_what_is_claimed_is_with_that_machine_until_it_is_booked_released_or_han
     [third] = batches(journal, "m2")
     assert batches(journal) == []
     assert journal.sent() == [
-        (w.id, WorkKind.BATCH, m, 4, 40) for w, m in ((first, "m1"), (second, "m1"), (third, "m2"))
+        SentWork(w.id, WorkKind.BATCH, m, 4, 40) for w, m in ((first, "m1"), (second, "m1"), (third, "m2"))
     ]
     journal.release([first.id, 99])
     journal.commit([Handback([second.id], "m1")], NOW)

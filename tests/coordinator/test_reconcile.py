@@ -65,14 +65,16 @@ def test_what_a_machine_ends_with_a_receipt_that_does_not_count_is_with_nobody(j
 def test_of_work_that_somebody_has_nothing_is_said(journal):
     first, second = sent(journal)
     for machine in ("v1", "v2"):
-        assert judge(journal, [block(first, machine, 40), Begun(second, machine, -1)]) == ([], [])
+        assert judge(journal, [block(first, machine, 40), Begun(second, machine, -1)]) == Reconciliation(
+            [], []
+        )
 
 
 def test_what_nobody_has_goes_back_to_the_machine_that_had_begun_it(journal):
     first, second = sent(journal)
     journal.release([first, second])
     asked = [block(first, "v1", 40), block(first, "v1", 80), Begun(second, "v1", -1)]
-    assert judge(journal, asked) == ([], [first, second])
+    assert judge(journal, asked) == Reconciliation([], [first, second])
     assert [work.id for work in journal.reclaim([first, second, first, 77], "m1")] == [first, second]
     assert journal.outstanding().batches_sent == 2
     assert journal.holders([first, second]) == {first: "m1", second: "m1"}
@@ -94,14 +96,14 @@ def test_blocks_that_no_receipt_named_do_not_count_and_those_that_one_did_are_ke
 
 
 def test_of_a_batch_that_was_only_begun_nothing_counts(journal):
-    assert judge(journal, [Begun(77, "v2", -1)]) == ([BatchVerdict(77)], [])
+    assert judge(journal, [Begun(77, "v2", -1)]) == Reconciliation([BatchVerdict(77)], [])
 
 
 def test_what_the_journal_knows_nothing_of_stays_and_is_known_then(journal):
     """The source has the page no more: whoever wants such files gone prunes. Listed on another page, they lie there."""
     gone = Begun(77, "v1", 40, spans_of([Part(b"gone", "", [b"n"], [], [])]))
     for _ in range(2):
-        assert judge(journal, [gone]) == ([BatchVerdict(77, [Extent("v1", 40)])], [])
+        assert judge(journal, [gone]) == Reconciliation([BatchVerdict(77, [Extent("v1", 40)])], [])
     assert journal.where(b"gone", b"n") == [Extent("v1", 40)]
 
 
@@ -112,7 +114,9 @@ def of_page(cursor, offset, name=b"n", work=77):
 def test_all_blocks_of_pages_that_the_journal_does_not_know_stay(journal):
     blocks = [of_page("", 40, b"a"), of_page("", 80, b"b"), of_page("", 90, b"c", work=78)]
     extents = [Extent("v1", offset) for offset in (40, 80, 90)]
-    assert judge(journal, blocks) == ([BatchVerdict(77, extents[:2]), BatchVerdict(78, extents[2:])], [])
+    assert judge(journal, blocks) == Reconciliation(
+        [BatchVerdict(77, extents[:2]), BatchVerdict(78, extents[2:])], []
+    )
     assert [journal.where(b"gone", name) for name in (b"a", b"b", b"c")] == [[each] for each in extents]
 
 

@@ -121,7 +121,9 @@ def test_a_batch_is_booked_in_parts_and_what_is_left_stays_with_its_machine(play
 
     assert play.journal.counters().stored == 3
     assert (play.journal.outstanding().objects, play.journal.outstanding().batches_sent) == (2, 1)
-    assert [sent[:4] for sent in play.journal.sent()] == [(work.id, WorkKind.BATCH, play.machine, 2)]
+    assert [msgspec.structs.astuple(sent)[:4] for sent in play.journal.sent()] == [
+        (work.id, WorkKind.BATCH, play.machine, 2)
+    ]
     assert play.claim(WorkKind.BATCH) == []
     play.journal.release([work.id])
     (rest,) = play.claim(WorkKind.BATCH)
@@ -234,7 +236,9 @@ def test_sent_work_is_known_after_a_crash_and_stays_sent_until_it_is_released(pl
     play.crash()
     play.open()
 
-    assert [sent[:4] for sent in play.journal.sent()] == [(work.id, WorkKind.BATCH, "here", 1)]
+    assert [msgspec.structs.astuple(sent)[:4] for sent in play.journal.sent()] == [
+        (work.id, WorkKind.BATCH, "here", 1)
+    ]
     assert play.claim(WorkKind.BATCH) == []
 
     play.journal.release([work.id])

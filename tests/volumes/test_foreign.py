@@ -12,7 +12,7 @@ import pytest
 
 from bucketpull.domain.batching import batch_of, encode_parts
 from bucketpull.domain.model import Part
-from bucketpull.domain.record import Block, Record
+from bucketpull.domain.record import Block, Inspection, Record
 from bucketpull.volumes import beneath
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import initialise
@@ -85,8 +85,8 @@ def test_a_date_decides_where_that_is_asked_for(volume):
 def test_an_object_without_size_or_date_is_not_recognised(volume):
     put(volume, "d/a", b"abc")
 
-    assert volume.inspect([part(b"a", size=-1)], "md5") == ([], [])
-    assert volume.inspect([part(b"a", mtime=-1)], "date") == ([], [])
+    assert volume.inspect([part(b"a", size=-1)], "md5") == Inspection([], [])
+    assert volume.inspect([part(b"a", mtime=-1)], "date") == Inspection([], [])
 
 
 def test_links_are_not_followed_and_are_kept_too(volume, tmp_path):
@@ -95,7 +95,7 @@ def test_links_are_not_followed_and_are_kept_too(volume, tmp_path):
     outside.write_bytes(b"abc")
     os.symlink(outside, tmp_path / "d/a")
 
-    assert volume.inspect([part(b"a")], "md5") == ([], [])
+    assert volume.inspect([part(b"a")], "md5") == Inspection([], [])
     volume.clear(batch_of([part(b"a")]))
 
     assert on(volume) == ["a.kept", "x"]

@@ -202,7 +202,7 @@ def test_an_entry_that_nobody_of_ours_wrote_is_damage_with_its_place(opened, pay
 def test_an_entry_with_numbers_that_no_journal_can_hold_is_damage(opened):
     ledger = opened()
     ledger.append([entry(1)])
-    ledger.append([entry(2)._replace(work=2**63)])
+    ledger.append([msgspec.structs.replace(entry(2), work=2**63)])
     ledger.append([entry(3)])
     assert [type(found) for found in ledger.salvage()] == [Frame, Damage, Frame]
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from operator import sub
-from typing import NamedTuple
 
 import msgspec
 
@@ -59,7 +58,7 @@ class Load(msgspec.Struct, frozen=True):
         return sum(endpoint.received for endpoint in self.endpoints.values())
 
 
-class Use(NamedTuple):
+class Use(msgspec.Struct, frozen=True):
     """What a process uses of an endpoint in a second: requests, and bytes that come."""
 
     requests: float = 0.0

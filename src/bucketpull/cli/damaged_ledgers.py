@@ -69,7 +69,12 @@ def heal(settings: Settings, ledgers: Sequence[DamagedLedger]) -> Healed:
     check_owners(settings, paths)
     with journal_to_write(settings) as journal:
         _check_known(ledgers, journal)
-        pages = sum(journal.doubt_blocks(each.volume, [*each.damages, each.rest]) for each in ledgers)
+        pages = sum(
+            journal.doubt_blocks(
+                each.volume, [(part.offset, part.end) for part in (*each.damages, each.rest)]
+            )
+            for each in ledgers
+        )
         is_done_here = _is_done_here(settings, journal, paths)
     for each in ledgers if pages else ():
         count_known(each.path, each.volume)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from bucketpull.coordinator.fleet import Fleet
 from bucketpull.domain.batching import Batch, decode_batch
 from bucketpull.domain.budget import ANY_ROOM, Budget, BudgetLeft, BudgetState, Spending, judged, left
@@ -116,7 +118,9 @@ class BudgetWatch:
         if self._budget.objects is None:
             return room
         trial = self._budget.objects - self._given
-        return room._replace(objects=trial if room.objects is None else min(trial, room.objects))
+        return msgspec.structs.replace(
+            room, objects=trial if room.objects is None else min(trial, room.objects)
+        )
 
     @property
     def verdict(self) -> BudgetState:

@@ -7,7 +7,8 @@ that is outstanding no more.
 
 import math
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
+
+import msgspec
 
 from bucketpull.coordinator.effects import Entry, Routine, UseJournal
 from bucketpull.domain.batching import merged_spans
@@ -21,7 +22,7 @@ AGAIN_SECONDS = 30.0
 PATIENCE_SECONDS = 15.0
 
 
-class Reconciliation(NamedTuple):
+class Reconciliation(msgspec.Struct, frozen=True):
     """What a machine is told of the batches that it asks about, and which it is given `again`, as nobody has them."""
 
     verdicts: list[BatchVerdict]

@@ -5,7 +5,7 @@ What was used is counted over all machines.
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -24,7 +24,7 @@ class Budget(msgspec.Struct, frozen=True):
     requests_a_day: int | None = None
 
 
-class BudgetLeft(NamedTuple):
+class BudgetLeft(msgspec.Struct, frozen=True):
     """How much more may be given out: so many objects, and objects of so many bytes in all, of which the last may go beyond it.
 
     None is any number.
@@ -35,7 +35,7 @@ class BudgetLeft(NamedTuple):
 
     def __bool__(self) -> bool:
         """Whether anything may be given out."""
-        return all(bound is None or bound > 0 for bound in self)
+        return all(bound is None or bound > 0 for bound in (self.objects, self.bytes))
 
     def less(self, objects: int, size: int) -> "BudgetLeft":
         """Return what is left after so many objects and bytes."""

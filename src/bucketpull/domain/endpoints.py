@@ -2,7 +2,6 @@
 
 import math
 from enum import StrEnum
-from typing import NamedTuple
 
 import msgspec
 
@@ -29,7 +28,7 @@ class State(StrEnum):
     DOWN = "down"
 
 
-class Advice(NamedTuple):
+class Advice(msgspec.Struct, frozen=True):
     """What a check of the source tells: what it is about, what was found, what to do."""
 
     about: str

@@ -6,7 +6,8 @@ encoding), or if two answers are alike, one of them an origin's. Such an object 
 """
 
 from enum import Enum
-from typing import NamedTuple
+
+import msgspec
 
 from bucketpull.domain.errors import Reason
 
@@ -24,7 +25,7 @@ class Weight(Enum):
     DOUBTED = 2
 
 
-class Body(NamedTuple):
+class Body(msgspec.Struct, frozen=True):
     """What is known of the body of a whole answer. `md5` is b"" where it was not computed.
 
     `as_listed` tells whether its length is the listed one, or none is listed.

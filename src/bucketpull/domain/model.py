@@ -11,7 +11,7 @@ import re
 from collections.abc import Container, Iterator, Sequence
 from enum import IntEnum
 from itertools import repeat
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -164,7 +164,7 @@ class Extent(msgspec.Struct, array_like=True, gc=False, frozen=True):
     offset: Int
 
 
-class SentWork(NamedTuple):
+class SentWork(msgspec.Struct, frozen=True):
     """A piece of work that was sent to a machine and is not booked; a batch has so many objects and bytes, as far as they are listed."""
 
     id: int

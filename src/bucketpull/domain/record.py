@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -131,7 +131,7 @@ class Claim(Value):
     md5: bytes
 
 
-class Inspection(NamedTuple):
+class Inspection(msgspec.Struct, frozen=True):
     """What was found of objects in files of others: `records` are taken over, `claims` are for the source to decide."""
 
     records: list[Record]

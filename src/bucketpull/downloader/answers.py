@@ -283,7 +283,8 @@ def _is_publishable(transfer: Transfer, large: LargeObject, verdict: Verdict) ->
         return True
     transfer.accepts = {}
     for found in {stated, earlier.md5 if earlier else b""} - {b""}:
-        weight, about = weigh(body._replace(md5=found), verdict.reason, stated, verdict.other_size, earlier)
+        body = msgspec.structs.replace(body, md5=found)
+        weight, about = weigh(body, verdict.reason, stated, verdict.other_size, earlier)
         if weight is not Weight.DOUBTED:
             transfer.accepts[found] = about
     if transfer.accepts or doubt in {Reason.CHECKSUM, Reason.SIZE}:

@@ -1,7 +1,8 @@
 """What failed for good: objects, and pages that could not be listed (their name is empty)."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+
+import msgspec
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Failure, Position
@@ -13,7 +14,7 @@ _REASONS = frozenset(reason.value for reason in Reason)
 STEP = 1000  # rows a transaction when all failures are walked
 
 
-class Recorded(NamedTuple):
+class Recorded(msgspec.Struct, frozen=True):
     """A failure, the run that it is of, and the `until` of the position, if it is one that could not be listed."""
 
     failure: Failure
@@ -56,8 +57,8 @@ class Failures:
             return []
         rows = self._connection.run("remove-failures-of-page", (directory, cursor)).fetchall()
         recorded = [_recorded(row) for row in rows]
-        for failure, *_ in recorded:
-            self._books.fail(failure.reason.value, failure.name, -1)
+        for each in recorded:
+            self._books.fail(each.failure.reason.value, each.failure.name, -1)
         return recorded
 
     def count_of_page(self, directory: bytes, cursor: str, run: int) -> int:

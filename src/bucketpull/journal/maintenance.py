@@ -304,8 +304,9 @@ def _is_emptied(tables: Tables, row: PageRow, has_some: HasSome) -> bool:
 
 def _forget_failures(tables: Tables, recorded: Iterable[Recorded]) -> None:
     """Remove failures of earlier runs likewise; a page that is kept proves nothing about its objects without them."""
-    for failure, run, _ in recorded:
-        if run < tables.run.number and _may_forget(tables, failure.directory):
+    for entry in recorded:
+        failure = entry.failure
+        if entry.run < tables.run.number and _may_forget(tables, failure.directory):
             tables.pages.doubt(failure.directory, failure.cursor)
             tables.failures.remove(failure)
 

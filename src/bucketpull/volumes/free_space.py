@@ -3,7 +3,9 @@
 import os
 import secrets
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from bucketpull.volumes import beneath, syscalls
 from bucketpull.volumes.beneath import closing_fd
@@ -14,7 +16,7 @@ _UNTOLD_BYTES: Final = 1 << 50
 NO_INODES: Final = "no inodes left"
 
 
-class Space(NamedTuple):
+class Space(msgspec.Struct, frozen=True):
     """Bytes in all, and those above the reserve; `lack` says what is used up, "" where there is room."""
 
     total_bytes: int

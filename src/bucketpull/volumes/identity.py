@@ -5,7 +5,7 @@ import os
 import re
 import secrets
 from contextlib import ExitStack, closing, suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -70,7 +70,7 @@ class Identity(msgspec.Struct, frozen=True):
         return found is not None and found[1] in {None, self.id[:PREFIX_DIGITS].encode()}
 
 
-class Entered(NamedTuple):
+class Entered(msgspec.Struct, frozen=True):
     """A volume that is open: the descriptor of its root, our own directory on it, and who it is."""
 
     root: int

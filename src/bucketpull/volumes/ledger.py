@@ -16,7 +16,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -60,7 +60,7 @@ class Kind(IntEnum):
     PACK = 3
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True):
     """A frame to be appended: `records` is the encoded `list[Record]` (of a pack: `Sealed`); the totals change by `objects` and `size`."""
 
     kind: Kind
@@ -139,7 +139,7 @@ class Gone(msgspec.Struct, frozen=True, gc=False):
         return self.record.sizes[self.place], self.record.mtimes[self.place]
 
 
-class Damage(NamedTuple):
+class Damage(msgspec.Struct, frozen=True):
     """A part of the file without a whole frame."""
 
     offset: int

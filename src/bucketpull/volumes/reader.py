@@ -108,11 +108,11 @@ class VolumeReader:
     """A volume opened by `open_reader`. What is appended later is not seen."""
 
     def __init__(self, path: str, entered: Entered) -> None:
-        root, self.home, identity = entered
+        self.root = root = entered.root
+        self.home = entered.home
+        self.identity = identity = entered.identity
         self.path = path
         self.id = identity.id
-        self.identity = identity
-        self.root = root
         self.tree = Tree(root)
         self.bodies = Bodies(root, self.tree)
         self._scratch = ExitStack()

@@ -78,7 +78,7 @@ class DiskVolume:
     """
 
     def __init__(self, path: str, entered: Entered, lock: int, reserve: int, durable: bool) -> None:
-        root, self._home, identity = entered
+        root, self._home, identity = entered.root, entered.home, entered.identity
         self.path, self.id, self.identity = path, identity.id, identity
         self._root, self._lock = root, lock
         self._reserve, self._durable = reserve, durable

@@ -3,7 +3,9 @@
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from bucketpull.domain.bandwidth_schedule import parse_bandwidth
 from bucketpull.domain.errors import ConfigError
@@ -37,7 +39,7 @@ _ARGUMENTS: Final = {"source": "SOURCE", "volumes": "VOLUME"}
 _SECRETS: Final = frozenset({"broker", "job_key", "dashboard_token", "ping"})
 
 
-class _Given(NamedTuple):
+class _Given(msgspec.Struct, frozen=True):
     """A value, and its name in the place where it was given."""
 
     value: object
@@ -165,7 +167,8 @@ def _settings(given: Mapping[str, _Given]) -> Settings:
     known, types = options_by_name(), Settings.__annotations__
     own: dict[str, Any] = {}
     options: dict[str, Any] = {}
-    for name, (value, label) in given.items():
+    for name, each in given.items():
+        value, label = each.value, each.label
         if name not in known:
             own[name] = converted(label, value, types[name], secret=name in _SECRETS)
             continue

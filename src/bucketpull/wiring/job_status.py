@@ -108,11 +108,13 @@ def measure(volume: KnownVolume, held: Mapping[str, Held], reserve: str) -> Volu
         total = free.f_blocks * free.f_frsize
         is_told = not reserve and volume.id in held
         kept = held[volume.id].kept_bytes if is_told else parse_reserve(reserve or DEFAULT_RESERVE, total)
-        status.total_bytes, status.free_bytes, _ = measured(free, kept)
+        space = measured(free, kept)
+        status.total_bytes, status.free_bytes = space.total_bytes, space.spare_bytes
         status.kept_bytes = kept
         status.free_inodes, status.total_inodes = free.f_favail, free.f_files
         status.stored_objects, status.stored_bytes = reader.ledger.objects, reader.ledger.size
-        status.packs, status.open_packs, status.pack_bytes, _ = usage(reader.root, reader.id)
+        packs = usage(reader.root, reader.id)
+        status.packs, status.open_packs, status.pack_bytes = packs.packs, packs.open, packs.size
     return status
 
 

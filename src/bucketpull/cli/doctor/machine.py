@@ -192,7 +192,8 @@ def _check_room(
     except BucketpullError as error:
         yield failed(path, str(error), "write a size such as 5G, or a share such as 5%")
         return
-    total, free, _ = measured(status, kept)
+    space = measured(status, kept)
+    total, free = space.total_bytes, space.spare_bytes
     if free <= 0:
         yield failed(
             path, f"nothing free above the reserve of {reserve}", "free some space, or lower --reserve"

@@ -102,7 +102,7 @@ class SourceChecks:
         for spec in specs:
             yield _check_fetching(client, spec, objects)
             if spec.advice and len(client.fetching) == 1:
-                yield warned(*spec.advice)
+                yield warned(spec.advice.about, spec.advice.found, spec.advice.remedy)
 
     def _objects(self, client: SourceClient, first: Page) -> list[Wanted]:
         """Find a few objects that have copies, images before others; where none has, others."""

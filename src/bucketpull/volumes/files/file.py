@@ -43,8 +43,8 @@ class FileWriter:
     """Writes files below a volume, syncing each if `sync`. Once sick it refuses everything, without touching the disk."""
 
     def __init__(self, entered: Entered, path: str, sync: bool) -> None:
-        self.root, self.home, self.identity = entered
-        identity = self.identity
+        self.root, self.home = entered.root, entered.home
+        self.identity = identity = entered.identity
         self.path = path
         self.sync = sync
         self.tree = Tree(self.root)

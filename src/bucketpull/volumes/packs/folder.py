@@ -16,7 +16,9 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from bucketpull.domain.record import Record, Sealed
 from bucketpull.volumes import beneath
@@ -66,7 +68,7 @@ def settled_end(record: Record) -> int:
     return max(offset + -(-length // BLOCK) for offset, length in ends) * BLOCK
 
 
-class Usage(NamedTuple):
+class Usage(msgspec.Struct, frozen=True):
     """How many packs a volume has, how many of them their writers may go on with, and the bytes of all of them and of the largest."""
 
     packs: int = 0
