@@ -36,12 +36,12 @@ _SLASH, _PERCENT = b"/%"
 _ODD_STARTS = frozenset({b"", b"/", b"."})
 
 _ODD_NAME = re.compile(rb"^(?:%~|\.{0,2}\Z)|[\x00/]|^.{256}", re.DOTALL)
-_MUST_ENCODE = re.compile(rb"[%\x00/]")
+_MUST_ENCODE: Final = rb"[%\x00/]"
 # Letters that fold and what FAT, exFAT and NTFS refuse: ASCII that is encoded where a file system folds names.
 _FOLDING_ASCII = re.compile(rb'[A-Z%\x00-\x1f\x7f"*:<>?\\|/]|[. ]+\Z')
 # Short names that FAT, and NTFS behind SMB, may give `.bucketpull` and then take for it: six letters, or two and a sum, and a number.
-_SHORT_OWN = re.compile(rb"(?:bucket|bu[0-9a-f]{4})~[0-9]+", re.IGNORECASE)
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_SHORT_OWN: Final = rb"(?i:bucket|bu[0-9a-f]{4})~[0-9]+"
+_ESCAPE: Final = rb"%([0-9A-Fa-f]{2})"
 
 UNRESERVED: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~"
 _PLAIN: Final = UNRESERVED + b"/"
@@ -75,9 +75,9 @@ def name_of(segment: bytes) -> bytes | None:
     if segment.startswith(_HASHED) and segment not in {MARK + _AS_FILE, MARK + _AS_DIRECTORY}:
         return None
     encoded = segment[2:].removesuffix(_AS_FILE).removesuffix(_AS_DIRECTORY)
-    if _MUST_ENCODE.search(_ESCAPE.sub(b"", encoded)):
+    if re.search(_MUST_ENCODE, re.sub(_ESCAPE, b"", encoded)):
         return None
-    return _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), encoded)
+    return re.sub(_ESCAPE, lambda found: bytes([int(found[1], 16)]), encoded)
 
 
 def file_beside_directory(path: bytes) -> bytes:
@@ -133,7 +133,7 @@ def _is_name(name: bytes, folds_case: bool) -> bool:
     if _ODD_NAME.search(name) is not None or name == OWN_FOLDER:
         return False
     return not folds_case or (
-        _FOLDING_ASCII.search(name) is None and _has_one_spelling(name) and _SHORT_OWN.fullmatch(name) is None
+        _FOLDING_ASCII.search(name) is None and _has_one_spelling(name) and not re.fullmatch(_SHORT_OWN, name)
     )
 
 
@@ -141,9 +141,9 @@ def _encoded(name: bytes, folds_case: bool) -> bytes:
     if name in {b".", b".."} or name == OWN_FOLDER:
         return b"".join(b"%%%02X" % byte if byte == 0x2E else b"%c" % byte for byte in name)
     if not folds_case:
-        return _MUST_ENCODE.sub(_percent, name)
+        return re.sub(_MUST_ENCODE, _percent, name)
     encoded = _FOLDING_ASCII.sub(_percent, name)
-    if _SHORT_OWN.fullmatch(name):
+    if re.fullmatch(_SHORT_OWN, name):
         encoded = encoded.replace(b"~", b"%7E")
     return encoded if _has_one_spelling(name) else re.sub(rb"[\x80-\xff]", _percent, encoded)
 
@@ -181,7 +181,7 @@ def _hashed(name: bytes) -> bytes:
 
 
 def _variant(segment: bytes, tag: bytes) -> bytes:
-    encoded = segment if segment.startswith(MARK) else MARK + _MUST_ENCODE.sub(_percent, segment)
+    encoded = segment if segment.startswith(MARK) else MARK + re.sub(_MUST_ENCODE, _percent, segment)
     tagged = encoded + tag
     if len(tagged) <= LONGEST_NAME:
         return tagged

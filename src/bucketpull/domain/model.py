@@ -22,7 +22,7 @@ from bucketpull.domain.errors import Reason
 Id = tuple[bytes, bytes]
 """An object's directory and name."""
 
-_MD5: Final = re.compile(r'"?([0-9a-fA-F]{32})"?')
+_MD5: Final = r'"?([0-9a-fA-F]{32})"?'
 
 
 class Value(msgspec.Struct, array_like=True, gc=False):
@@ -81,7 +81,7 @@ class Part(Objects):
 
     def stated_md5(self, index: int) -> str:
         """Return the MD5 that the listing states of an object, in hex; "" where it states none."""
-        stated = _MD5.fullmatch(self.versions[index]) if self.versions else None
+        stated = re.fullmatch(_MD5, self.versions[index]) if self.versions else None
         return stated[1].lower() if stated else ""
 
     def failures(self, reason: Reason, attempts: int, detail: str) -> "list[Failure]":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _SPACES: Final = frozenset("\u3000\xa0")
-_NOT_ASCII: Final = re.compile(r"[^\x00-\x7e]+")
+_NOT_ASCII: Final = r"[^\x00-\x7e]+"
 
 
 def printable(text: str) -> str:
@@ -68,7 +68,7 @@ class PrintableStream(io.BufferedIOBase):
 def json_line(value: object) -> str:
     """Return a value as one line of JSON without its end."""
     text = msgspec.json.encode(value).decode()
-    return _NOT_ASCII.sub(_as_utf16, text)
+    return re.sub(_NOT_ASCII, _as_utf16, text)
 
 
 def _as_utf16(found: re.Match[str]) -> str:

@@ -17,7 +17,7 @@ from bucketpull.domain.counting import one
 from bucketpull.report import figures
 
 DOMAIN: Final = "bucketpull"
-_COUNTED: Final = re.compile(r"^(?: [A-Za-z]+){1,5}")  # what a count is of, with its verb
+_COUNTED: Final = r"^(?: [A-Za-z]+){1,5}"  # what a count is of, with its verb
 _HEAD: Final = "<5I"  # of a .mo file: magic, revision, number of texts, where the tables of English and translated texts are
 _ENTRY: Final = "<2I"  # length and place of one text
 
@@ -223,7 +223,7 @@ def _agreeing(text: str, values: tuple[object, ...]) -> str:
     first, *pieces = text.split("{}")
     told = zip(values, pieces, strict=True)
     return first + "".join(
-        "{}" + (_COUNTED.sub(_singular, after) if value == "1" else after) for value, after in told
+        "{}" + (re.sub(_COUNTED, _singular, after) if value == "1" else after) for value, after in told
     )
 
 
@@ -278,7 +278,7 @@ def pattern(text: str) -> re.Pattern[str]:
     first, *pieces = text.split("{}")
     found = [re.escape(first)]
     for piece in pieces:
-        things = _COUNTED.match(piece)
+        things = re.match(_COUNTED, piece)
         end = things.end() if things else 0
         words = "".join(map(_one_or_several, piece[:end].split(" ")[1:]))
         found.append(f"(.*?){words}{re.escape(piece[end:])}")
