@@ -14,6 +14,7 @@ _FOR_OTHERS = {
     "aiormq",
     "bracex",
     "bucketpull.cli.completion",
+    "bucketpull.ports",
     "bucketpull.report.hooks",
     "bucketpull.report.output_files",
     "bucketpull.sources.list_files",

@@ -1,11 +1,13 @@
 """Runs an agent: the loop, the threads, the clock, the transport and the processes. It decides nothing."""
 
+from __future__ import annotations
+
 import asyncio
 import math
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bucketpull.agent.actions import (
     Action,
@@ -24,7 +26,9 @@ from bucketpull.domain.messages import BatchReceipt, Begun, Fatal, FromWorker, G
 from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Conclusion
 from bucketpull.domain.status import VolumeStatus
-from bucketpull.ports import Clock, Inbox, ProcessPool, Volume
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Clock, Inbox, ProcessPool, Volume
 
 # A volume of packs seals those that are full; what it does not come to now is done when it is opened next.
 CLOSE_SECONDS = 30.0
@@ -39,7 +43,7 @@ THREAD_TRIES = 1200  # ten minutes, one each `PULSE_SECONDS`
 T = TypeVar("T")
 
 Known = dict[int, list[Begun]]
-Opener = Callable[[str, str | None], Volume]
+Opener = Callable[[str, str | None], "Volume"]
 
 
 class AgentShell:

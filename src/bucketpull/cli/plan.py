@@ -1,12 +1,14 @@
 """`bucketpull plan`: what a job would take."""
 
+from __future__ import annotations
+
 import os
 import random
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
@@ -34,7 +36,6 @@ from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.packing import Packing
 from bucketpull.domain.reserve import parse_reserve
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.ports import Fetcher
 from bucketpull.report.console import say_on, tell, words
 from bucketpull.report.plan_output import Plan, Speed, plan_dict, plan_lines
 from bucketpull.report.printable import json_line
@@ -44,6 +45,9 @@ from bucketpull.wiring.selected_source import selected, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Patience, SourceClient, reach, wanted_of
 from bucketpull.wiring.volume_opening import check_paths
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Fetcher
 
 
 @click.command(cls=options.ChoosingCommand)

@@ -1,12 +1,16 @@
 """What the coordinator wants done: its effects, which its shell carries out, and what came of each is sent back."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from bucketpull.domain.messages import BatchReceipt, Control, FromWorker, Handback, ScanReceipt, Work
-from bucketpull.ports import Journal
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Journal
 
 T = TypeVar("T")
 

@@ -5,8 +5,11 @@ back and when they have nothing in hand, at the end of a job about all that is l
 that is outstanding no more.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,7 +18,9 @@ from bucketpull.domain.batching import merged_spans
 from bucketpull.domain.messages import BatchReceipt, BatchVerdict, Begun, Pulse, Removed
 from bucketpull.domain.model import Extent, Former
 from bucketpull.domain.status import IN_PLACE
-from bucketpull.ports import Journal
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Journal
 
 AT_ONCE = 50  # a volume: batches of about a thousand objects
 AGAIN_SECONDS = 30.0

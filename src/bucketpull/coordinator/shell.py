@@ -1,9 +1,11 @@
 """Carries out the coordinator's effects: uses the journal in its thread and the transport, and reads the clock."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.effects import (
@@ -22,7 +24,9 @@ from bucketpull.domain.errors import JournalError
 from bucketpull.domain.model import Position
 from bucketpull.domain.parameters import CoordinatorParameters
 from bucketpull.domain.user_limits import Limits
-from bucketpull.ports import Clock, Journal, Transport
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Clock, Journal, Transport
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ Sources are pure: they build requests and judge responses, and never see a socke
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import md5
 
 import msgspec
@@ -124,3 +124,10 @@ class Verdict(msgspec.Struct, gc=False):
     doubtful: bool = False
     other_size: bool = False
     mtime: int = -1
+
+
+class UsageQuery(msgspec.Struct, frozen=True):
+    """A question for the size of all that is listed. `read` returns it in bytes, and raises AnswerError where the answer is none."""
+
+    request: Request
+    read: Callable[[Response], int]

@@ -3,8 +3,10 @@
 This is the hot path: for each object `answered` and `_written` run once.
 """
 
+from __future__ import annotations
+
 from hashlib import md5
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -17,7 +19,9 @@ from bucketpull.downloader.meter import Memory, Meter
 from bucketpull.downloader.remedies import Remedies
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
-from bucketpull.ports import Clock, Fetcher, Source
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Clock, Fetcher, Source
 
 _NOT_MODIFIED: Final = 304
 # How long a writer may hold objects back, to write several at once.

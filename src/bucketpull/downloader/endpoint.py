@@ -1,8 +1,10 @@
 """The endpoints of one process: each has a limiter, those that wait for a slot in order, and what was seen since the last success."""
 
+from __future__ import annotations
+
 import math
 from collections import deque
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bucketpull.domain.endpoint_judge import PRESUMED_SECONDS
 from bucketpull.domain.endpoints import (
@@ -23,7 +25,9 @@ from bucketpull.domain.status import EndpointStatus
 from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.refused_groups import RefusedGroups
 from bucketpull.downloader.targets import Target, Targets
-from bucketpull.ports import Fetcher
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Fetcher
 
 T = TypeVar("T")
 

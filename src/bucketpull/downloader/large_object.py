@@ -5,15 +5,19 @@ earlier process left, if its version is a strong ETag and nothing of it can have
 the MD5 of the whole, stated by the source, proves it. An answer that cannot be used is ended before its first byte.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.http_exchange import DATED, Response, Verdict
 from bucketpull.domain.record import Written
 from bucketpull.downloader.meter import Meter
-from bucketpull.ports import Stream, Writer
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Stream, Writer
 
 # A transfer that brought as much as this share of what is there has got on, however often that happens.
 MOST_RESUMED = 32

@@ -3,13 +3,15 @@
 It keeps no state: after a crash its agent gives its work to another process.
 """
 
+from __future__ import annotations
+
 import gc
 import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -43,7 +45,9 @@ from bucketpull.downloader.scans import Scans, WantedPage
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.transfers import Transfers
 from bucketpull.downloader.watch import Watch
-from bucketpull.ports import Clock, Fetcher, Source, Writer
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 TICK_SECONDS = 0.5
 PACED_SECONDS = 0.25  # the same, while an endpoint refuses more than a number

@@ -3,8 +3,11 @@
 Nothing here runs for an object that is had at the first try.
 """
 
+from __future__ import annotations
+
 from enum import Enum
 from functools import partial
+from typing import TYPE_CHECKING
 
 from bucketpull.domain.endpoints import OUTAGE
 from bucketpull.domain.errors import Reason, Remedy
@@ -23,7 +26,9 @@ from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.routing import Blame, Routing
 from bucketpull.downloader.transfer import Transfer, WaitingTransfers
 from bucketpull.downloader.volume_queue import VolumeQueues
-from bucketpull.ports import Clock
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Clock
 
 # If an object is throttled so often in a row, our pace is not the cause, for it was lowered meanwhile: another endpoint is asked.
 # Where the source refuses at random, whatever the pace: so often that chance is hardly the cause.

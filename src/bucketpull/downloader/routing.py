@@ -1,8 +1,11 @@
 """Where an object is asked for: at the first endpoint that is well, of those that may have it and have not denied it."""
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,7 +15,9 @@ from bucketpull.domain.http_exchange import Response, Verdict, Wanted
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.targets import Target
 from bucketpull.downloader.transfer import Transfer
-from bucketpull.ports import Clock, Fetcher, Source
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Clock, Fetcher, Source
 
 PROBE_BYTES = 1 << 20  # of a larger object its last byte is asked for, and the whole is not waited for
 PROBE_AGAIN_SECONDS = 1.0  # until a probe that was throttled is asked for again

@@ -5,9 +5,12 @@ is done goes back as new work, so that a directory that keeps failing delays no 
 for yet, `REPORT_SECONDS` after its first page: what is listed is reported, which a kill would have listed again.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -29,7 +32,9 @@ from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.page_sinks import JobPages, PassedPages
 from bucketpull.downloader.targets import Target
-from bucketpull.ports import Clock, Fetcher, Source
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Clock, Fetcher, Source
 
 LONGEST_SPREAD_SECONDS = 2.0
 BLAMED_SECONDS = 0.25

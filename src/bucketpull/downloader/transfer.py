@@ -1,7 +1,10 @@
 """One object between its assignment and its end, and the lines in which it waits for its turn."""
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.evidence import Body
@@ -12,7 +15,9 @@ from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.large_object import LargeObject
 from bucketpull.downloader.targets import Target, Targets
 from bucketpull.downloader.volume_queue import VolumeQueue
-from bucketpull.ports import Fetcher
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Fetcher
 
 (_NO_TARGET,) = Targets((), Limiter())
 
@@ -33,7 +38,7 @@ class Transfer(Wanted, gc=False, eq=False):
     progress: PartProgress
     index: int
     routes: tuple[str, ...]
-    endpoint: "Endpoint[Transfer]"
+    endpoint: Endpoint[Transfer]
     at: int = 0
     least: int = 0
     tries: int = 0

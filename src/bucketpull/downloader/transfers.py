@@ -4,9 +4,12 @@ Each ended transfer frees a slot that the next object takes, whichever assignmen
 ordinary object costs one `Transfer` and a handful of calls. What starts is decided here, what becomes of it in `answers`.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -25,7 +28,9 @@ from bucketpull.downloader.remedies import Remedies
 from bucketpull.downloader.routing import Routing
 from bucketpull.downloader.transfer import Transfer, WaitingTransfers
 from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
-from bucketpull.ports import Clock, Fetcher, Source, Writer
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 CATCH_UP_SECONDS = 0.2
 # Volumes take turns by so many objects: finding the next one costs as much as beginning it.

@@ -1,13 +1,18 @@
 """A process's volumes: the writer of each, the assignments that wait for it, and its trouble, if any."""
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from bucketpull.domain.errors import Reason, VolumeError
 from bucketpull.domain.messages import Assignment, Mount, Outcome
 from bucketpull.domain.model import show
 from bucketpull.downloader.batch_progress import BatchProgress, Item
-from bucketpull.ports import Writer
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Writer
 
 # A full disk is tried again after so long: by then the agent knows, and sends assignments only if there is room again.
 FULL_SECONDS = 2.0

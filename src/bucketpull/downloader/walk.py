@@ -3,10 +3,12 @@
 The same scans as a job's list it, with the same patience; what is still to be listed (`frontier`) is all that a later walk needs to go on.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bucketpull.domain.batching import encode_positions
 from bucketpull.domain.endpoint_judge import EndpointJudge
@@ -21,7 +23,9 @@ from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.page_sinks import PassedPages
 from bucketpull.downloader.scans import Scans, WantedPage
 from bucketpull.downloader.watch import Watch
-from bucketpull.ports import Clock, Fetcher, Source
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Clock, Fetcher, Source
 
 AT_ONCE: Final = 128
 _TURN_SECONDS: Final = 0.2

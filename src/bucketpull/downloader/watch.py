@@ -1,8 +1,10 @@
 """What a process reports of its endpoints, and what it does when the machine has judged them."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bucketpull.domain.endpoints import State, Symptoms
 from bucketpull.domain.errors import Reason
@@ -13,7 +15,9 @@ from bucketpull.downloader.scans import Scans
 from bucketpull.downloader.targets import Target
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.transfers import Transfers
-from bucketpull.ports import Clock, Fetcher
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Clock, Fetcher
 
 RESOLVE_SECONDS: Final = 300.0
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from bucketpull.domain.progress import Snapshot
 from bucketpull.ports.fetcher import Fetcher
 from bucketpull.ports.journal import Journal
-from bucketpull.ports.source import Source, UsageQuery
+from bucketpull.ports.source import Source
 from bucketpull.ports.transport import Inbox, ProcessPool, Transport
 from bucketpull.ports.volume import Stream, Volume, Writer
 
@@ -23,7 +23,6 @@ __all__ = [
     "Source",
     "Stream",
     "Transport",
-    "UsageQuery",
     "Volume",
     "Writer",
 ]

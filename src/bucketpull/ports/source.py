@@ -1,20 +1,11 @@
 """What downloaders need of a source of objects, and what a source must be told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-import msgspec
-
 from bucketpull.domain.endpoints import EndpointSpec
-from bucketpull.domain.http_exchange import Request, Response, Verdict, Wanted
+from bucketpull.domain.http_exchange import Request, Response, UsageQuery, Verdict, Wanted
 from bucketpull.domain.model import Page, Position
-
-
-class UsageQuery(msgspec.Struct, frozen=True):
-    """A question for the size of all that is listed. `read` returns it in bytes, and raises AnswerError where the answer is none."""
-
-    request: Request
-    read: Callable[[Response], int]
 
 
 class Source(Protocol):

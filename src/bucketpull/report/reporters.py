@@ -1,18 +1,22 @@
 """The reporters of errors only (`--quiet`) and of JSON lines (`--json`), and which reporter a job gets."""
 
+from __future__ import annotations
+
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from bucketpull.domain.counting import counted
 from bucketpull.domain.progress import Snapshot
-from bucketpull.ports import Reporter
 from bucketpull.report.document import exit_code_of, exit_words_of, snapshot_dict, summary_dict
 from bucketpull.report.nonblocking_stream import NonblockingStream
 from bucketpull.report.printable import json_line, printable
 from bucketpull.report.words import Words, shown_language
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Reporter
 
 EVENT_SECONDS = 1.0
 

@@ -1,7 +1,9 @@
 """Sources that are another one, some of it changed: with rules of what is wanted, or for the keys of a list alone."""
 
+from __future__ import annotations
+
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -9,9 +11,11 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.http_exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, key_of
 from bucketpull.domain.selection import Selection
-from bucketpull.ports import Source
 from bucketpull.sources.http import note_date
 from bucketpull.sources.list_files import CORRECT_IT, ListPosition, check_unchanged, read_lines
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Source
 
 
 class DerivedSource:

@@ -1,11 +1,16 @@
 """Coordinator and worker in one process: two queues in memory, alone or beside another transport. What is lost with the process, the journal gives out again."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bucketpull.domain.messages import Control, FromWorker, Work
-from bucketpull.ports import Transport
 from bucketpull.transport.mailbox import Mailbox
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Transport
 
 
 class DirectTransport:

@@ -12,10 +12,12 @@ Pages of one reading are asked for in order, each as often as it takes: 200 is o
 are no more. What nobody asks for is not made: who reads slowly holds up nothing but themselves.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -23,12 +25,14 @@ from bucketpull.agent.shell import in_thread
 from bucketpull.domain.errors import BucketpullError, ConfigError
 from bucketpull.domain.status import VolumeStatus
 from bucketpull.journal.volume_numbers import KnownVolume
-from bucketpull.ports import Clock
 from bucketpull.reading import ledger_contents
 from bucketpull.transport.job_key import OPERATOR
 from bucketpull.transport.wire import Query, QueryAnswer
 from bucketpull.volumes.verification import Verification
 from bucketpull.web.api import Api, failed, request_of
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Clock
 
 WAIT_SECONDS: Final = 4.0  # for a page; less than anybody waits for an answer
 IDLE_SECONDS: Final = 120.0
@@ -57,7 +61,7 @@ class _Abandoned(Exception):
 class _Reading:
     """The pages that a client reads one after the other; the last one is kept, in case the answer was lost."""
 
-    def __init__(self, make: Callable[["_Reading"], Pages], clock: Clock) -> None:
+    def __init__(self, make: Callable[[_Reading], Pages], clock: Clock) -> None:
         self._clock = clock
         self._asked_at = clock.monotonic()
         self._number = 0
@@ -99,7 +103,7 @@ class _Reading:
             raise ConfigError("this machine has begun again since; ask again from the start")
         return self._answer
 
-    def close(self) -> "asyncio.Future[Any]":
+    def close(self) -> asyncio.Future[Any]:
         """Close the volume; one that is being read is closed when its reader notices."""
         closing: asyncio.Future[Any] = self._making or asyncio.ensure_future(in_thread(self._pages.close))
         closing.add_done_callback(lambda task: task.cancelled() or task.exception())

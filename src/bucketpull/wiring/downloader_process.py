@@ -1,5 +1,7 @@
 """What a forked downloader runs: its own fetch loop, source and writers, joined to its agent's process."""
 
+from __future__ import annotations
+
 import ctypes
 import os
 import random
@@ -7,7 +9,7 @@ import signal
 import socket
 import sys
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -18,11 +20,13 @@ from bucketpull.domain.selection import Selection
 from bucketpull.downloader.process import Process
 from bucketpull.fetch.fetch_options import FetchOptions
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.ports import Writer
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.volumes.writer import open_writer
 from bucketpull.wiring.selected_source import selected
 from bucketpull.wiring.system import SystemClock, most_transfers
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Writer
 
 _M_TRIM_THRESHOLD: Final = -1
 _KEPT_BYTES: Final = 16 << 20

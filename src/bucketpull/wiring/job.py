@@ -1,5 +1,7 @@
 """A job whose coordinator runs in this process: what `sync` and `coordinate` have in common, from the first request to the end."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import math
@@ -26,7 +28,6 @@ from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.journal.database import OPTION, PRICE, RESERVE, check_ours
 from bucketpull.journal.sqlite_journal import SqliteJournal
-from bucketpull.ports import Inbox, Transport
 from bucketpull.report.document import exit_code_of, summary_dict
 from bucketpull.report.events import STOPPING
 from bucketpull.report.nonblocking_stream import flush_all
@@ -54,6 +55,7 @@ from bucketpull.wiring.system import SystemClock, check_limit
 from bucketpull.wiring.volume_opening import check_pack_folders, open_again, owner_of
 
 if TYPE_CHECKING:
+    from bucketpull.ports import Inbox, Transport
     from bucketpull.web.api import Api, ApiRequest, ApiResponse, Handler, JobView
     from bucketpull.web.dashboard import Dashboard
 
@@ -250,13 +252,13 @@ class Job:
         self._has_ended = self._is_told = False
 
     @cached_property
-    def api(self) -> "Api":
+    def api(self) -> Api:
         """Its remote control, made for the first who asks something."""
         from bucketpull.web.api import Api
 
         return Api(self.control, self._history, self.control, lambda: self._has_ended)
 
-    async def _answer(self, request: "ApiRequest") -> "ApiResponse":
+    async def _answer(self, request: ApiRequest) -> ApiResponse:
         return await self.api.answer(request)
 
     @contextlib.asynccontextmanager

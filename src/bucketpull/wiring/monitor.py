@@ -1,8 +1,11 @@
 """Makes snapshots of what the coordinator knows, twice a second, and gives them to the reporters."""
 
+from __future__ import annotations
+
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,7 +18,6 @@ from bucketpull.domain.progress import ENDED, RUNNING, JobState, Note, Snapshot,
 from bucketpull.domain.rates import SpeedMeter, StageMeter
 from bucketpull.domain.retry import BOUNDS, Scope
 from bucketpull.domain.status import VolumeState, VolumeStatus
-from bucketpull.ports import Clock, Reporter
 from bucketpull.report.events import (
     EndpointEvents,
     MachineEvents,
@@ -27,6 +29,9 @@ from bucketpull.report.events import (
     WaitEvents,
 )
 from bucketpull.wiring.job_status import place
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Clock, Reporter
 
 NOTES_KEPT = 50
 INTERVAL_SECONDS = 0.5

@@ -1,5 +1,7 @@
 """Notifies of how a job does where nobody watches it: `--ping`, `--on-end`, `--log-file`, systemd. None changes how it ends."""
 
+from __future__ import annotations
+
 import os
 import traceback
 from collections.abc import Callable
@@ -14,7 +16,6 @@ from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import BucketpullError, ConfigError, ExitCode, SourceRefused
 from bucketpull.domain.progress import Snapshot
 from bucketpull.fetch.certificates import authorities
-from bucketpull.ports import Reporter
 from bucketpull.report.console import heard_by, tell, words_for_file
 from bucketpull.report.document import summary_dict
 from bucketpull.report.reasons import explain
@@ -23,6 +24,7 @@ from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.settings import Settings
 
 if TYPE_CHECKING:
+    from bucketpull.ports import Reporter
     from bucketpull.report.hooks import Ping
     from bucketpull.report.log_file import LogFile
 
@@ -188,7 +190,7 @@ def _notified(notifier: Notifier, run: Callable[[Notifier], ExitCode]) -> ExitCo
     return code
 
 
-def _log_of(settings: Settings) -> "LogFile | None":
+def _log_of(settings: Settings) -> LogFile | None:
     path = settings.log_file
     if path is None:
         return None
@@ -201,7 +203,7 @@ def _log_of(settings: Settings) -> "LogFile | None":
         raise ConfigError(f"--log-file {path}: {error.strerror}; name another file") from error
 
 
-def _ping_of(settings: Settings, failed: Callable[[str], None]) -> "Ping | None":
+def _ping_of(settings: Settings, failed: Callable[[str], None]) -> Ping | None:
     if settings.ping is None:
         return None
     from bucketpull.report.hooks import Ping

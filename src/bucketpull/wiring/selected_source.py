@@ -1,10 +1,13 @@
 """What a job wants of its source: from rules, sizes and dates as they are written, to a source that gives only that."""
 
+from __future__ import annotations
+
 import hashlib
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,9 +15,11 @@ from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.order import Order, parse_order
 from bucketpull.domain.selection import EVERYTHING, Rule, Selection
 from bucketpull.domain.user_input import parse_moment, parse_size
-from bucketpull.ports import Source
 from bucketpull.wiring.file_checks import read_settings_file
 from bucketpull.wiring.settings import Settings
+
+if TYPE_CHECKING:
+    from bucketpull.ports import Source
 
 # An option's name, and what was typed for it.
 _Typed = tuple[str, str | None]

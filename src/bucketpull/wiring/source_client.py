@@ -1,5 +1,7 @@
 """A source asked by a command, or before a job begins: one question at a time, or listed to its end; and how long an answer is waited for."""
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +17,6 @@ from bucketpull.domain.http_exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, show
 from bucketpull.domain.retry import REMEDIES
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.ports import Fetcher, Source
 from bucketpull.report.console import News, tell
 from bucketpull.report.figures import duration
 from bucketpull.report.reasons import explain
@@ -25,6 +26,7 @@ from bucketpull.wiring.system import SystemClock
 
 if TYPE_CHECKING:
     from bucketpull.downloader.walk import ListingWalk
+    from bucketpull.ports import Fetcher, Source
 
 T = TypeVar("T")
 FIRST_SECONDS: Final = 8.0
@@ -232,7 +234,7 @@ def _asked(question: Callable[[], T], client: SourceClient, name: str) -> T | No
 # --- to its end
 
 
-def turn(walk: "ListingWalk", patience: Patience) -> None:
+def turn(walk: ListingWalk, patience: Patience) -> None:
     """Go on with a walk; what keeps it is told. Raises as `reach`."""
     walk.turn()
     if walk.trouble is None:
@@ -242,7 +244,7 @@ def turn(walk: "ListingWalk", patience: Patience) -> None:
         patience.wait()
 
 
-def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -> "ListingWalk":
+def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -> ListingWalk:
     """List a source; `take` is called with the objects of each page. What could not be listed is told. Raises as `reach`."""
     from bucketpull.downloader.walk import ListingWalk  # a job lists by its downloaders
 
@@ -268,7 +270,7 @@ def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -
     return walk
 
 
-def _tell_resting(walk: "ListingWalk") -> None:
+def _tell_resting(walk: ListingWalk) -> None:
     """Say what keeps a listing from its end, as it may for minutes."""
     if walk.resting is None:
         return

@@ -9,11 +9,18 @@ from typing import Final
 import msgspec
 
 from bucketpull.domain.errors import AnswerError, Reason
-from bucketpull.domain.http_exchange import LISTING_SECONDS, NUMBERS, Request, Response, Verdict, Wanted
+from bucketpull.domain.http_exchange import (
+    LISTING_SECONDS,
+    NUMBERS,
+    Request,
+    Response,
+    UsageQuery,
+    Verdict,
+    Wanted,
+)
 from bucketpull.domain.keys import is_plain, quoted
 from bucketpull.domain.memo import Memo
 from bucketpull.domain.model import Page, Position, bytes_of
-from bucketpull.ports import UsageQuery
 from bucketpull.sources.addresses import path_of
 from bucketpull.sources.http import (
     IN_MEMORY_BYTES,
