@@ -12,14 +12,31 @@ from scripts import translations
 
 from bucketpull.domain.retry import REMEDIES
 from bucketpull.report.reasons import explain, remedy_while_running
-from bucketpull.report.words import translated
+from bucketpull.report.words import Words, translated
+
+HAN = "[\u4e00-\u9fff]"
+
+
+def chinese():
+    path = translations.FOLDER / "zh/LC_MESSAGES/bucketpull.po"
+    return read_po(BytesIO(path.read_bytes()))
 
 
 def in_catalogue(*contexts):
     """Return the English texts of the Chinese catalogue."""
-    path = translations.FOLDER / "zh/LC_MESSAGES/bucketpull.po"
-    catalogue = read_po(BytesIO(path.read_bytes()))
-    return [str(entry.id) for entry in catalogue if entry.context in contexts]
+    return [str(entry.id) for entry in chinese() if entry.context in contexts]
+
+
+def test_a_space_stands_between_chinese_and_latin():
+    words = Words("zh")
+    limits = [
+        words("limited", words(f"limit.{name}")) for name in ("source", "cdn", "disk", "rate", "bandwidth")
+    ]
+    texts = [str(entry.string) for entry in chinese()]
+
+    assert [
+        text for text in [*limits, *texts] if re.search(f"{HAN}[-A-Za-z0-9]|[A-Za-z0-9]{HAN}", text)
+    ] == []
 
 
 def test_every_text_of_the_catalogue_is_said_somewhere():

@@ -143,7 +143,7 @@ def test_the_display_in_chinese_keeps_its_columns(terminal, running):
     text = "\n".join(shown(terminal, running, language="zh")).replace(" ", "")
 
     assert "传输中" in text
-    assert "受限于磁盘" in text
+    assert "受限于：磁盘" in text  # noqa: RUF001
     assert all(len(line) <= 80 for line in terminal.screen.display)
 
 
