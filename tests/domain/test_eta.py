@@ -31,7 +31,9 @@ class Job:
         self.seconds += 1
         stored = int(self.stored)
         listed = min(self.objects, stored + min(LISTED_AHEAD, self.seconds * 5000))
-        self.counters = Counters(listed=listed, listed_bytes=listed * OBJECT, stored=stored)
+        self.counters = Counters(
+            listed=listed, listed_bytes=listed * OBJECT, stored=stored, bytes=stored * OBJECT
+        )
         self.outstanding = Outstanding(objects=listed - stored, bytes=(listed - stored) * OBJECT)
         self.forecast.sample(self.seconds, self.counters, self.outstanding)
 
@@ -43,7 +45,8 @@ class Job:
     def listing_done(self):
         return self.counters.listed == self.objects
 
-    def estimate(self):
+    def estimate(self, cap=None):
+        self.forecast.cap = cap
         return self.forecast.estimate(self.counters, self.outstanding, self.listing_done)
 
     def run(self):
@@ -54,6 +57,30 @@ class Job:
             if self.seconds % 10 == 0 and self.stored < self.objects:
                 seen.append((self.share, self.seconds, self.estimate()))
         return seen, self.seconds
+
+
+def test_a_cap_below_the_speed_is_believed_at_once():
+    job = Job(lambda at, share: 1.0)
+    for _ in range(600):
+        job.tick()
+    rest, cap = job.total - job.stored * OBJECT, 100 * OBJECT
+
+    before, capped = job.estimate(), job.estimate(cap=cap)
+    assert before.seconds < 0.2 * rest / cap
+    assert capped.seconds == pytest.approx(rest / cap, rel=0.05)
+    assert capped.low <= capped.seconds <= capped.high
+    assert job.estimate(cap=100_000 * OBJECT) == before
+
+
+def test_a_cap_is_one_of_what_comes_where_that_is_less_than_is_listed():
+    """As image versions: here a tenth of the listed size."""
+    job = Job(lambda at, share: 1.0)
+    for _ in range(600):
+        job.tick()
+    job.counters.bytes = job.counters.stored * OBJECT // 10
+    rest, cap = job.total - job.stored * OBJECT, 100 * OBJECT
+
+    assert job.estimate(cap=cap / 10).seconds == pytest.approx(rest / cap, rel=0.05)
 
 
 CHANGING = {

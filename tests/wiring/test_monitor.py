@@ -253,3 +253,27 @@ def test_what_is_said_while_no_machine_has_joined_ends_with_the_first_that_does(
         "machine.joined",
     )
     assert invitation.about == first.about != second.about
+
+
+def test_a_cap_counts_for_the_time_left_unless_it_is_another_at_another_time_of_day(coordinator):
+    watch, total = Watch(), 200_000
+    watched = Monitor(coordinator, watch, "photos", "upyun://photos", None, [])
+    coordinator.began = watch.seconds, coordinator.counters, coordinator.outstanding
+    for second in range(60):
+        watch.seconds += 1
+        stored = 60 * second
+        coordinator.counters = Counters(
+            listed=total, listed_bytes=total * 1000, stored=stored, bytes=stored * 1000
+        )
+        coordinator.outstanding = Outstanding(
+            batches=170, objects=total - stored, bytes=(total - stored) * 1000
+        )
+        watched.snapshot()
+    coordinator.limits = replace(coordinator.limits, bytes_per_second=6000.0)
+
+    capped = watched.snapshot().estimate.seconds
+    watched.has_timetable = lambda: True
+    by_speed = watched.snapshot().estimate.seconds
+
+    assert capped == pytest.approx(coordinator.outstanding.bytes / 6000)
+    assert by_speed == pytest.approx(coordinator.outstanding.bytes / 60_000, rel=0.05)

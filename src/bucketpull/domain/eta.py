@@ -4,7 +4,8 @@ The speed is the mean of the whole session, because over days throttling, night 
 and every shorter look follows them: a look at the last third was off by up to 60 % where the mean was off by 25 %.
 Two exceptions. A slow beginning (connections, the search for the right concurrency) is left out. And the level of the last
 eighth is believed to last three times as long as it has lasted already, after which the mean comes back; so an outage of two
-minutes moves the estimate of a week by minutes, while a new limit on the link is believed fully after a while.
+minutes moves the estimate of a week by minutes, while a new limit on the link is believed fully after a while; a cap of ours below
+the speed is believed at once.
 
 Neither helps at the very end, where a few objects are left that are not like the others: what is retried, or trickles, has no
 speed. They are believed to take as long as they have taken already (`Tail`).
@@ -32,11 +33,13 @@ class Forecast:
     `usage_bytes` is what the source says that the bucket holds; None where it says nothing, or where only a part of
     the bucket is pulled. Progress is measured in listed bytes, so that image versions, whose size nobody knows before
     they are fetched, do not disturb it. What was skipped, failed or vanished is done too. Where no size is listed at all, as in
-    a list of URLs, objects are counted in place of bytes.
+    a list of URLs, objects are counted in place of bytes. `cap` is how many bytes a second may be received from now on, None for any:
+    nothing that was seen before counts for more.
     """
 
     def __init__(self, usage_bytes: int | None = None) -> None:
         self.usage_bytes = usage_bytes
+        self.cap: float | None = None
         self._time = ActiveTime()
         self._fetched = Series()
         self._listed = Series()
@@ -79,6 +82,8 @@ class Forecast:
         total = self._total(counters)
         if total is None:
             seconds = self._seconds(outstanding.bytes)
+            if seconds is not None:
+                seconds = max(seconds, self._seconds_at_cap(outstanding.bytes, counters, outstanding))
             return Estimate(seconds=seconds, low=seconds)
         return self._of_rest(counters, outstanding, total, total - counters.listed_bytes)
 
@@ -121,10 +126,22 @@ class Forecast:
         afresh = 1.0 - counters.skipped_bytes / counters.listed_bytes if counters.listed_bytes else 1.0
         rest = outstanding.bytes + unlisted * afresh
         rest_objects = outstanding.objects + unlisted_objects * afresh
-        self._fill_in(result, rest, rest_objects, unlisted)
+        at_cap = self._seconds_at_cap(rest, counters, outstanding)
+        self._fill_in(result, rest, rest_objects, unlisted, at_cap)
         return result
 
-    def _fill_in(self, result: Estimate, rest: float, rest_objects: float, unlisted: int) -> None:
+    def _seconds_at_cap(self, rest: float, counters: Counters, outstanding: Outstanding) -> float:
+        """Return how long so many listed bytes take at least; less comes than is listed where it is image versions."""
+        if not self.cap:
+            return 0.0
+        in_place = counters.skipped_bytes + counters.recovered_bytes
+        ended = counters.listed_bytes - outstanding.bytes - in_place
+        came = min(1.0, counters.fetched[1] / ended) if ended > 0 else 1.0
+        return rest * came / self.cap
+
+    def _fill_in(
+        self, result: Estimate, rest: float, rest_objects: float, unlisted: int, at_cap: float
+    ) -> None:
         listing = self._listing_seconds(unlisted)
         seconds = self._seconds(rest)
         if seconds is None and rest <= 0:
@@ -134,7 +151,7 @@ class Forecast:
         views = [rest / speed for speed in self._looks(self._fetched) if speed > 0]
         views += [rest_objects / speed for speed in self._looks(self._objects)[:1] if speed > 0]
         slack = 0.03 + (0.10 * unlisted / result.total_bytes if result.total_bytes else 0.0)
-        floor = listing or 0.0
+        floor = max(listing or 0.0, at_cap)
         result.seconds = max(seconds, floor)
         result.low = max(floor, min([seconds, *views]) * (1 - slack))
         result.high = max(floor, seconds, *views) * (1 + slack)

@@ -248,6 +248,7 @@ class Job:
             self.monitor.note("warning", "selection.changed", _ABANDONED)
         self.control = JobControl(settings, opening.journal, self.shell, self.monitor, machine)
         self.control.begin()
+        self.monitor.has_timetable = self.control.bandwidth.has_timetable
         self._history = load_history(settings.state_folder())
         self._has_ended = self._is_told = False
 

@@ -79,6 +79,10 @@ class Bandwidth:
         self._table = self.schedule = None
         self._changed.set()
 
+    def has_timetable(self) -> bool:
+        """Whether the limit will be another at another time of day."""
+        return self._table is not None and self._table.next_change(0) is not None
+
     async def run(self, shell: CoordinatorShell) -> None:
         """Change the job's limit whenever the schedule says so, until cancelled."""
         while True:

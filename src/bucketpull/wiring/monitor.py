@@ -46,7 +46,7 @@ class Monitor:
 
     `known` are the volumes of the job as they are shown while no worker has them. `invitation` says, once, how machines join, where none has for a while; "" says nothing. `unheard` returns for how many seconds
     the broker has not been reached: what the coordinator then believes of its machines is old. `refusals_end` says, once, that no
-    message has been refused for a while.
+    message has been refused for a while. `has_timetable` says whether the bandwidth will be another at another time of day.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class Monitor:
         self.invitation, self._is_invited = "", False
         self.unheard: Callable[[], float] = lambda: 0.0
         self.refusals_end: Callable[[], str] = lambda: ""
+        self.has_timetable: Callable[[], bool] = lambda: False
         self.latest = self.snapshot()
 
     async def run(self) -> None:
@@ -134,6 +135,7 @@ class Monitor:
         moving = coordinator.state in RUNNING or any(
             endpoint.in_flight for pulse in pulses for endpoint in pulse.endpoints.values()
         )
+        self._forecast.cap = None if self.has_timetable() else coordinator.limits.bytes_per_second
         is_earlier = self._is_earlier_work(now)
         self._sample(now, pulses, (moving and not is_earlier) or coordinator.state in ENDED)
         waits = max(0.0, outstanding.again_at - self._clock.now())
