@@ -210,6 +210,27 @@ def test_an_outage_lowers_the_level_and_its_end_raises_it_again():
     assert tally.rate(40) > 1800
 
 
+@pytest.mark.parametrize(
+    ("witness_seconds", "answered", "is_lowered"),
+    [(None, False, True), (0.05, False, False), (2.0, False, True), (0.05, True, True)],
+    ids=["no witness", "a quick witness", "a slow witness", "others answered meanwhile"],
+)
+def test_silence_lowers_the_level_unless_no_load_explains_it(witness_seconds, answered, is_lowered):
+    """A server at which 32 wait for each other, and one alone takes 2 seconds, does not answer all within a minute."""
+    limiter = Limiter(first=33)
+    if witness_seconds is not None:
+        limiter.note_witness(witness_seconds)
+    for wave in range(10):
+        now = 1000.0 + 60.0 * wave
+        for _ in range(33):
+            limiter.started(now)
+        limiter.finished(now + 0.1, None if answered else Reason.TIMEOUT, 0.1 if answered else 60.0)
+        for _ in range(32):
+            limiter.finished(now + 60.0, Reason.TIMEOUT, 60.0)
+
+    assert (limiter.level < 33) is is_lowered
+
+
 @pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.SERVER_ERROR, Reason.CONNECT])
 @pytest.mark.parametrize("latency", [0.02, 0.2])
 def test_after_an_outage_the_level_is_soon_what_it_was(latency, reason):

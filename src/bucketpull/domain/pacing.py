@@ -3,7 +3,8 @@
 Two things are limited. The *level*, transfers in flight: doubled each round while that brings more, then moved up a little
 at a time while it brings more, and down when many answers are timeouts or 5xx. It stays where answers take longer than a
 second and twice as long as they did: they wait for each other, so that whoever asks for more only takes from others, or
-objects have become larger, or the source slower, which are the more forgotten the lower the level is. And, once the source has said "too many"
+objects have become larger, or the source slower, which are the more forgotten the lower the level is. Timeouts of objects that
+are never answered, as far as no load explains them, do not lower it. And, once the source has said "too many"
 (429, a ban), the *ceiling*, requests a second: cut at most once a round trip, then raised along a cubic that is flat where it
 was cut, so that it stays close below the source's limit, touches it seldom, and still follows when the limit is lifted. Failures
 of first requests count for neither where it turns out that objects fail once each (`RetryComparison`).
@@ -85,6 +86,8 @@ class Limiter:
         """Seconds that an answer takes, smoothed; 0 before the first."""
         self._least_trip = math.inf
         self._trouble = 0.0
+        self._witness_seconds = math.inf
+        self._answered_at = -math.inf
         self._climb = Climb()
         self._ceiling = Ceiling()
         self._comparison = RetryComparison()
@@ -172,11 +175,9 @@ class Limiter:
             self._throttle(now, reason is Reason.BANNED, asked_seconds)
             return
         elif reason in _TROUBLES:
-            self._round.troubles += 1
-            self._trouble += (1.0 - self._trouble) * _SMOOTHING
-            if reason in _NOT_LET_IN and seconds < self.trip:
-                self._keep_place(now)
+            self._note_trouble(now, reason, seconds)
         else:
+            self._answered_at = now
             self._round.fine += 1
             self._trouble -= self._trouble * _SMOOTHING
             self.trip += (seconds - self.trip) * (0.05 if self.trip else 1.0)
@@ -186,6 +187,10 @@ class Limiter:
     def quickened(self, seconds: float) -> None:
         """Use the time of a single answer, if it is shorter than the usual one: it is the first after a pause."""
         self.trip = min(self.trip, seconds)
+
+    def note_witness(self, seconds: float) -> None:
+        """Note how long an object took that was asked for because others had no answer."""
+        self._witness_seconds = seconds
 
     @property
     def good(self) -> int:
@@ -288,6 +293,20 @@ class Limiter:
     def _rest(self, now: float, seconds: float) -> None:
         self.rests_until = self._may_cut = now + seconds
         self._opens = max(self._opens, self.rests_until)
+
+    def _note_trouble(self, now: float, reason: Reason, seconds: float) -> None:
+        if reason is Reason.TIMEOUT and self._is_unexplained(now, seconds):
+            return
+        self._round.troubles += 1
+        self._trouble += (1.0 - self._trouble) * _SMOOTHING
+        if reason in _NOT_LET_IN and seconds < self.trip:
+            self._keep_place(now)
+
+    def _is_unexplained(self, now: float, seconds: float) -> bool:
+        """Tell whether load is no cause of a silence: neither requests that wait for each other, all of which would have been answered
+        meanwhile, nor places that others took, for none was answered.
+        """
+        return self.level * self._witness_seconds < seconds < now - self._answered_at
 
     def _keep_place(self, now: float) -> None:
         """Have a request that was not let in keep its place for as long as an answer takes, and make do with the places of the others.

@@ -248,9 +248,11 @@ class Endpoint(Generic[T]):
         is_outage = self._last is not None and self._last[0] in OUTAGE
         return max(len(self._failing), SUSPECT if self._has_probe_failed and is_outage else 0)
 
-    def probe_came(self, now: float, site: str = "") -> None:
-        """Note that the probe came, from a site: whatever fails next is at fault itself."""
+    def probe_came(self, now: float, seconds: float, site: str = "") -> None:
+        """Note that the probe came after so long, from a site: whatever fails next is at fault itself."""
         self.good(None)
+        for target in self.targets:
+            target.limiter.note_witness(seconds)
         self._trusted_until = now + TRUST_SECONDS
         if self.hosts is not None:
             self.hosts.probe_came(site, now)

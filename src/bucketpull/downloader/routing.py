@@ -166,7 +166,7 @@ class Routing:
         endpoint.is_tried = False
         is_well = reason is None or reason is Reason.GONE
         if is_well:
-            endpoint.probe_came(self._clock.monotonic(), target.site)
+            endpoint.probe_came(self._clock.monotonic(), response.seconds, target.site)
         elif reason is not None:
             endpoint.probe_failed(reason)
         self._decide(endpoint, Blame.OBJECT if is_well else Blame.ENDPOINT)

@@ -317,7 +317,7 @@ class Scans:
         except AnswerError as error:
             endpoint.probe_failed(target.read(error.reason) or error.reason)
             return
-        endpoint.probe_came(self._clock.monotonic())
+        endpoint.probe_came(self._clock.monotonic(), response.seconds)
 
     def try_out(self) -> None:
         """Find out whether the listing is back."""
