@@ -31,7 +31,7 @@ def passed(answer, count, routes=("edge", "origin")):
 
 
 @pytest.mark.parametrize("routes", [("origin",), ("edge", "origin")])
-@pytest.mark.parametrize("seconds", [2.0, 15.0, 60.0])
+@pytest.mark.parametrize("seconds", [2.0, 4.0, 5.0, 15.0, 60.0])
 def test_a_tenth_of_objects_that_is_never_answered_ends_within_the_time_of_its_tries(seconds, routes):
     """All are asked for together in each try: one after the other, four at a time, they took three to five times as long."""
     never = silence(seconds)

@@ -111,7 +111,7 @@ class EndpointHealth:
 
     @property
     def _is_down_for_silence(self) -> bool:
-        return self.standing.state is State.DOWN and self.standing.detail.startswith(SILENCE)
+        return self.standing.state is State.DOWN and self.standing.reason is Reason.TIMEOUT
 
     @property
     def is_contradicted(self) -> bool:
