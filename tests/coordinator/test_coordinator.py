@@ -397,6 +397,33 @@ def test_what_comes_back_of_a_trial_is_given_out_again(start):
     assert len(harness.works("m1")) == 1
 
 
+@pytest.mark.parametrize("leaves", [True, False], ids=["leaves", "is lost"])
+def test_what_a_machine_has_of_a_trial_is_given_to_another_when_it_is_gone(start, leaves):
+    harness = start(budget=Budget(objects=7), silence_seconds=5.0)
+    harness.hear(pulse())
+    stays, goes = harness.works("m1")
+    harness.hear(pulse("m2"), stored(stays))
+    if leaves:
+        harness.hear(Handback([goes.id], "m1"), Goodbye("m1", "of m1"), pulse("m2"))
+    else:
+        harness.wait(7, pulse("m2"))
+
+    assert objects_of(harness.works("m2")) == objects_of([goes])
+    assert harness.coordinator.state == "transferring"
+
+
+def test_a_receipt_that_comes_too_late_to_count_changes_no_trial(start):
+    harness = start(budget=Budget(objects=7))
+    harness.hear(pulse())
+    first, second = harness.works("m1")
+    again = BatchReceipt(first.id, "m2", returned=batch_of(decode_batch(first.body).parts))
+
+    harness.hear(stored(first))
+    harness.hear(again, pulse("m2"), pulse(holds=[second.id]))
+
+    assert harness.works("m1") + harness.works("m2") == []
+
+
 def test_a_clock_that_was_far_ahead_keeps_no_job_waiting_for_years():
     today = ["2099-01-01"]
     watch = BudgetWatch(Budget(bytes_a_day=100), lambda: today[0])

@@ -1,6 +1,6 @@
 """A job's budget: what is used is counted, and written to the journal from time to time."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
@@ -69,7 +69,9 @@ class BudgetWatch:
         self._day = day
         self._is_bounded = budget != Budget()
         self._promises = _Promises()
-        self._given = 0
+        self._ended = 0
+        self._held: dict[int, int] = {}
+        """Of a trial: the objects of batches that were given out in this session and have not ended."""
         self._written_at = 0.0
         self._changed = False
 
@@ -89,15 +91,17 @@ class BudgetWatch:
             for work in works:
                 if work.kind is WorkKind.BATCH:
                     batch = decode_batch(work.body)
-                    self._given += batch.objects
                     self._promises.give(work.id, batch)
+                    if self.is_trial:
+                        self._held[work.id] = batch.objects
 
-    def booked(self, receipts: Iterable[FromWorker], now: float) -> None:
-        """Count receipts. Objects that come back are given out again, so they no longer count as given."""
+    def booked(self, receipts: Iterable[FromWorker], dropped: Collection[int], now: float) -> None:
+        """Count receipts. Those of work that was booked before (`dropped`) tell of bytes alone."""
         for receipt in receipts:
             if isinstance(receipt, BatchReceipt):
-                batches = (receipt.deferred, receipt.returned, receipt.sent_on)
-                self._given -= sum(batch.objects for batch in batches if isinstance(batch, Batch))
+                if receipt.work in self._held.keys() - dropped:
+                    self._ended += receipt.stored + receipt.skipped + len(receipt.failures)
+                    self._held[receipt.work] = receipt.remainder.objects if receipt.remainder else 0
                 self._promises.book(receipt, now)
 
     @property
@@ -105,10 +109,15 @@ class BudgetWatch:
         """Whether only so many objects are to be fetched in this session."""
         return self._budget.objects is not None
 
-    @property
-    def has_given_all(self) -> bool:
+    def has_given_all(self, fleet: Fleet) -> bool:
         """Whether a trial has all its objects."""
-        return self._budget.objects is not None and self._given >= self._budget.objects
+        return self._budget.objects is not None and self._given(fleet) >= self._budget.objects
+
+    def _given(self, fleet: Fleet) -> int:
+        """Return how many objects of this session have ended, or are with machines; what these are without is given out again."""
+        with_machines = fleet.batches()
+        self._held = {work: objects for work, objects in self._held.items() if work in with_machines}
+        return self._ended + sum(self._held.values())
 
     def room(self, fleet: Fleet) -> BudgetLeft:
         """Return how much more may be given out, as if machines used all that they have."""
@@ -117,7 +126,7 @@ class BudgetWatch:
         room = left(self._budget, self.spent, self._today()).less(*self._promises.of(fleet))
         if self._budget.objects is None:
             return room
-        trial = self._budget.objects - self._given
+        trial = self._budget.objects - self._given(fleet)
         return msgspec.structs.replace(
             room, objects=trial if room.objects is None else min(trial, room.objects)
         )

@@ -161,7 +161,8 @@ class Coordinator:
         now = self.at.monotonic
         if self.budget.is_to_be_written(now):
             yield self._note_spending()
-        has_all = self.outstanding.is_some and self.budget.has_given_all and not self.outstanding.batches_sent
+        is_left = self.outstanding.is_some and not self.outstanding.batches_sent
+        has_all = is_left and self.budget.has_given_all(self.fleet)
         if now >= self._met_at and (has_all or self.budget.verdict is budget.BudgetState.END):
             yield from self._cut_short(JobState.BUDGET_SPENT)
 
@@ -209,7 +210,7 @@ class Coordinator:
             lambda journal: (set(journal.commit(entries, unix)), journal.counters(), journal.outstanding())
         )
         kill_points.at("committed")
-        self.budget.booked(entries, self.at.monotonic)
+        self.budget.booked(entries, dropped, self.at.monotonic)
         yield from self._answered(entries, dropped)
         if any(isinstance(entry, BatchReceipt) and entry.former for entry in entries):
             self._former.changed(self.at.monotonic)

@@ -55,9 +55,9 @@ class Dispatch:
     def give_out(self, outstanding: Outstanding) -> Routine[bool]:
         """Send each machine as much as it wants to hold; return whether the books may have changed."""
         self._lists = outstanding.objects < self._parameters.high_water // (1 if self._lists else 2)
-        asked = False
+        asked, lists = False, self._lists and not self._budget.has_given_all(self._fleet)
         for machine, member in self._relief.in_order(self._fleet):
-            if not self._budget.has_given_all and self._lists and outstanding.scans > outstanding.scans_sent:
+            if lists and outstanding.scans > outstanding.scans_sent:
                 asked |= yield from self._give(WorkKind.SCAN, machine, member.allowance(WorkKind.SCAN))
             if outstanding.batches > outstanding.batches_sent:
                 asked |= yield from self._give(WorkKind.BATCH, machine, member.allowance(WorkKind.BATCH))
