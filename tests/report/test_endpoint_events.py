@@ -47,7 +47,7 @@ def test_it_is_told_once_when_it_begins_and_once_when_it_ends(machines):
     ((level, event, _, text),) = changes.look(down, 1001.0)
     assert (level, event) == ("warning", "endpoint.down")
     assert re.fullmatch(
-        r"the CDN img\.example\.com does not answer since \d\d:\d\d: objects come from the API v0\.api\.example \(connect: no\)",
+        r"the CDN img\.example\.com has not answered since \d\d:\d\d: objects come from the API v0\.api\.example \(connect: no\)",
         text,
     )
     assert re.fullmatch(
@@ -67,7 +67,7 @@ def test_one_that_answers_with_errors_is_not_said_to_be_silent(machines):
 
     ((*_, text),) = EndpointEvents((LIST, EDGE, ORIGIN)).look(broken, 1.0)
 
-    assert text.startswith("the CDN img.example.com answers with nothing but errors since ")
+    assert text.startswith("the CDN img.example.com has answered with nothing but errors since ")
     assert translated(text, "zh").startswith("CDN img.example.com 自 ")
 
 
@@ -76,11 +76,11 @@ def test_several_machines_that_see_the_same_make_one_event_and_another_when_it_h
     up, down = {"cdn": (State.UP, 0.0)}, {"cdn": (State.DOWN, 1.0)}
 
     ((*_, text),) = changes.look(machines(down, up, down, up), 1.0)
-    assert text.startswith("2 of 4 machines (m1, m3): the CDN img.example.com does not answer since ")
+    assert text.startswith("2 of 4 machines (m1, m3): the CDN img.example.com has not answered since ")
     assert translated(text, "zh").startswith("4 台机器中的 2 台（m1, m3）：CDN img.example.com 自 ")
     assert list(changes.look(machines(up, down, down, up), 2.0)) == []
     ((*_, text),) = changes.look(machines(down, down, down, down), 3.0)
-    assert text.startswith("all 4 machines: the CDN img.example.com does not answer since ")
+    assert text.startswith("all 4 machines: the CDN img.example.com has not answered since ")
     assert translated(text, "zh").startswith("全部 4 台机器：CDN img.example.com 自 ")
     assert list(changes.look(machines(up, up, down, up), 4.0)) == []
     assert list(changes.look(machines(down, down, down, down), 5.0)) == []
@@ -95,7 +95,7 @@ def test_a_machine_that_never_asked_an_endpoint_is_not_counted(machines):
     lister.endpoints["cdn"].requests = 0
 
     ((*_, text),) = EndpointEvents((LIST, EDGE, ORIGIN)).look([lister, worker], 1.0)
-    assert text.startswith("the CDN img.example.com does not answer since ")
+    assert text.startswith("the CDN img.example.com has not answered since ")
 
 
 def test_what_is_slow_for_a_moment_is_not_told(machines):

@@ -24,9 +24,9 @@ Told = tuple[str, str, str, str]  # level, event, what it is about, text
 _TROUBLED: Final = {VolumeState.FULL, VolumeState.SICK}
 _FIRST_SECONDS: Final = 10.0
 _WORDS: Final = {
-    State.SLOW: "is slow to answer since",
-    State.REFUSING: "refuses everything since",
-    State.DOWN: "does not answer since",
+    State.SLOW: "has been slow to answer since",
+    State.REFUSING: "has refused everything since",
+    State.DOWN: "has not answered since",
 }
 _ERRORS: Final = {Reason.GARBAGE, Reason.SERVER_ERROR}  # it answers, but so
 _REST_TOLD_SECONDS: Final = 5.0
@@ -320,7 +320,7 @@ class EndpointEvents:
         since = clock_minutes(time.time() - status.state_seconds)
         why = f" ({status.detail})" if status.detail else ""
         answers = status.state is State.DOWN and status.detail.partition(":")[0] in _ERRORS
-        words = "answers with nothing but errors since" if answers else _WORDS[status.state]
+        words = "has answered with nothing but errors since" if answers else _WORDS[status.state]
         return f"{self._title(name)} {words} {since}: {self._meanwhile(name, worst)}{why}"
 
     def _meanwhile(self, name: str, worst: Mapping[str, EndpointStatus | None]) -> str:
