@@ -42,7 +42,7 @@ docs: .venv/dev                 ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 soak: packages .venv/dev        ## the long tests: hundreds of kills, long histories, disks of 200,000 objects
-	scripts/system-packages $(SOAK_PACKAGES) && $(BIN)/python -m pytest -m soak -o faulthandler_timeout=0
+	scripts/system-packages $(SOAK_PACKAGES) && $(BIN)/python -m pytest -m soak -o faulthandler_timeout=0 -o tmp_path_retention_policy=failed
 
 fuzz: .venv/dev                 ## bytes that nobody sane would write, for SECONDS (60) a target; what fails is kept in tests/fuzz/corpus
 	$(PIP) install -q -c constraints.txt --group fuzz && $(BIN)/python -m tests.fuzz $(SECONDS)
