@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from bucketpull.agent.shell import in_thread
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
@@ -132,9 +133,9 @@ class JobControl(JournalView):
                 f"volume {path}: this coordinator has no disks; run `bucketpull work` with it on its machine"
             )
         (path,) = check_paths([path if there is None else there.path])
-        await asyncio.to_thread(check_copy_of, path, self._paths_here())
+        await in_thread(check_copy_of, path, self._paths_here())
         known = self._volume(path)
-        identity = known.id if known else await asyncio.to_thread(self._try, path)
+        identity = known.id if known else await in_thread(self._try, path)
         return await self._take_up(identity, path, self._machine, client)
 
     async def _take_up(self, identity: str, path: str, machine: str, client: str) -> str:
