@@ -46,6 +46,11 @@ def volumes(job) -> dict[str, dict]:
     return {volume["path"]: volume for volume in map(json.loads, said.splitlines())}
 
 
+def stored_on(job, path) -> int:
+    """Return how many objects a volume holds, 0 while the job has not told of it yet."""
+    return volumes(job).get(path, {"stored_objects": 0})["stored_objects"]
+
+
 def running_state(job) -> str:
     """Return the state of a job that runs, "" while it has no journal yet."""
     if not (job.state / "journal.sqlite").exists():

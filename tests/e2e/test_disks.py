@@ -20,6 +20,7 @@ from tests.e2e.holdings import (
     requests,
     running,
     running_state,
+    stored_on,
     until,
     volumes,
 )
@@ -109,7 +110,7 @@ def pull_while_disks_come_and_go(job, disks, objects, megabytes):
     with running(job, "--rate", str(max(1500, objects // 50))) as process:
         until(lambda: job.count() > objects // 10, "a tenth", process)
         fill_up(full)
-        until(lambda: volumes(job)[failing.path]["stored_objects"] > 0, "something to be settled", process)
+        until(lambda: stored_on(job, failing.path) > 0, "something to be settled", process)
         job.command("pause", "--state", str(job.state))  # something must be left for the disk that is added
         failing.remount("abort")
         until(lambda: volumes(job)[failing.path]["state"] == "sick", "the sick disk to be known", process)
@@ -229,7 +230,7 @@ def hurry(job):
 def pull_while_one_disk_fails(job, failing, fail):
     with running(job, "--rate", "300") as process:
         until(lambda: job.count() > 500, "some objects", process)
-        until(lambda: volumes(job)[failing.path]["stored_objects"] > 0, "something to be settled", process)
+        until(lambda: stored_on(job, failing.path) > 0, "something to be settled", process)
         fail()
         hurry(job)
         return ended(process)
@@ -277,7 +278,7 @@ def test_a_disk_that_comes_back_while_the_job_runs_is_used_again(make_job, disks
     failing = disks.ext4(128)
     on(job, failing.path, *(disks.tmpfs("128m").path for _ in range(others)))
     with running(job, "--rate", "300") as process:
-        until(lambda: running_state(job) and volumes(job)[failing.path]["stored_objects"], "some", process)
+        until(lambda: running_state(job) and stored_on(job, failing.path), "some", process)
         failing.remount("abort")
         until(lambda: volumes(job)[failing.path]["state"] == "sick", "the disk to be sick", process)
         failing.unmount()  # the job has let go of it
@@ -302,7 +303,7 @@ def test_a_disk_that_is_pulled_out_ends_nothing_and_is_used_again_when_it_is_plu
     pulled = disks.odd()
     on(job, pulled.path, disks.tmpfs("128m").path)
     with running(job, "--rate", "200") as process:
-        until(lambda: running_state(job) and volumes(job)[pulled.path]["stored_objects"], "some", process)
+        until(lambda: running_state(job) and stored_on(job, pulled.path), "some", process)
         pulled.unplug()
         until(lambda: volumes(job)[pulled.path]["state"] == "sick", "the disk to be sick", process)
         job.command("pause", "--state", str(job.state))  # something must be left for the disk when it is back

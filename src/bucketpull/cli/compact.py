@@ -17,7 +17,7 @@ from bucketpull.volumes.packs.compacting import Compaction, Waste, find_waste
 from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import open_volume
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.system import check_limit
+from bucketpull.wiring.system import FEWEST_TO_READ, check_limit
 from bucketpull.wiring.volume_opening import check_paths, opened_to_read
 
 
@@ -34,7 +34,7 @@ def compact(dry_run: bool, **flags: Any) -> int:
     \b
     bucketpull compact /mnt/d1 /mnt/d2
     """
-    check_limit()
+    check_limit(FEWEST_TO_READ)
     settings = options.settings(flags)
     for path in check_paths(settings.volumes):
         _compact(settings, path, dry_run=dry_run)

@@ -20,7 +20,7 @@ from bucketpull.web.guard import is_loopback
 from bucketpull.wiring.dashboard_access import address_of
 from bucketpull.wiring.journals import volumes_here
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.system import check_limit
+from bucketpull.wiring.system import FEWEST_TO_READ, check_limit
 from bucketpull.wiring.volume_opening import check_copies
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def serve(
     bucketpull serve 127.0.0.1:8378 /mnt/d1 /mnt/d2 --cache-control 'public, max-age=86400'
     curl http://127.0.0.1:8378/2024/img-000.jpg
     """
-    check_limit()
+    check_limit(FEWEST_TO_READ)
     place, volumes = _place(arguments, address)
     settings = options.settings({**flags, "volumes": volumes})
     check_copies(settings.volumes)

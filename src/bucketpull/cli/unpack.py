@@ -29,7 +29,7 @@ from bucketpull.volumes.scratch import scratch_folder
 from bucketpull.volumes.volume import DiskVolume, open_volume
 from bucketpull.wiring.file_checks import refuse_foreign_link
 from bucketpull.wiring.settings import Settings
-from bucketpull.wiring.system import check_limit
+from bucketpull.wiring.system import FEWEST_TO_READ, check_limit
 from bucketpull.wiring.volume_opening import check_around, opened_to_read, volume_around
 
 _JOURNAL: Final = "unpack"
@@ -51,7 +51,7 @@ def unpack(volume: str, dest: str, **flags: Any) -> int:
     \b
     bucketpull unpack /mnt/packs /mnt/files
     """
-    check_limit()
+    check_limit(FEWEST_TO_READ)
     return _unpack(options.settings(flags), volume, dest)
 
 

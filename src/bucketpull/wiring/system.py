@@ -7,7 +7,10 @@ from typing import Final
 from bucketpull.domain.errors import ConfigError
 
 _FEWEST: Final = 40
-"""A job with one process and one volume needs so many; reading a volume, and writing another from it, fewer."""
+"""A job with one process and one volume needs so many."""
+
+FEWEST_TO_READ: Final = 32
+"""Reading a volume needs so many, and writing another one from it, however many packs they have."""
 
 _PLENTY: Final = 16_384
 """From here on nothing that a process does comes near the limit."""
@@ -36,10 +39,10 @@ def raise_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def check_limit() -> None:
-    """Make sure that a job, or a command that opens volumes, can open what it needs. Raises ConfigError where the limit is lower."""
+def check_limit(fewest: int = _FEWEST) -> None:
+    """Make sure that a job, or a command that needs so many, can open its files. Raises ConfigError where the limit is lower."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if limit < _FEWEST:
+    if limit < fewest:
         raise ConfigError(
             f"open files: this process may open {limit} at once; allow it more, such as `ulimit -n 1024`"
         )
