@@ -99,7 +99,7 @@ class BudgetWatch:
         """Count receipts. Those of work that was booked before (`dropped`) tell of bytes alone."""
         for receipt in receipts:
             if isinstance(receipt, BatchReceipt):
-                if receipt.work in self._held.keys() - dropped:
+                if receipt.work in self._held and receipt.work not in dropped:
                     self._ended += receipt.stored + receipt.skipped + len(receipt.failures)
                     self._held[receipt.work] = receipt.remainder.objects if receipt.remainder else 0
                 self._promises.book(receipt, now)
