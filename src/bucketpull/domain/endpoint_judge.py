@@ -59,7 +59,6 @@ REMEMBERED_SECONDS = 180.0
 
 FRESH_SECONDS = 30.0  # so long a success of our own outweighs what other machines say
 ELSEWHERE = "so the other machines say"
-SILENCE = "no answer for "
 TOLD_SECONDS = 1.0  # of a rest: a shorter one is over before the other processes are told of it
 
 
@@ -175,10 +174,11 @@ class EndpointHealth:
 
     def _by_silence(self, has_others: bool) -> Standing | None:
         silent = self._silent()
+        detail = f"no answer for {silent:.0f} s"
         if silent >= SILENT_SECONDS and has_others:
-            return Standing(State.DOWN, 0.0, Reason.TIMEOUT, f"{SILENCE}{silent:.0f} s")
+            return Standing(State.DOWN, 0.0, Reason.TIMEOUT, detail)
         if silent >= SLOW_SECONDS and self.standing.state in {State.UP, State.SLOW}:
-            return Standing(State.SLOW, 0.0, Reason.TIMEOUT, f"{SILENCE}{silent:.0f} s")
+            return Standing(State.SLOW, 0.0, Reason.TIMEOUT, detail)
         return None
 
     def _silent(self) -> float:
