@@ -28,6 +28,19 @@ def running(user, bucket):
     process.wait()
 
 
+def ended(user, code: str, *arguments: str) -> subprocess.CompletedProcess:
+    """Run Python code, such as one that changes something of the command before it runs it, to its end."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=user.folder,
+        env=user.environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+
 def said(process: subprocess.Popen) -> str:
     output, _ = process.communicate(timeout=DEADLINE_SECONDS)
     return output
@@ -92,15 +105,7 @@ main()
 
 def test_a_signal_after_the_end_changes_nothing_of_it(user, service):
     user.knows(service)
-    done = subprocess.run(
-        [sys.executable, "-c", LATE, *SYNC, "--dashboard", "127.0.0.1:0", "--json"],
-        cwd=user.folder,
-        env=user.environment,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+    done = ended(user, LATE, *SYNC, "--dashboard", "127.0.0.1:0", "--json")
     assert done.returncode == 0
     assert json.loads(done.stdout.splitlines()[-1])["event"] == "end"
     assert user.json("status")[0]["state"] == "complete"
@@ -141,15 +146,7 @@ def test_a_source_that_cannot_be_reached_is_named_and_waited_for_until_ctrl_c(us
 def test_a_supervisor_that_ignores_its_children_does_not_keep_a_job_from_hearing_of_its_own(user, service):
     user.knows(service).environment["BUCKETPULL_PROCESSES"] = "2"
     ignoring = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
-    done = subprocess.run(
-        [sys.executable, "-c", ignoring, COMMAND, *SYNC, "--quiet"],
-        cwd=user.folder,
-        env=user.environment,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+    done = ended(user, ignoring, COMMAND, *SYNC, "--quiet")
     assert (done.returncode, done.stderr) == (0, "")
     assert len(user.files("disk1")) == 100
 
@@ -164,15 +161,7 @@ def test_too_few_open_files_are_refused_with_the_remedy(user, service, command):
     with Filler(user.folder / "other", Packing()) as filler:
         filler.store(bodies(1))
     few = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16)); os.execv(sys.argv[1], sys.argv[1:])"
-    done = subprocess.run(
-        [sys.executable, "-c", few, COMMAND, *command],
-        cwd=user.folder,
-        env=user.knows(service).environment,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+    done = ended(user.knows(service), few, COMMAND, *command)
     assert done.returncode == 2
     assert "open files: this process may open 16 at once" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -248,15 +237,7 @@ main()
 def test_ctrl_c_of_a_command_that_works_on_volumes_says_what_stands(user, service, command, stands):
     user.knows(service).run(*SYNC, "--quiet")
     (user.folder / "list.csv").write_text("as it was")
-    done = subprocess.run(
-        [sys.executable, "-c", LOOKING, *command],
-        cwd=user.folder,
-        env=user.environment,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+    done = ended(user, LOOKING, *command)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", f"interrupted: {stands}\n")
     assert (user.folder / "list.csv").read_text() == "as it was"
     user.run(*command)
