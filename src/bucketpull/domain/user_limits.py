@@ -31,16 +31,18 @@ def near(cap: float | None, speed: float) -> bool:
 class TokenBucket:
     """At most so many requests a second, evenly; None is no limit. May be shared by several limiters."""
 
-    __slots__ = ("_interval", "_next", "per_second")
+    __slots__ = ("_interval", "_next", "_taken", "per_second")
 
     def __init__(self, per_second: float | None) -> None:
-        self._next = -math.inf
+        self._taken = self._next = -math.inf
         self.set_rate(per_second)
 
     def set_rate(self, per_second: float | None) -> None:
-        """Change the rate from now on."""
+        """Change the rate from now on, for the time since the last request too."""
         self.per_second = per_second
         self._interval = 0.0 if per_second is None else 1.0 / per_second if per_second > 0 else math.inf
+        if self._taken > -math.inf:
+            self._next = self._taken + self._interval
 
     def delay(self, now: float) -> float:
         """Return in how many seconds a request may start; 0 is now."""
@@ -49,7 +51,8 @@ class TokenBucket:
 
     def take(self, now: float) -> None:
         """Count a request that starts."""
-        self._next = max(self._next, now) + self._interval
+        self._taken = max(self._next, now)
+        self._next = self._taken + self._interval
 
 
 class Steering(msgspec.Struct, frozen=True):
