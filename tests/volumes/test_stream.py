@@ -1,6 +1,7 @@
 """Large objects: resumed after a restart, never mixed, published only when whole."""
 
 import errno
+import fcntl
 import hashlib
 import os
 from pathlib import Path
@@ -240,3 +241,23 @@ def test_a_stream_that_cannot_be_published_holds_no_descriptor(files, monkeypatc
 
     assert begun.publish(len(BODY), None, "token").reason is Reason.UNWRITTEN
     assert len(os.listdir("/proc/self/fd")) == open_files - 1
+
+
+@pytest.mark.parametrize("etag", ['"v"', ""])
+@pytest.mark.parametrize(("module", "call"), [(os, "ftruncate"), (fcntl, "flock")])
+def test_a_stream_that_cannot_be_begun_holds_no_descriptor(files, monkeypatch, module, call, etag):
+    """What is there is shortened where it may be whole, and thrown away where no note says of which version it is."""
+    begun = again(files, size=9)
+    begun.note(etag, "")
+    begun.append([BODY[:9]])
+    begun.close(keep=True)
+    open_files = os.listdir("/proc/self/fd")
+
+    def refuse(*_arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(module, call, refuse)
+
+    with pytest.raises(OSError, match="Input/output error"):
+        again(files, size=9)
+    assert os.listdir("/proc/self/fd") == open_files

@@ -55,16 +55,13 @@ class StreamFile:
         self._fd = self._open()
         self._hash = hashlib.md5() if hashed else None
         self._hashed = 0
-        self.offset = os.fstat(self._fd).st_size
-        self.left = self._read_note() if self.offset else None
-        if self.left is None or 0 <= size < self.offset:
-            self.left = None
-            self.restart()
-        elif self.offset == size or size < 0:
-            # It may be whole. There is no range without bytes, so the last one is asked for again, and shows the version.
-            self.offset -= 1
-            os.ftruncate(self._fd, self.offset)
-            os.lseek(self._fd, 0, os.SEEK_END)
+        self.offset = 0
+        self.left: PartVersion | None = None
+        try:
+            self._resume(size)
+        except OSError:
+            self.close(keep=True)
+            raise
 
     def note(self, etag: str, changed: str) -> None:
         """Note of which version the bytes are that come after a restart; without a strong ETag ("") the note is removed.
@@ -190,6 +187,19 @@ class StreamFile:
         attachment = syscalls.attachment(self._fd)
         return PartVersion(lines[1], lines[2], attachment != "" and lines[0] == attachment)
 
+    def _resume(self, size: int) -> None:
+        """Go on with what is there, or throw away what cannot be of an object of this size (bytes, -1 is not known)."""
+        self.offset = os.fstat(self._fd).st_size
+        self.left = self._read_note() if self.offset else None
+        if self.left is None or 0 <= size < self.offset:
+            self.left = None
+            self.restart()
+        elif self.offset == size or size < 0:
+            # It may be whole. There is no range without bytes, so the last one is asked for again, and shows the version.
+            self.offset -= 1
+            os.ftruncate(self._fd, self.offset)
+            os.lseek(self._fd, 0, os.SEEK_END)
+
     def _open(self) -> int:
         """Open and lock the part; one of its own where another transfer has it, or where it was published meanwhile."""
         fd = self._parts.open_anew(self._part, os.O_RDWR)
@@ -200,6 +210,9 @@ class StreamFile:
                 return fd
         except BlockingIOError:
             pass
+        except OSError:
+            beneath.close_ignoring_errors(fd)
+            raise
         os.close(fd)
         self._part += f"-{secrets.token_hex(4)}"
         return self._parts.open_anew(self._part, os.O_RDWR | os.O_EXCL)
