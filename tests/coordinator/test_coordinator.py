@@ -4,9 +4,9 @@ import pytest
 from tests.coordinator.harness import Harness
 
 from bucketpull.coordinator.budget_watch import BudgetWatch
-from bucketpull.coordinator.fleet import RESTORED
+from bucketpull.coordinator.fleet import RESTORED, Fleet
 from bucketpull.domain import budget
-from bucketpull.domain.batching import batch_of, decode_batch, encode_parts, spans_of
+from bucketpull.domain.batching import batch_of, decode_batch, encode_batch, encode_parts, spans_of
 from bucketpull.domain.budget import Budget, Spending
 from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import JournalError, Reason, SourceRefused
@@ -21,6 +21,7 @@ from bucketpull.domain.messages import (
     Pulse,
     Removed,
     ScanReceipt,
+    Work,
 )
 from bucketpull.domain.model import Extent, Former, Part, Position, WorkKind
 from bucketpull.domain.status import EndpointStatus, VolumeState, VolumeStatus
@@ -433,6 +434,23 @@ def test_a_clock_that_was_far_ahead_keeps_no_job_waiting_for_years():
     assert watch.verdict is budget.BudgetState.WAIT_FOR_TOMORROW
     today[0] = "2026-05-02"
     assert watch.verdict is budget.BudgetState.GO_ON
+
+
+def test_asking_what_a_trial_has_left_changes_nothing_until_machines_are_gone():
+    fleet, watch = Fleet(5.0, 5.0), BudgetWatch(Budget(objects=7), lambda: "2026-05-01")
+    fleet.see(pulse(), 0.0)
+    body = encode_batch(batch_of([Part(b"", "", NAMES[:5], [10] * 5, [1] * 5)]))
+    works = [Work(1, WorkKind.BATCH, body)]
+    watch.gave(works)
+    assert watch.room().objects == watch.room().objects == 2
+
+    fleet.note_sent("m1", WorkKind.BATCH, works, 0.0)
+    watch.forget_gone(fleet)
+    assert watch.room().objects == 2
+
+    fleet.leave("m1")
+    watch.forget_gone(fleet)
+    assert watch.room().objects == 7
 
 
 def test_a_budget_of_bytes_ends_the_job_when_it_is_used_up_and_is_kept_in_the_journal(start):

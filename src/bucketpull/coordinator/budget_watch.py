@@ -43,11 +43,14 @@ class _Promises:
         if later := [entry for entry in untold if now - entry[0] < TOLD_SECONDS]:
             self._untold[machine] = later
 
-    def of(self, fleet: Fleet) -> tuple[int, int]:
-        """Return the objects and bytes; machines that are gone, and work that went elsewhere, are forgotten."""
-        held = fleet.batches()
-        self._given = {work: size for work, size in self._given.items() if work in held}
-        self._untold = {name: untold for name, untold in self._untold.items() if name in fleet.members}
+    def forget_others(self, batches: Collection[int], machines: Collection[str]) -> None:
+        """Keep what is of these batches and machines alone."""
+        self._given = {work: size for work, size in self._given.items() if work in batches}
+        self._untold = {name: untold for name, untold in self._untold.items() if name in machines}
+
+    @property
+    def sum(self) -> tuple[int, int]:
+        """The objects and bytes."""
         untold = [entry[1:] for entries in self._untold.values() for entry in entries]
         sizes = [*self._given.values(), *untold]
         return sum(objects for objects, _ in sizes), sum(size for _, size in sizes)
@@ -109,24 +112,31 @@ class BudgetWatch:
         """Whether only so many objects are to be fetched in this session."""
         return self._budget.objects is not None
 
-    def has_given_all(self, fleet: Fleet) -> bool:
-        """Whether a trial has all its objects."""
-        return self._budget.objects is not None and self._given(fleet) >= self._budget.objects
+    def forget_gone(self, fleet: Fleet) -> None:
+        """Forget machines that are gone, and batches that none has any more: what these are without is given out again."""
+        if self._is_bounded:
+            batches = fleet.batches()
+            self._promises.forget_others(batches, fleet.members)
+            self._held = {work: objects for work, objects in self._held.items() if work in batches}
 
-    def _given(self, fleet: Fleet) -> int:
-        """Return how many objects of this session have ended, or are with machines; what these are without is given out again."""
-        with_machines = fleet.batches()
-        self._held = {work: objects for work, objects in self._held.items() if work in with_machines}
+    @property
+    def has_given_all(self) -> bool:
+        """Whether a trial has all its objects."""
+        return self._budget.objects is not None and self._given >= self._budget.objects
+
+    @property
+    def _given(self) -> int:
+        """How many objects of this session have ended, or are with machines."""
         return self._ended + sum(self._held.values())
 
-    def room(self, fleet: Fleet) -> BudgetLeft:
+    def room(self) -> BudgetLeft:
         """Return how much more may be given out, as if machines used all that they have."""
         if not self._is_bounded:
             return ANY_ROOM
-        room = left(self._budget, self.spent, self._today()).less(*self._promises.of(fleet))
+        room = left(self._budget, self.spent, self._today()).less(*self._promises.sum)
         if self._budget.objects is None:
             return room
-        trial = self._budget.objects - self._given(fleet)
+        trial = self._budget.objects - self._given
         return msgspec.structs.replace(
             room, objects=trial if room.objects is None else min(trial, room.objects)
         )

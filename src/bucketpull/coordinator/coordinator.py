@@ -135,6 +135,7 @@ class Coordinator:
         yield from self._watch_room()
         yield from self._listen()
         yield from self._recover()
+        self.budget.forget_gone(self.fleet)
         if self._stop_at is None:
             yield from self._watch_refusals()
         if self._stop_at is None and self.refusal is None:
@@ -162,7 +163,7 @@ class Coordinator:
         if self.budget.is_to_be_written(now):
             yield self._note_spending()
         is_left = self.outstanding.is_some and not self.outstanding.batches_sent
-        has_all = is_left and self.budget.has_given_all(self.fleet)
+        has_all = is_left and self.budget.has_given_all
         if now >= self._met_at and (has_all or self.budget.verdict is budget.BudgetState.END):
             yield from self._cut_short(JobState.BUDGET_SPENT)
 

@@ -55,7 +55,7 @@ class Dispatch:
     def give_out(self, outstanding: Outstanding) -> Routine[bool]:
         """Send each machine as much as it wants to hold; return whether the books may have changed."""
         self._lists = outstanding.objects < self._parameters.high_water // (1 if self._lists else 2)
-        asked, lists = False, self._lists and not self._budget.has_given_all(self._fleet)
+        asked, lists = False, self._lists and not self._budget.has_given_all
         for machine, member in self._relief.in_order(self._fleet):
             if lists and outstanding.scans > outstanding.scans_sent:
                 asked |= yield from self._give(WorkKind.SCAN, machine, member.allowance(WorkKind.SCAN))
@@ -71,7 +71,7 @@ class Dispatch:
         yield from self._send(WorkKind.BATCH, works, machine)
 
     def _give(self, kind: WorkKind, machine: str, limit: int) -> Routine[bool]:
-        room = self._budget.room(self._fleet) if kind is WorkKind.BATCH else ANY_ROOM
+        room = self._budget.room() if kind is WorkKind.BATCH else ANY_ROOM
         if limit == 0 or not room:
             return False
         late = self._fleet.members[machine].late_allowance(limit) if kind is WorkKind.BATCH else limit
