@@ -104,6 +104,15 @@ def test_a_summary_whose_books_do_not_balance_says_so(ended):
     )
 
 
+def test_of_a_job_that_ended_and_has_work_again_it_is_said_how_that_is_done(ended):
+    ended.state = JobState.INCOMPLETE
+    ended.outstanding.objects = ended.outstanding.batches = 1
+
+    said = "it has ended, and there is work again; run the same command again to do it"
+    assert status_lines(ended, Words(), running=False)[-1] == said
+    assert "再次运行同一条命令" in status_lines(ended, Words("zh"), running=False)[-1]
+
+
 def test_the_summary_of_an_interrupted_job_counts_what_is_outstanding(running):
     running.state = "interrupted"
 

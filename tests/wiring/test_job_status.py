@@ -1,4 +1,4 @@
-"""What is said of a volume while no worker has it."""
+"""What is said of a job while no coordinator runs, and of a volume while no worker has it."""
 
 import os
 import sqlite3
@@ -8,7 +8,7 @@ import pytest
 from tests.journal.conftest import Play
 from tests.volumes.filling import Filler
 
-from bucketpull.domain.errors import JournalDamaged
+from bucketpull.domain.errors import JournalDamaged, Reason
 from bucketpull.domain.status import VolumeState
 from bucketpull.journal.journal_connection import FILE
 from bucketpull.journal.journal_reader import JournalReader
@@ -57,3 +57,22 @@ def test_what_a_session_left_at_its_end_and_was_damaged_is_not_known(damage, tex
 def test_a_run_in_no_state_that_there_is_is_refused_as_damage(damage):
     with pytest.raises(JournalDamaged, match="run 1 is 'odd'; its volumes know what they hold"):
         damage("state", "odd")
+
+
+@pytest.mark.parametrize(
+    ("ended", "state"), [("incomplete", "incomplete"), ("no-room", "no-room"), (None, "interrupted")]
+)
+def test_a_job_that_ended_and_has_failures_retried_was_interrupted_by_nobody(tmp_path, ended, state):
+    play = Play(tmp_path / "state")
+    play.put(b"", b"1.jpg")
+    play.outcomes[b"1.jpg"] = Reason.FORBIDDEN
+    play.run()
+    if ended:
+        play.journal.end(ended, 2000.0)
+    assert play.journal.retry(None, None) == 1
+    play.journal.close()
+
+    with closing(JournalReader.open_to_read(tmp_path / "state")) as reader:
+        found = job_status(reader, tmp_path / "state").snapshot
+
+    assert (found.state, found.outstanding.objects) == (state, 1)

@@ -227,10 +227,17 @@ def status_lines(snapshot: Snapshot, words: Words, *, running: bool) -> list[str
     if snapshot.volumes:
         lines += ["", *volume_lines(snapshot.volumes, words)]
     if not running:
-        is_begun = snapshot.state != JobState.WAITING
-        said = words(exit_words_of(snapshot) if is_begun else "never_run")
-        lines += ["", *_before_remedy(said, words)]
+        lines += ["", *_before_remedy(words(_rest_words(snapshot)), words)]
     return lines
+
+
+def _rest_words(snapshot: Snapshot) -> str:
+    """Return by which name `words` tells why a job does not run."""
+    if snapshot.state is JobState.WAITING:
+        return "never_run"
+    if snapshot.state is JobState.INCOMPLETE and snapshot.outstanding.is_some:
+        return "work_left"
+    return exit_words_of(snapshot)
 
 
 def speed_texts(rates: Rates, words: Words) -> tuple[str, str]:

@@ -189,6 +189,7 @@ TEXTS: dict[str, str] = {
     "id": "id",
     "inodes": "inodes",
     "never_run": "it has not run yet",
+    "work_left": "it has ended, and there is work again; run the same command again to do it",
     "volumes.unknown": "?: not known until a worker that has the volume joins the running job",
     "unlisted": "{} pages could not be listed: what is there is not counted",
     "unbalanced": "the books do not balance: {} listed, {} accounted for",

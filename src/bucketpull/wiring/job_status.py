@@ -162,11 +162,11 @@ def _prices(configuration: Mapping[str, str]) -> Prices:
 
 
 def _state(last: RunNote | None, outstanding: Outstanding) -> JobState:
-    """Name the state of a job of which no coordinator runs; one that was killed is interrupted too."""
+    """Name the state of a job of which no coordinator runs; one that was killed is interrupted, one that got work since its end incomplete."""
     if last is None:
         return JobState.WAITING
     state = JobState.INTERRUPTED if last.state == "running" else JobState(last.state)
-    return state if not outstanding.is_some or state in CUT_SHORT else JobState.INTERRUPTED
+    return state if not outstanding.is_some or state in CUT_SHORT else JobState.INCOMPLETE
 
 
 # --- volumes that no worker has
