@@ -113,6 +113,16 @@ def test_assignments_are_answered_with_outcomes_and_the_stop_ends_the_process(ag
     assert agent.writer.closed
 
 
+def test_a_process_that_was_told_to_stop_closes_its_writers_though_nothing_more_is_said(agents):
+    agent = agents()
+    agent.say(MOUNT, assignment(3), Stop(8.0))
+    agent.sock.shutdown(socket.SHUT_WR)
+    agent.process.run()
+
+    assert [outcome.id for outcome in of(Outcome, agent.hear())] == [1]
+    assert agent.writer.closed
+
+
 def test_what_is_in_flight_finishes_within_the_time_of_the_stop(agents):
     agent = agents(answer=lambda request: Answer(body=b"x", seconds=3.0))
     agent.say(MOUNT, assignment(3))

@@ -138,7 +138,8 @@ class Process:
 
     def _leave(self) -> None:
         self._fetcher.close()
-        if not self._channel.ended:
+        # The stop and the end may be read at once. An agent that ends without a word is gone: nobody hears what is handed back.
+        if self._deadline is not None or not self._channel.ended:
             self.transfers.abandon()
         self._send_tick()  # an agent that leaves still counts what was used
         self._channel.close(LEAVE_SECONDS)
