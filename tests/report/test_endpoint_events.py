@@ -47,7 +47,7 @@ def test_it_is_told_once_when_it_begins_and_once_when_it_ends(machines):
     ((level, event, _, text),) = changes.look(down, 1001.0)
     assert (level, event) == ("warning", "endpoint.down")
     assert re.fullmatch(
-        r"the CDN img\.example\.com has not answered since \d\d:\d\d: objects come from the API v0\.api\.example \(connect: no\)",
+        r"nothing has come from the CDN img\.example\.com since \d\d:\d\d: objects come from the API v0\.api\.example \(connect: no\)",
         text,
     )
     assert re.fullmatch(
@@ -57,8 +57,23 @@ def test_it_is_told_once_when_it_begins_and_once_when_it_ends(machines):
     assert list(changes.look(down, 1002.0)) == []
     ((level, event, _, text),) = changes.look(up, 1301.0)
     assert (level, event) == ("info", "endpoint.up")
-    assert "the CDN img.example.com answers again" in text
+    assert "answers come from the CDN img.example.com again" in text
     assert list(changes.look(up, 1302.0)) == []
+
+
+@pytest.mark.parametrize("state", [State.SLOW, State.REFUSING, State.DOWN])
+def test_what_is_told_is_right_of_many_servers_as_of_one(machines, state):
+    listed = EndpointSpec(name="cdn", purpose=Purpose.FETCH, title="the servers of the list")
+    changes = EndpointEvents((listed,))
+    told = [
+        *changes.look(machines({"cdn": (state, 11.0)}), 11.0),
+        *changes.look(machines({"cdn": (State.UP, 0.0)}), 30.0),
+    ]
+
+    assert len(told) == 2
+    for *_, text in told:
+        assert re.search(r"from the servers of the list (since|again)", text)
+        assert translated(text, "zh").startswith("列表中的服务器 ")
 
 
 def test_one_that_answers_with_errors_is_not_said_to_be_silent(machines):
@@ -67,7 +82,7 @@ def test_one_that_answers_with_errors_is_not_said_to_be_silent(machines):
 
     ((*_, text),) = EndpointEvents((LIST, EDGE, ORIGIN)).look(broken, 1.0)
 
-    assert text.startswith("the CDN img.example.com has answered with nothing but errors since ")
+    assert text.startswith("nothing but errors has come from the CDN img.example.com since ")
     assert translated(text, "zh").startswith("CDN img.example.com 自 ")
 
 
@@ -76,11 +91,11 @@ def test_several_machines_that_see_the_same_make_one_event_and_another_when_it_h
     up, down = {"cdn": (State.UP, 0.0)}, {"cdn": (State.DOWN, 1.0)}
 
     ((*_, text),) = changes.look(machines(down, up, down, up), 1.0)
-    assert text.startswith("2 of 4 machines (m1, m3): the CDN img.example.com has not answered since ")
+    assert text.startswith("2 of 4 machines (m1, m3): nothing has come from the CDN img.example.com since ")
     assert translated(text, "zh").startswith("4 台机器中的 2 台（m1, m3）：CDN img.example.com 自 ")
     assert list(changes.look(machines(up, down, down, up), 2.0)) == []
     ((*_, text),) = changes.look(machines(down, down, down, down), 3.0)
-    assert text.startswith("all 4 machines: the CDN img.example.com has not answered since ")
+    assert text.startswith("all 4 machines: nothing has come from the CDN img.example.com since ")
     assert translated(text, "zh").startswith("全部 4 台机器：CDN img.example.com 自 ")
     assert list(changes.look(machines(up, up, down, up), 4.0)) == []
     assert list(changes.look(machines(down, down, down, down), 5.0)) == []
@@ -95,7 +110,7 @@ def test_a_machine_that_never_asked_an_endpoint_is_not_counted(machines):
     lister.endpoints["cdn"].requests = 0
 
     ((*_, text),) = EndpointEvents((LIST, EDGE, ORIGIN)).look([lister, worker], 1.0)
-    assert text.startswith("the CDN img.example.com has not answered since ")
+    assert text.startswith("nothing has come from the CDN img.example.com since ")
 
 
 def test_what_is_slow_for_a_moment_is_not_told(machines):
@@ -150,9 +165,9 @@ def test_a_long_rest_is_told_once_whether_the_endpoint_asks_for_it_or_refuses_ev
     assert list(changes.look(seen(2.0), 1000.0)) == []
     ((_, event, about, text),) = changes.look(seen(300.0), 1000.0)
     assert (event, about) == ("endpoint.rest", "endpoint rest rest")
-    words = r"the API v0\.api\.example is left alone until \d\d:\d\d:\d\d: it asked for that, or refuses whatever it is asked"
+    words = r"no requests go to the API v0\.api\.example until \d\d:\d\d:\d\d: this was asked for, or all requests are refused"
     assert re.fullmatch(words, text)
     assert list(changes.look(seen(290.0), 1010.0)) == []
     ((level, event, about, text),) = changes.look(seen(0.0), 1301.0)
     assert (level, event, about) == ("info", "endpoint.rested", "endpoint rest rest")
-    assert text == "the API v0.api.example is asked again"
+    assert text == "requests go to the API v0.api.example again"

@@ -23,10 +23,11 @@ Told = tuple[str, str, str, str]  # level, event, what it is about, text
 
 _TROUBLED: Final = {VolumeState.FULL, VolumeState.SICK}
 _FIRST_SECONDS: Final = 10.0
+# Of one server as of many: `urls:FILE` has "the servers of the list".
 _WORDS: Final = {
-    State.SLOW: "has been slow to answer since",
-    State.REFUSING: "has refused everything since",
-    State.DOWN: "has not answered since",
+    State.SLOW: "answers have come slowly from",
+    State.REFUSING: "nothing but refusals has come from",
+    State.DOWN: "nothing has come from",
 }
 _ERRORS: Final = {Reason.GARBAGE, Reason.SERVER_ERROR}  # it answers, but so
 _REST_TOLD_SECONDS: Final = 5.0
@@ -268,7 +269,7 @@ class EndpointEvents:
             if status.state is state and (spread.is_partial or state is State.UP or name in self._everywhere):
                 continue
             if status.state is State.UP:
-                text = f"{self._title(name)} answers again, after {duration(now - since)}"
+                text = f"answers come from {self._title(name)} again, after {duration(now - since)}"
                 yield "info", "endpoint.up", f"endpoint {name}", text
             elif status.state is State.SLOW and status.state_seconds < _SLOW_TOLD_SECONDS:
                 continue
@@ -293,11 +294,11 @@ class EndpointEvents:
             if seconds > _REST_TOLD_SECONDS and now + seconds > until + _REST_TOLD_SECONDS:
                 self._rests[name] = now + seconds
                 end = clock(time.time() + seconds)
-                text = f"{self._title(name)} is left alone until {end}: it asked for that, or refuses whatever it is asked"
+                text = f"no requests go to {self._title(name)} until {end}: this was asked for, or all requests are refused"
                 yield "warning", "endpoint.rest", about, text
             elif until and not seconds:
                 del self._rests[name]
-                yield "info", "endpoint.rested", about, f"{self._title(name)} is asked again"
+                yield "info", "endpoint.rested", about, f"requests go to {self._title(name)} again"
 
     def _look_at_addresses(self, machines: Sequence[Pulse], now: float) -> Iterator[Told]:
         """Tell of addresses that are left alone although their endpoint is up. One host may serve several endpoints: it is told once."""
@@ -320,18 +321,18 @@ class EndpointEvents:
         since = clock_minutes(time.time() - status.state_seconds)
         why = f" ({status.detail})" if status.detail else ""
         answers = status.state is State.DOWN and status.detail.partition(":")[0] in _ERRORS
-        words = "has answered with nothing but errors since" if answers else _WORDS[status.state]
-        return f"{self._title(name)} {words} {since}: {self._meanwhile(name, worst)}{why}"
+        words = "nothing but errors has come from" if answers else _WORDS[status.state]
+        return f"{words} {self._title(name)} since {since}: {self._meanwhile(name, worst)}{why}"
 
     def _meanwhile(self, name: str, worst: Mapping[str, EndpointStatus | None]) -> str:
         if self._specs[name].purpose is Purpose.LIST:
-            return "the listing waits for it, fetching goes on"
+            return "the listing waits, fetching goes on"
         for other, spec in self._specs.items():
             status = worst[other]
             well = status is None or status.state is State.UP
             if other != name and spec.purpose is Purpose.FETCH and well:
                 return f"objects come from {self._title(other)}"
-        return "objects wait for it, none fails for it"
+        return "objects wait, and none fails meanwhile"
 
 
 def _worst(name: str, machines: Sequence[Pulse]) -> EndpointStatus | None:
