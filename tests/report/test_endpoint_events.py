@@ -57,7 +57,7 @@ def test_it_is_told_once_when_it_begins_and_once_when_it_ends(machines):
     assert list(changes.look(down, 1002.0)) == []
     ((level, event, _, text),) = changes.look(up, 1301.0)
     assert (level, event) == ("info", "endpoint.up")
-    assert "answers come from the CDN img.example.com again" in text
+    assert text == "requests go to the CDN img.example.com again, after 5 min 1 s"
     assert list(changes.look(up, 1302.0)) == []
 
 
@@ -72,7 +72,7 @@ def test_what_is_told_is_right_of_many_servers_as_of_one(machines, state):
 
     assert len(told) == 2
     for *_, text in told:
-        assert re.search(r"from the servers of the list (since|again)", text)
+        assert re.search(r"(from|to) the servers of the list (since|again)", text)
         assert translated(text, "zh").startswith("列表中的服务器 ")
 
 

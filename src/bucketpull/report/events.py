@@ -269,7 +269,8 @@ class EndpointEvents:
             if status.state is state and (spread.is_partial or state is State.UP or name in self._everywhere):
                 continue
             if status.state is State.UP:
-                text = f"answers come from {self._title(name)} again, after {duration(now - since)}"
+                # Perhaps without an answer: after long, the objects are held to be at fault.
+                text = f"requests go to {self._title(name)} again, after {duration(now - since)}"
                 yield "info", "endpoint.up", f"endpoint {name}", text
             elif status.state is State.SLOW and status.state_seconds < _SLOW_TOLD_SECONDS:
                 continue
