@@ -230,6 +230,20 @@ def test_a_job_that_waits_without_asking_again_has_no_reason_to_tell():
     assert not any(list(changes.look(second, 7, {"reset": 3})) for second in range(200))
 
 
+def test_time_in_which_nothing_is_asked_is_no_silence_of_the_source():
+    changes = StallEvents("the service")
+    asked, told = 0, []
+
+    for second in range(90):
+        asks = second < 5 or second >= 80
+        asked += asks
+        told += [
+            (second, text) for *_, text in changes.look(1000.0 + second, 7, {"connect": asked}, asks=asks)
+        ]
+
+    assert [(second, text.partition(":")[0]) for second, text in told] == [(85, "nothing has come for 10 s")]
+
+
 def test_a_volume_is_named_with_its_machine_unless_that_is_here():
     full = msgspec.structs.replace(volume(1), machine="alpha", state=VolumeState.FULL)
     ((level, event, about, text),) = VolumeEvents().look([full], {"coordinator/lister"}, 0.0)

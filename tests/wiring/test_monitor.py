@@ -234,6 +234,33 @@ def test_while_a_large_object_arrives_nobody_is_told_that_nothing_comes(coordina
     assert told.events == ["machine.joined"] + ["source.silent"] * 3
 
 
+@pytest.mark.parametrize("waits", ["paused", "tries again later"])
+def test_while_nothing_is_asked_of_the_source_it_is_not_said_to_be_silent(coordinator, waits):
+    watch, told = Watch(), Told()
+    monitor = Monitor(coordinator, watch, "photos", "upyun://photos", None, [told])
+
+    def look_at(second, asked):
+        watch.seconds = 100.0 + second
+        coordinator.fleet.see(replace(at_work(0), retries={"connect": asked}), watch.seconds)
+        asyncio.run(look(monitor))
+
+    look_at(0, 1)
+    if waits == "paused":
+        coordinator.state = JobState.PAUSED
+    else:
+        coordinator.outstanding.again_at = watch.now() + 60.0
+    for second in range(1, 60):
+        look_at(second, 1)
+    coordinator.state, coordinator.outstanding.again_at = JobState.TRANSFERRING, 0.0
+    for second in range(60, 67):
+        look_at(second, second)
+    assert told.events == ["machine.joined"]
+
+    for second in range(67, 75):
+        look_at(second, second)
+    assert told.events == ["machine.joined", "source.silent"]
+
+
 def test_what_is_said_while_no_machine_has_joined_ends_with_the_first_that_does(coordinator):
     watch = Watch()
     watched = Monitor(coordinator, watch, "photos", "upyun://photos", None, [])

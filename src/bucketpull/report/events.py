@@ -208,20 +208,27 @@ class BrokerEvents:
 
 class StallEvents:
     """Tells that a job receives nothing although it asks again and again: after 10 s, and whenever that has doubled and it has asked again;
-    and then that something comes again. `asked` names who is asked.
+    and then that something comes again. Time in which nothing is asked does not count. `asked` names who is asked.
     """
 
     def __init__(self, asked: str) -> None:
         self._sites = asked
         self._gain = -1
         self._arriving = 0
-        self._since = 0.0
+        self._since = self._at = 0.0
         self._before: dict[str, int] = {}
         self._asked = 0  # when it was told last
         self._due_seconds = _FIRST_SECONDS
 
-    def look(self, now: float, gain: int, retries: Mapping[str, int], arriving: int = 0) -> Iterator[Told]:
-        """Return what is new. `gain` grows with whatever is received, bytes that are `arriving` come before; `now` is monotonic seconds."""
+    def look(
+        self, now: float, gain: int, retries: Mapping[str, int], arriving: int = 0, *, asks: bool = True
+    ) -> Iterator[Told]:
+        """Return what is new; `now` is monotonic seconds.
+
+        `gain` grows with whatever is received, bytes that are `arriving` come before. `asks` says that anything is asked of the source.
+        """
+        self._since += 0.0 if asks else now - self._at
+        self._at = now
         asked, seconds = sum(retries.values()), now - self._since
         # The text of a refusal arrives too: of what is not done only more than there was before is a gain.
         if gain != self._gain or arriving > self._arriving:

@@ -14,7 +14,7 @@ from bucketpull.domain.budget import NO_PRICES, BudgetState, Prices
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.eta import Forecast
 from bucketpull.domain.messages import Pulse
-from bucketpull.domain.progress import ENDED, RUNNING, JobState, Note, Snapshot, StageProgress
+from bucketpull.domain.progress import ENDED, RUNNING, STANDING, JobState, Note, Snapshot, StageProgress
 from bucketpull.domain.rates import SpeedMeter, StageMeter
 from bucketpull.domain.retry import BOUNDS, Scope
 from bucketpull.domain.status import VolumeState, VolumeStatus
@@ -274,7 +274,8 @@ class Monitor:
             retries.update({name: times for name, times in pulse.retries.items() if name not in _OWN})
         gain = books.pages + books.listed + sum(pulse.bytes + pulse.objects for pulse in pulses)
         arriving = sum(pulse.arriving for pulse in pulses)
-        self._tell(self._stall_events.look(self._clock.monotonic(), gain, retries, arriving))
+        asks = self.latest.state not in STANDING and self.latest.outstanding.again_at <= self.latest.at
+        self._tell(self._stall_events.look(self._clock.monotonic(), gain, retries, arriving, asks=asks))
 
 
 def _limited_by(pulses: Sequence[Pulse]) -> str:
