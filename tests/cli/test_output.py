@@ -241,3 +241,22 @@ def test_json_counts_what_passed_each_stage_of_an_objects_way(user, service):
     assert list(progress["stages"]) == ["listed", "placed", "fetched", "written", "settled", "booked"]
     assert progress["stages"]["listed"]["objects"] == progress["counters"]["listed"]
     assert progress["stages"]["booked"]["objects"] == progress["counters"]["stored"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        (("--min-size", "1G"), "100 objects were listed, and the rules exclude all; check --include, "),
+        (("--exclude", "**"), "no object was listed outside of folders that the rules exclude; check "),
+        (("--exclude", "2023/"), None),
+        ((), None),
+    ],
+)
+def test_rules_that_exclude_everything_are_told_and_change_no_exit_code(user, service, rule, told):
+    user.knows(service)
+
+    for _ in range(2):
+        done = user.run("sync", "upyun://photos", "disk1", *rule)
+        said = [line for line in done.stderr.splitlines() if "warning: rules.exclude-all: " in line]
+        assert len(said) == (told is not None)
+        assert all(told in line for line in said)

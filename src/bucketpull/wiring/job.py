@@ -23,7 +23,8 @@ from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import Position
 from bucketpull.domain.parameters import AgentParameters, CoordinatorParameters
-from bucketpull.domain.progress import JobState
+from bucketpull.domain.progress import JobState, Snapshot
+from bucketpull.domain.selection import EVERYTHING
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.journal.database import OPTION, PRICE, RESERVE, check_ours
@@ -47,7 +48,7 @@ from bucketpull.wiring.journals import identity_of
 from bucketpull.wiring.monitor import Monitor
 from bucketpull.wiring.notifier import Notifier
 from bucketpull.wiring.remote_control import JobControl
-from bucketpull.wiring.selected_source import order_of, selected, selection_of
+from bucketpull.wiring.selected_source import order_of, selected, selection_digest, selection_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.signals import on_signals
 from bucketpull.wiring.source_client import Findings, Patience, SourceClient, probe
@@ -287,11 +288,19 @@ class Job:
         kept = msgspec.json.encode(summary | {"rates": msgspec.structs.asdict(snapshot.rates)})
         self._opening.journal.end(snapshot.state, snapshot.at, kept.decode())
         self._write_summary(msgspec.json.encode(summary))
+        self._warn_of_rules(snapshot)
         self.monitor.close(snapshot)
         flush_all(_LAST_WORDS_SECONDS)  # what is told next is not written through the reporter's stream
         self._is_told = True  # while a page may still ask how it ended
         self.coordinator.raise_refusal()
         return exit_code_of(snapshot)
+
+    def _warn_of_rules(self, last: Snapshot) -> None:
+        """Say that the rules exclude all that was listed: they may be mistyped, and nothing failed."""
+        listed = last.counters.listed
+        excludes_all = last.state is JobState.COMPLETE and listed == last.counters.excluded
+        if excludes_all and selection_digest(self._settings) != EVERYTHING:
+            self.monitor.note("warning", "rules.exclude-all", unwanted(listed))
 
     def _write_summary(self, summary: bytes) -> None:
         """Write the summary for `--summary`; if that fails, say so without changing how the job ended."""
@@ -362,6 +371,14 @@ class Job:
                 "warning", "books.short", short_books(self.coordinator.missing, self.coordinator.lost)
             )
         self.monitor.latest = self.monitor.snapshot()  # for those who still look
+
+
+def unwanted(listed: int) -> str:
+    """Say that of so many listed objects none is wanted."""
+    options = "check --include, --exclude, --rules-file, and those of size and date"
+    if not listed:
+        return f"no object was listed outside of folders that the rules exclude; {options}"
+    return f"{counted(listed, 'objects were')} listed, and the rules exclude all; {options}"
 
 
 def short_books(objects: int, lost: int) -> str:
