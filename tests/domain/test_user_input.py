@@ -43,6 +43,7 @@ def test_what_is_neither_names_the_option_and_the_remedy(text: str):
         ("1.5K", 1536, 1500),
         (" 5m ", 5 << 20, 5_000_000),
         ("0.1G", 107374182, 10**8),
+        ("7 t", 7 << 40, 7 * 10**12),
     ],
 )
 def test_a_size_is_binary_and_a_number_decimal(text: str, size: int, count: int):
@@ -50,7 +51,42 @@ def test_a_size_is_binary_and_a_number_decimal(text: str, size: int, count: int)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "K", "-1", "1e3", "10.5", "0.1", "٣", "9" * 40, "9" * 400, "99999P", "inf", "1,000"]
+    ("text", "size"),
+    [("5B", 5), ("5 b", 5), ("5iB", 5), ("5KB", 5 << 10), ("5KiB", 5 << 10), ("1.5 kib", 1536)],
+)
+def test_a_size_may_say_that_it_is_of_bytes(text: str, size: int):
+    assert parse_size("--min-size", text) == size
+    with pytest.raises(ConfigError):
+        parse_count("--max-requests", text)
+
+
+@pytest.mark.parametrize("text", ["5I", "5BB", "5BiB", "5K iB", "5iKB", "5KK"])
+def test_what_is_not_of_bytes_is_no_size(text: str):
+    with pytest.raises(ConfigError, match="is not a size"):
+        parse_size("--min-size", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "K",
+        "-1",
+        "1e3",
+        "10.5",
+        "0.1",
+        ".5G",
+        "5.G",
+        "1.2.3G",
+        "1_0",
+        "٣",
+        "1\u212a",
+        "9" * 40,
+        "9" * 400,
+        "99999P",
+        "inf",
+        "1,000",
+    ],
 )
 def test_a_part_of_a_single_one_and_what_no_disk_holds_are_neither_size_nor_number(text: str):
     with pytest.raises(ConfigError, match=r"^--min-size: .* is not a size; write a number"):

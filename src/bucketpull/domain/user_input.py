@@ -86,14 +86,15 @@ def expected(kind: Any) -> str:  # noqa: ANN401 - any type
     return _WORDS.get(origin or kind, "something else")
 
 
-_AMOUNT: Final = r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([KMGTP]?)"
-_POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+_POWERS: Final = {"K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _MOST: Final = 1 << 63
+_MOST_DIGITS: Final = 30
 
 
 def parse_size(name: str, text: str) -> int:
     """Return a number of bytes; `name` is the option's, for the error. Raises ConfigError where it is no size."""
-    size = _amount(re.fullmatch(_AMOUNT + "(?:i?B)?", text.strip(), re.IGNORECASE), 1024)
+    bare = text.strip().upper()
+    size = _amount(bare.removesuffix("IB" if bare.endswith("IB") else "B"), 1024)
     if size is None:
         raise ConfigError(
             f"{name}: {shown_value(text)} is not a size; write a number with K, M, G or T, such as 100M"
@@ -112,7 +113,7 @@ def or_off() -> Iterator[None]:
 
 def parse_count(name: str, text: str) -> int:
     """Return a number of things, such as 5M: here K, M and G are thousands, millions and billions (10^9). Raises ConfigError where it is no number."""
-    count = _amount(re.fullmatch(_AMOUNT, text.strip(), re.IGNORECASE), 1000)
+    count = _amount(text.strip().upper(), 1000)
     if count is None:
         raise ConfigError(
             f"{name}: {shown_value(text)} is not a number; write one, with K, M or G if you like, such as 5M"
@@ -120,12 +121,19 @@ def parse_count(name: str, text: str) -> int:
     return count
 
 
-def _amount(match: re.Match[str] | None, unit: int) -> int | None:
+def _amount(text: str, thousand: int) -> int | None:
     """Return what a number with a prefix amounts to; None where it is none, or a part of a single thing."""
-    if match is None or ("." in match[1] and not match[2]):
+    power = _POWERS.get(text[-1:], 0)
+    number = (text[:-1] if power else text).rstrip()
+    whole, point, fraction = number.partition(".")
+    if not _is_number(whole) or (point and not (power and _is_number(fraction))):
         return None
-    amount = int(float(match[1]) * unit ** _POWERS[match[2].upper()])
+    amount = int(float(number) * thousand**power)
     return amount if amount < _MOST else None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
 
 
 _AGE: Final = r"(\d+(?:\.\d+)?)\s*([smhdwy])"
