@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bucketpull.domain.errors import ConfigError, JobMismatch, JournalError, JournalLocked
-from bucketpull.journal.journal_connection import FILE, JournalConnection, damaged, read, translated
+from bucketpull.journal.journal_connection import FILE, JournalConnection, TranslatedErrors, damaged, read
 from bucketpull.trusted_path import make_private_folder
 
 MARKER = "journal.id"
@@ -60,7 +60,7 @@ def create(folder: Path, name: str, now: float) -> None:
     for leftover in (fresh, folder / f"{fresh.name}-wal", folder / f"{fresh.name}-shm"):
         leftover.unlink(missing_ok=True)
     identity = secrets.token_hex(6)
-    with translated(folder):
+    with TranslatedErrors(folder):
         sqlite = sqlite3.connect(fresh, isolation_level=None)
         sqlite.execute("pragma synchronous = off")  # the whole file is synced below, before it has its name
         sqlite.execute("pragma journal_mode = wal")
@@ -155,7 +155,7 @@ def connect(folder: Path) -> JournalConnection:
         JournalError: It is of another version, or cannot be opened.
 
     """
-    with translated(folder):
+    with TranslatedErrors(folder):
         connection = _connected(folder)
         try:
             for setting in _SETTINGS:
@@ -170,7 +170,7 @@ def connect(folder: Path) -> JournalConnection:
 
 def connect_to_read(folder: Path) -> JournalConnection:
     """Open an existing journal to read, also while a coordinator writes."""
-    with translated(folder):
+    with TranslatedErrors(folder):
         connection = _connected(folder)
         try:
             connection.sqlite.execute("pragma busy_timeout = 10000")

@@ -39,7 +39,7 @@ class JournalConnection:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Do all or nothing; what is done is durable at the end."""
-        with translated(self.folder):
+        with TranslatedErrors(self.folder):
             self.sqlite.execute("begin immediate")
             try:
                 yield
@@ -49,11 +49,9 @@ class JournalConnection:
                     self.sqlite.execute("rollback")
                 raise
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Read, and raise SQLite's errors as our own."""
-        with translated(self.folder):
-            yield
+    def reading(self) -> "TranslatedErrors":
+        """Return what raises SQLite's errors as our own, for a block that reads."""
+        return TranslatedErrors(self.folder)
 
     def run(self, name: str, values: Sequence[object] | Mapping[str, object] = ()) -> sqlite3.Cursor:
         """Run a named statement, within `transaction` or `reading`."""
@@ -61,7 +59,7 @@ class JournalConnection:
 
     def rows(self, name: str, *values: object) -> list[tuple[Any, ...]]:
         """Return all rows of a named statement. Their types are those of the schema."""
-        with translated(self.folder):
+        with TranslatedErrors(self.folder):
             return self.run(name, values).fetchall()
 
     def only_row(self, name: str) -> tuple[Any, ...]:
@@ -121,22 +119,35 @@ def is_sound(kept: int, *columns: bytes | None) -> bool:
     return False
 
 
-@contextmanager
-def translated(folder: Path) -> Iterator[None]:
-    """Raise SQLite's errors as our own."""
-    try:
-        yield
-    except (ImpossibleRow, msgspec.DecodeError, OverflowError, UnicodeDecodeError) as error:
-        raise damaged(folder, str(error)) from error
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _DAMAGED:
-            raise damaged(folder, _DAMAGED[code] or str(error)) from error
-        if isinstance(error, sqlite3.OperationalError):
-            raise JournalError(
-                f"journal {folder / FILE}: {error}; see to its disk, then run the same command again"
-            ) from error
-        raise
+class TranslatedErrors:
+    """Raises SQLite's errors in a block as our own. There is one for each statement: a class costs half of a generator."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Raise our own error in place of SQLite's."""
+        if error is not None and (own := _translated(error, self._folder)) is not None:
+            raise own from error
+
+
+def _translated(error: BaseException, folder: Path) -> JournalError | None:
+    """Return our own error for one of SQLite; None for all others."""
+    if isinstance(error, (ImpossibleRow, msgspec.DecodeError, OverflowError, UnicodeDecodeError)):
+        return damaged(folder, str(error))
+    if not isinstance(error, sqlite3.Error):
+        return None
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _DAMAGED:
+        return damaged(folder, _DAMAGED[code] or str(error))
+    if isinstance(error, sqlite3.OperationalError):
+        return JournalError(
+            f"journal {folder / FILE}: {error}; see to its disk, then run the same command again"
+        )
+    return None
 
 
 def damaged(folder: Path, fact: str) -> JournalDamaged:
