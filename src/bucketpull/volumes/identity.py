@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 from contextlib import ExitStack, closing, suppress
+from string import ascii_letters, digits
 from typing import Final
 
 import msgspec
@@ -30,7 +31,8 @@ PACKS: Final = "packs"
 PREFIX_DIGITS: Final = 6
 """So many digits of a volume's id begin the names of its packs."""
 _OF_PACKS: Final = rb"packs/(?:([0-9a-f]{6})-\d+-\d{6,}\.tar(?:\.index\.sqlite)?|SHA256SUMS)(?:\.new)?\Z"
-_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_OF_ID: Final = frozenset(ascii_letters + digits + "_-")
+_LONGEST_ID: Final = 64
 _PROBE: Final = "Probe-\u00e9"
 # FAT by UTF-8 and XFS with `version=ci` fold ASCII alone; a server of Windows drops a dot at the end.
 _ALIASES: Final = ("pROBE-\u00e9", "pROBE-\u00c9", "Probe-e\u0301", "Probe-\u00e9.")
@@ -192,7 +194,7 @@ def _read(home: OwnDirectory, path: str) -> Identity | None:
         raise os_errors.volume_error(path, f"{HOME}/{_NAME} not read", error) from error
     except msgspec.DecodeError as error:
         raise VolumeError(path, f"{HOME}/{_NAME} not understood: {error}; put a copy of it back") from error
-    if not _ID.fullmatch(found.id):
+    if not (0 < len(found.id) <= _LONGEST_ID and _OF_ID.issuperset(found.id)):
         # It is a part of names: of packs, of what is kept in the cache.
         raise VolumeError(
             path,

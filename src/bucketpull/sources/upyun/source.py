@@ -4,6 +4,7 @@ Its only state is what it learns from answers: the offset of the server's clock,
 and whether the CDN's dates are the listing's.
 """
 
+from itertools import product
 from typing import Final
 
 import msgspec
@@ -46,7 +47,7 @@ STAMP_CHARACTERS: Final = 29
 _DAY_SECONDS: Final = 86_400
 _MOST_DAYS: Final = 4096
 _SIXTY: Final = tuple(b"%02d:" % number for number in range(60))
-_MINUTES: Final = tuple(hour + minute for hour in _SIXTY[:24] for minute in _SIXTY)
+_MINUTES: Final = tuple(map(b"".join, product(_SIXTY[:24], _SIXTY)))
 _SECONDS: Final = tuple(b"%02d GMT" % second for second in range(60))
 _HEX: Final = b"0123456789abcdefABCDEF"
 _MD5_CHARACTERS: Final = 32
