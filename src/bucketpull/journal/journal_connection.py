@@ -163,17 +163,12 @@ def statements() -> dict[str, str]:
 
 
 def parse(text: str) -> dict[str, str]:
-    """Split a file at its `-- name:` lines; what comes before the first is its head."""
+    """Split a file at its `-- name:` lines; what comes before the first is its head. Comments stay: SQLite reads over them."""
     _, *pieces = text.split(_MARK)
     named = (piece.split("\n", 1) for piece in pieces)
-    return {name.strip(): _bare(body) for name, body in named}
+    return {name.strip(): body.strip() for name, body in named}
 
 
 def read(name: str) -> str:
     """Return the text of a file of this package."""
     return (_HERE / name).read_text("utf-8")
-
-
-def _bare(body: str) -> str:
-    lines = [line for line in body.splitlines() if not line.startswith("--")]
-    return "\n".join(lines).strip().removesuffix(";")
