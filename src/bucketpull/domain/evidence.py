@@ -5,8 +5,6 @@ answer in doubt is the object all the same if an origin gives it with the listed
 encoding), or if two answers are alike, one of them an origin's. Such an object is stored with a note of what was doubted.
 """
 
-from enum import Enum
-
 import msgspec
 
 from bucketpull.domain.errors import Reason
@@ -15,14 +13,6 @@ from bucketpull.domain.errors import Reason
 _FORM = frozenset({Reason.TRANSFORMED, Reason.WRONG_CONTENT, Reason.GARBAGE})
 # Doubts that two answers which are alike resolve. A request to slow down is none: it is alike each time.
 _BY_AGREEMENT = _FORM | {Reason.CHECKSUM, Reason.SIZE}
-
-
-class Weight(Enum):
-    """What an answer is worth."""
-
-    PROVEN = 0
-    AGREED = 1  # the object, for want of anything better; what was doubted is noted
-    DOUBTED = 2
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -48,8 +38,8 @@ class Body(msgspec.Struct, frozen=True):
 
 def weigh(
     body: Body, doubt: Reason | None, stated: bytes, other_size: bool, earlier: Body | None
-) -> tuple[Weight, Reason | None]:
-    """Decide whether a body is the object; return what was doubted, None where nothing was.
+) -> tuple[bool, Reason | None]:
+    """Tell whether a body is the object, and what is doubted: of an object None where it is proven, else what speaks against it for want of anything better.
 
     Args:
         body: The body of a whole answer.
@@ -65,10 +55,10 @@ def weigh(
     elif doubt is None and not body.as_listed and not (is_equal or other_size):
         doubt = Reason.SIZE
     if doubt is None or (is_equal and body.as_listed and doubt is not Reason.STALE):
-        return Weight.PROVEN, None
+        return True, None
     if doubt in _FORM and body.from_origin and body.as_listed and not (stated and not is_equal):
-        return Weight.AGREED, doubt
+        return True, doubt
     is_agreed = doubt in _BY_AGREEMENT and body.is_like(earlier)
     if is_agreed and (body.as_listed or (doubt is Reason.SIZE and not stated)):
-        return Weight.AGREED, doubt
-    return Weight.DOUBTED, doubt
+        return True, doubt
+    return False, doubt

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.evidence import Body, Weight, weigh
+from bucketpull.domain.evidence import Body, weigh
 from bucketpull.domain.http_exchange import Response, Verdict
 from bucketpull.domain.record import Written
 from bucketpull.downloader.large_object import LargeObject
@@ -251,8 +251,8 @@ def _is_object(transfer: Transfer, response: Response, verdict: Verdict) -> bool
 
 def _is_believed(transfer: Transfer, verdict: Verdict, found: bytes, size: int) -> bool:
     body, stated = _body(transfer, size, found), _stated(transfer, verdict)
-    weight, doubt = weigh(body, verdict.reason, stated, verdict.other_size, transfer.earlier)
-    if weight is Weight.DOUBTED:
+    is_object, doubt = weigh(body, verdict.reason, stated, verdict.other_size, transfer.earlier)
+    if not is_object:
         _keep_doubted(transfer, body)
         verdict.detail = _words(doubt, verdict, found, size, transfer.size)
         verdict.reason = doubt
@@ -280,16 +280,16 @@ def _is_publishable(transfer: Transfer, large: LargeObject, verdict: Verdict) ->
         return False
     stated = bytes.fromhex(verdict.md5) if large.blind else _stated(transfer, verdict)
     body, earlier = _body(transfer, large.length), transfer.earlier
-    weight, doubt = weigh(body, verdict.reason, stated, verdict.other_size, earlier)
+    is_object, doubt = weigh(body, verdict.reason, stated, verdict.other_size, earlier)
     transfer.doubt = doubt
-    if weight is not Weight.DOUBTED:
+    if is_object:
         transfer.accepts, transfer.unsure, verdict.reason = None, doubt, None
         return True
     transfer.accepts = {}
     for found in {stated, earlier.md5 if earlier else b""} - {b""}:
         body = msgspec.structs.replace(body, md5=found)
-        weight, about = weigh(body, verdict.reason, stated, verdict.other_size, earlier)
-        if weight is not Weight.DOUBTED:
+        is_object, about = weigh(body, verdict.reason, stated, verdict.other_size, earlier)
+        if is_object:
             transfer.accepts[found] = about
     if transfer.accepts or doubt in {Reason.CHECKSUM, Reason.SIZE}:
         verdict.reason = None
