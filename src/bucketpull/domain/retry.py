@@ -7,7 +7,8 @@ not an object's failure: it is inferred from what others meet there, and objects
 
 import math
 from enum import StrEnum
-from typing import Final, Protocol
+from random import Random
+from typing import Final
 
 import msgspec
 
@@ -104,13 +105,6 @@ LONGEST_ASKED_SECONDS = 300.0  # of a Retry-After, however large
 PASSES: tuple[float, ...] = (RETRY_SECONDS, 300.0, LAST_PASS)
 # A page that is given up loses a subtree, so it has more patience: 18 minutes, then the last pass.
 PAGE_PASSES: tuple[float, ...] = (RETRY_SECONDS, 60.0, 120.0, 300.0, 300.0, 300.0, LAST_PASS)
-
-
-class Random(Protocol):
-    """What jitter needs of `random.Random`."""
-
-    def random(self) -> float:
-        """Return a number from 0 to 1."""
 
 
 def most_tries(reason: Reason) -> int:

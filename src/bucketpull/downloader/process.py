@@ -36,7 +36,6 @@ from bucketpull.domain.messages import (
 )
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.parameters import DownloaderParameters
-from bucketpull.domain.retry import Random
 from bucketpull.domain.user_limits import TokenBucket
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
@@ -47,6 +46,8 @@ from bucketpull.downloader.transfers import Transfers
 from bucketpull.downloader.watch import Watch
 
 if TYPE_CHECKING:
+    from random import Random
+
     from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 TICK_SECONDS = 0.5

@@ -15,7 +15,6 @@ from bucketpull.domain.http_exchange import Response, Verdict
 from bucketpull.domain.retry import (
     BOUNDS,
     REMEDIES,
-    Random,
     Scope,
     backoff_seconds,
     most_tries,
@@ -28,6 +27,8 @@ from bucketpull.downloader.transfer import Transfer, WaitingTransfers
 from bucketpull.downloader.volume_queue import VolumeQueues
 
 if TYPE_CHECKING:
+    from random import Random
+
     from bucketpull.ports import Clock
 
 # If an object is throttled so often in a row, our pace is not the cause, for it was lowered meanwhile: another endpoint is asked.

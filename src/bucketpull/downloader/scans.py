@@ -23,7 +23,6 @@ from bucketpull.domain.messages import ScanAssignment, ScanReceipt
 from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, bytes_of, key_of, show
 from bucketpull.domain.retry import (
     REMEDIES,
-    Random,
     backoff_seconds,
     most_tries,
     next_page_try,
@@ -34,6 +33,8 @@ from bucketpull.downloader.page_sinks import JobPages, PassedPages
 from bucketpull.downloader.targets import Target
 
 if TYPE_CHECKING:
+    from random import Random
+
     from bucketpull.ports import Clock, Fetcher, Source
 
 LONGEST_SPREAD_SECONDS = 2.0

@@ -17,7 +17,7 @@ from bucketpull.domain.errors import AnswerError, Reason, VolumeError
 from bucketpull.domain.http_exchange import Request
 from bucketpull.domain.messages import Assignment, Mount, Outcome, Unmount
 from bucketpull.domain.parameters import Bounds
-from bucketpull.domain.retry import Random, next_try
+from bucketpull.domain.retry import next_try
 from bucketpull.downloader.answers import Answers
 from bucketpull.downloader.batch_progress import BatchProgress, Item
 from bucketpull.downloader.endpoint import Endpoint
@@ -30,6 +30,8 @@ from bucketpull.downloader.transfer import Transfer, WaitingTransfers
 from bucketpull.downloader.volume_queue import VolumeQueue, VolumeQueues
 
 if TYPE_CHECKING:
+    from random import Random
+
     from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 CATCH_UP_SECONDS = 0.2

@@ -14,7 +14,7 @@ from bucketpull.sources.addresses import check_urls, hosts_of, path_of, sites_of
 from bucketpull.sources.http import USER_AGENT
 from bucketpull.sources.source_settings import KEY_OPTIONS, BucketSettings, Option, check_headers
 from bucketpull.sources.upyun.signing import (
-    Authorization,
+    FixedAuthorization,
     SignedAuthorization,
     by_password,
     by_token,
@@ -219,7 +219,7 @@ def endpoints_of(config: UpyunConfig) -> tuple[EndpointSpec, ...]:
     return listing, copies, origin
 
 
-def authorization_of(config: UpyunConfig) -> Authorization:
+def authorization_of(config: UpyunConfig) -> SignedAuthorization | FixedAuthorization:
     """Return what signs requests, by what the configuration has."""
     if config.token:
         return by_token(config.operator, config.token, uri_prefix(config), config.token_expires)

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import hmac
-from typing import Protocol
 
 from bucketpull.sources.http import http_date
 
@@ -25,16 +24,11 @@ def cdn_token(secret: str, expires: int, uri: bytes) -> str:
     return f"{digest[12:20]}{expires}"
 
 
-class Authorization(Protocol):
-    """One way to say who asks."""
-
-    def lines(self, uri: str, now: float) -> tuple[str, ...]:
-        """Return the header lines for a GET of a path as sent; `now` is the server's time in Unix seconds."""
-        ...
-
-
 class SignedAuthorization:
-    """A signature for each request, good for 30 minutes: make it when the request is sent."""
+    """A signature for each request, good for 30 minutes: make it when the request is sent. Its header lines are for a GET of a path as sent.
+
+    `now` is the server's time in Unix seconds.
+    """
 
     def __init__(self, operator: str, password: str) -> None:
         self._operator = operator
