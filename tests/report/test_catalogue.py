@@ -58,7 +58,7 @@ def test_names_and_values_stay_as_they_are_in_both_languages():
 
 
 def test_what_is_said_inside_of_a_message_is_said_in_chinese_too():
-    meaning, remedy = explain("connect").meaning, remedy_while_running("connect")
+    meaning, remedy = explain("connect")[0], remedy_while_running("connect")
 
     said = translated(
         f"nothing has come for 20 s: {meaning} (connect, 7 times; asked: http://h:1); {remedy}", "zh"
@@ -112,8 +112,8 @@ def test_what_a_server_answers_stays_as_it_is():
 def test_the_variables_of_the_credentials_are_joined_in_chinese():
     names = ["UPYUN_OPERATOR", "UPYUN_PASSWORD"]
 
-    assert explain("credentials", "zh", names).remedy == "请检查 UPYUN_OPERATOR 和 UPYUN_PASSWORD"
-    assert explain("credentials", "en", names).remedy == "check UPYUN_OPERATOR and UPYUN_PASSWORD"
+    assert explain("credentials", "zh", names)[1] == "请检查 UPYUN_OPERATOR 和 UPYUN_PASSWORD"
+    assert explain("credentials", "en", names)[1] == "check UPYUN_OPERATOR and UPYUN_PASSWORD"
 
 
 def test_a_text_without_a_translation_stays_as_it_is():

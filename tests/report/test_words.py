@@ -107,4 +107,4 @@ def test_a_text_agrees_with_the_counts_that_are_filled_in():
 
 def test_a_refusal_is_told_in_words_that_every_source_knows():
     assert "operator" not in TEXTS["exit.4"]
-    assert "--anonymous" in explain("permission").remedy
+    assert "--anonymous" in explain("permission")[1]

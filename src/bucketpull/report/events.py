@@ -245,7 +245,8 @@ class StallEvents:
             return
         self._due_seconds, self._asked = 2 * seconds, asked
         why = f"{reason}, {counted(grown[reason], 'times')}; asked: {self._sites}"
-        text = f"nothing has come for {duration(seconds)}: {explain(reason).meaning} ({why}); {remedy_while_running(reason)}"
+        meaning, _ = explain(reason)
+        text = f"nothing has come for {duration(seconds)}: {meaning} ({why}); {remedy_while_running(reason)}"
         yield "warning", "source.silent", "source", text
 
 

@@ -172,7 +172,8 @@ def _notified(notifier: Notifier, run: Callable[[Notifier], ExitCode]) -> ExitCo
     try:
         code = run(notifier)
     except SourceRefused as error:
-        notifier.end(error.exit_code, f"{explain(error.reason)[0]}: {error.detail}")
+        meaning, _ = explain(error.reason)
+        notifier.end(error.exit_code, f"{meaning}: {error.detail}")
         raise
     except BucketpullError as error:
         notifier.end(error.exit_code, str(error))

@@ -69,7 +69,8 @@ class Patience:
 
     def blame(self, reason: Reason, detail: str) -> None:
         """Note what happened last."""
-        self.trouble = f"{explain(reason).meaning} ({reason}: {detail})"
+        meaning, _ = explain(reason)
+        self.trouble = f"{meaning} ({reason}: {detail})"
 
     def wait(self) -> None:
         """Tell, if it is time to. Raises SourceSilent where nothing has come for ten minutes."""

@@ -61,7 +61,8 @@ class SourceChecks:
         try:
             listed = client.source.page_here(client.source.root())
         except AnswerError as error:
-            yield failed("list", error.detail, explain(error.reason).remedy)
+            _, remedy = explain(error.reason)
+            yield failed("list", error.detail, remedy)
             return
         if listed is not None:
             yield from _check_list(client, listed)
@@ -142,7 +143,7 @@ class SourceChecks:
                 compared = True
                 whole, verdict = client.fetch(wanted, origin)
                 if verdict.reason is not None:
-                    remedy = explain(verdict.reason).remedy
+                    _, remedy = explain(verdict.reason)
                     yield warned(
                         shown(client.fetching[origin]), f"{key}: {verdict.reason}: {verdict.detail}", remedy
                     )
@@ -300,9 +301,8 @@ def _check_order(client: SourceClient, first: Page) -> Iterator[Check]:
     try:
         pages = [first, *(client.page(position) for position in first.following[:1])]
     except AnswerError as error:
-        yield warned(
-            "listing", f"its second page: {error.reason}: {error.detail}", explain(error.reason).remedy
-        )
+        _, remedy = explain(error.reason)
+        yield warned("listing", f"its second page: {error.reason}: {error.detail}", remedy)
         return
     if any(page.serial for page in pages):
         remedy = "nothing to do; all else works"
