@@ -47,11 +47,11 @@ def test_it_is_told_once_when_it_begins_and_once_when_it_ends(machines):
     ((level, event, _, text),) = changes.look(down, 1001.0)
     assert (level, event) == ("warning", "endpoint.down")
     assert re.fullmatch(
-        r"nothing has come from the CDN img\.example\.com since \d\d:\d\d: objects come from the API v0\.api\.example \(connect: no\)",
+        r"nothing usable has come from the CDN img\.example\.com since \d\d:\d\d: objects come from the API v0\.api\.example \(connect: no\)",
         text,
     )
     assert re.fullmatch(
-        r"CDN img\.example\.com 自 \d\d:\d\d 起没有应答：对象改由 API v0\.api\.example 获取（connect: no）",
+        r"CDN img\.example\.com 自 \d\d:\d\d 起没有可用的应答：对象改由 API v0\.api\.example 获取（connect: no）",
         translated(text, "zh"),
     )
     assert list(changes.look(down, 1002.0)) == []
@@ -91,11 +91,13 @@ def test_several_machines_that_see_the_same_make_one_event_and_another_when_it_h
     up, down = {"cdn": (State.UP, 0.0)}, {"cdn": (State.DOWN, 1.0)}
 
     ((*_, text),) = changes.look(machines(down, up, down, up), 1.0)
-    assert text.startswith("2 of 4 machines (m1, m3): nothing has come from the CDN img.example.com since ")
+    assert text.startswith(
+        "2 of 4 machines (m1, m3): nothing usable has come from the CDN img.example.com since "
+    )
     assert translated(text, "zh").startswith("4 台机器中的 2 台（m1, m3）：CDN img.example.com 自 ")
     assert list(changes.look(machines(up, down, down, up), 2.0)) == []
     ((*_, text),) = changes.look(machines(down, down, down, down), 3.0)
-    assert text.startswith("all 4 machines: nothing has come from the CDN img.example.com since ")
+    assert text.startswith("all 4 machines: nothing usable has come from the CDN img.example.com since ")
     assert translated(text, "zh").startswith("全部 4 台机器：CDN img.example.com 自 ")
     assert list(changes.look(machines(up, up, down, up), 4.0)) == []
     assert list(changes.look(machines(down, down, down, down), 5.0)) == []
@@ -110,7 +112,7 @@ def test_a_machine_that_never_asked_an_endpoint_is_not_counted(machines):
     lister.endpoints["cdn"].requests = 0
 
     ((*_, text),) = EndpointEvents((LIST, EDGE, ORIGIN)).look([lister, worker], 1.0)
-    assert text.startswith("nothing has come from the CDN img.example.com since ")
+    assert text.startswith("nothing usable has come from the CDN img.example.com since ")
 
 
 def test_what_is_slow_for_a_moment_is_not_told(machines):

@@ -27,7 +27,7 @@ _FIRST_SECONDS: Final = 10.0
 _WORDS: Final = {
     State.SLOW: "answers have come slowly from",
     State.REFUSING: "nothing but refusals has come from",
-    State.DOWN: "nothing has come from",
+    State.DOWN: "nothing usable has come from",
 }
 _ERRORS: Final = {Reason.GARBAGE, Reason.SERVER_ERROR}  # it answers, but so
 _REST_TOLD_SECONDS: Final = 5.0
