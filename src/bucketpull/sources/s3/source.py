@@ -26,8 +26,8 @@ from bucketpull.sources.http import (
 from bucketpull.sources.s3 import verdicts
 from bucketpull.sources.s3.config import S3Config, address_of
 from bucketpull.sources.s3.credentials import find_keys
-from bucketpull.sources.s3.listing import read_listing
-from bucketpull.sources.s3.pages import Ask, ask_for, followed, refused
+from bucketpull.sources.s3.list_response import read_listing
+from bucketpull.sources.s3.paging import Ask, ask_for, followed, refused
 from bucketpull.sources.s3.signing import Anonymous, Authorization, Credentials, Signer
 from bucketpull.sources.s3.verdicts import ASKED, EXPIRED, Complaint, complaint
 

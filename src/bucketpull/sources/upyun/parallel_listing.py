@@ -10,7 +10,7 @@ The source keeps no state, so each position says in `until` at which stage it is
                entry that it gave:
     check      a few entries in descending order from that first entry on. Those behind the border are a gap, and are taken;
     fill       as are the rest of them, still in descending order, down to the border
-    serial     no constructed cursors any more, see `pages`. With `tries` it begins again, because a cursor was refused for
+    serial     no constructed cursors any more, see `paging`. With `tries` it begins again, because a cursor was refused for
                good, and takes only what lies behind `seen`, the row of that cursor, up to `upto` and before `below`: the rest was
                listed before
     held       entries held back by a serial listing

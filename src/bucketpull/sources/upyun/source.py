@@ -34,8 +34,8 @@ from bucketpull.sources.http import (
 )
 from bucketpull.sources.upyun import verdicts
 from bucketpull.sources.upyun.config import CDN, REST, UpyunConfig, authorization_of, endpoints_of, uri_prefix
-from bucketpull.sources.upyun.listing import Listing, read_listing
-from bucketpull.sources.upyun.pages import Paging, is_slash_folder
+from bucketpull.sources.upyun.list_response import Listing, read_listing
+from bucketpull.sources.upyun.paging import Paging, is_slash_folder
 from bucketpull.sources.upyun.signing import cdn_token
 from bucketpull.sources.upyun.stages import ask_for
 from bucketpull.sources.upyun.verdicts import MARKUP_STARTS, complaint, quick, refusal, rest_reason

@@ -15,7 +15,7 @@ from bucketpull.domain.decoding import json_decoder
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.sources.cycle_detection import Trail
-from bucketpull.sources.upyun.listing import Listing
+from bucketpull.sources.upyun.list_response import Listing
 
 FILE = b"@#"
 FOLDER = b"@~"

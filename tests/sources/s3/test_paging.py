@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Position
-from bucketpull.sources.s3.listing import Listing
-from bucketpull.sources.s3.pages import ask_for, followed, refused
+from bucketpull.sources.s3.list_response import Listing
+from bucketpull.sources.s3.paging import ask_for, followed, refused
 
 
 class World:

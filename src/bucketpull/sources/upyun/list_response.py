@@ -3,7 +3,7 @@
 An answer that is no listing is never read as an empty one: without an end marker, a cursor or the right shape it is an error.
 In a listing, an odd entry costs only itself: a size or time that cannot be one is unknown, an entry of unknown type is taken for
 a file and for a folder, and one without a name (`_is_name`) is told in `Listing.odd`. Which pages and folders are refused for
-where they lead is decided in `pages`; how many entries are asked for is `list_limit` in `config`.
+where they lead is decided in `paging`; how many entries are asked for is `list_limit` in `config`.
 """
 
 from collections.abc import Mapping, Sequence

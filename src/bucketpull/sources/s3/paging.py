@@ -30,7 +30,7 @@ from bucketpull.domain.key_ranges import DEEPEST, cut_again, first_ranges
 from bucketpull.domain.keys import quoted
 from bucketpull.domain.model import Page, Part, Position, bytes_of, key_of, text_of
 from bucketpull.sources.cycle_detection import Trail
-from bucketpull.sources.s3.listing import PAGE_KEYS, Listing
+from bucketpull.sources.s3.list_response import PAGE_KEYS, Listing
 from bucketpull.sources.s3.name_bound import Search, search_from
 
 _TAG = "!"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.errors import AnswerError
 from bucketpull.domain.keys import quoted
-from bucketpull.sources.s3.listing import read_listing
+from bucketpull.sources.s3.list_response import read_listing
 
 _START = '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
 

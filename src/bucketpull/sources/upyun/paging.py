@@ -1,5 +1,5 @@
 """From a listing answer to a page: decides where the listing goes on, refuses pages that lead nowhere or back, and leaves out folders
-that lie deeper than any real one. Which answers and entries are refused for what they are is decided in `listing`.
+that lie deeper than any real one. Which answers and entries are refused for what they are is decided in `list_response`.
 
 A directory is listed page after page, unless it is so large that `parallel_listing` takes over. Cursors that lead back are found,
 and entries that two neighbouring pages give: those of a page that lie before the end of the page before, or whose marks are among
@@ -17,7 +17,7 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Page, Position, show
 from bucketpull.sources.cycle_detection import Trail
 from bucketpull.sources.upyun import parallel_listing
-from bucketpull.sources.upyun.listing import Listing
+from bucketpull.sources.upyun.list_response import Listing
 from bucketpull.sources.upyun.stages import (
     FILE,
     FOLDER,

@@ -12,7 +12,7 @@ from listing_world import SITE, ListingWorld, answer, header_of, source
 from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import Position, key_of
 from bucketpull.sources import cycle_detection
-from bucketpull.sources.upyun.listing import read_listing
+from bucketpull.sources.upyun.list_response import read_listing
 from bucketpull.sources.upyun.stages import ask_for
 from upyun_simulator.cursor import END, RowKeys, Sealed
 from upyun_simulator.errors import Refusal
