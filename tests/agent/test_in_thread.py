@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from bucketpull.agent import shell
+from bucketpull import daemon_thread
 from bucketpull.cli import main
 
 
@@ -21,10 +21,10 @@ def test_a_call_waits_until_a_thread_may_be_started(monkeypatch):
                 raise RuntimeError("can't start new thread")
             super().start()
 
-    monkeypatch.setattr(shell, "PULSE_SECONDS", 0.0)
-    monkeypatch.setattr(shell.threading, "Thread", Scarce)
+    monkeypatch.setattr(daemon_thread, "TRY_SECONDS", 0.0)
+    monkeypatch.setattr(daemon_thread.threading, "Thread", Scarce)
 
-    assert asyncio.run(shell.in_thread(sum, [1, 2])) == 3
+    assert asyncio.run(daemon_thread.in_thread(sum, [1, 2])) == 3
     assert refused == ["sum"] * 3
 
 
@@ -33,11 +33,11 @@ def test_a_machine_that_never_starts_a_thread_is_not_waited_for_without_bound(mo
         def start(self):
             raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(shell, "PULSE_SECONDS", 0.0)
-    monkeypatch.setattr(shell.threading, "Thread", Refused)
+    monkeypatch.setattr(daemon_thread, "TRY_SECONDS", 0.0)
+    monkeypatch.setattr(daemon_thread.threading, "Thread", Refused)
 
     with pytest.raises(RuntimeError, match="new thread"):
-        asyncio.run(shell.in_thread(sum, [1, 2]))
+        asyncio.run(daemon_thread.in_thread(sum, [1, 2]))
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from bucketpull.agent.actions import (
     Action,
@@ -20,6 +19,7 @@ from bucketpull.agent.actions import (
     Verb,
 )
 from bucketpull.agent.agent import PULSE_SECONDS, Agent
+from bucketpull.daemon_thread import in_thread
 from bucketpull.domain.batching import spans_of
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import BatchReceipt, Begun, Fatal, FromWorker, Goodbye, Pulse
@@ -38,9 +38,7 @@ LEAVE_SECONDS = 4.0
 LAST_LOOK_SECONDS = 0.25
 SICK_CLOSE_SECONDS = 1.0
 REPLIES_AT_ONCE = 32
-THREAD_TRIES = 1200  # ten minutes, one each `PULSE_SECONDS`
 
-T = TypeVar("T")
 
 Known = dict[int, list[Begun]]
 Opener = Callable[[str, str | None], "Volume"]
@@ -312,34 +310,6 @@ class Outbox:
         if isinstance(message, BatchReceipt):
             self._sent(message)
         self._queue.task_done()
-
-
-async def in_thread(function: Callable[..., T], *arguments: object) -> T:
-    """Call a blocking function in a daemon thread of its own (60 µs), which a disk that never answers may keep; if this is cancelled, the thread goes on alone."""
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[T] = loop.create_future()
-
-    def run() -> None:
-        try:
-            value = function(*arguments)
-        except BaseException as error:  # noqa: BLE001 - raised where it is awaited
-            tell(result.set_exception, error)
-        else:
-            tell(result.set_result, value)
-
-    def tell(how: Callable[..., None], what: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(lambda: None if result.done() else how(what))
-
-    for left in reversed(range(THREAD_TRIES)):
-        try:
-            threading.Thread(target=run, daemon=True, name=getattr(function, "__name__", "call")).start()
-            break
-        except RuntimeError:  # this machine starts no more now: until it does, the disk has not answered
-            if not left:
-                raise
-            await asyncio.sleep(PULSE_SECONDS)
-    return await result
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

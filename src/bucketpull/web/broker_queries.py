@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from bucketpull.agent.shell import in_thread
+from bucketpull.daemon_thread import in_thread
 from bucketpull.domain.errors import BucketpullError, ConfigError
 from bucketpull.domain.status import VolumeStatus
 from bucketpull.journal.volume_numbers import KnownVolume

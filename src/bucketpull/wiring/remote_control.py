@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from bucketpull.agent.shell import in_thread
 from bucketpull.coordinator.shell import CoordinatorShell
+from bucketpull.daemon_thread import in_thread
 from bucketpull.domain.counting import counted
 from bucketpull.domain.errors import ConfigError, JournalError, Reason
 from bucketpull.domain.progress import Snapshot
