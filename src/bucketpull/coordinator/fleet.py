@@ -72,8 +72,8 @@ class Fleet:
     machine joined that had worked before this session, and its first counters include that work.
 
     Args:
-        silence_seconds: A worker that sent no pulse for so long is taken for dead.
-        grace_seconds: Work that its worker does not hold so long after it was sent is taken for lost on the way.
+        silence_seconds: A worker that sent no pulse for so long is taken for dead; as `CoordinatorParameters` say.
+        grace_seconds: Work that its worker does not hold so long after it was sent is taken for lost on the way; likewise.
 
     """
 
