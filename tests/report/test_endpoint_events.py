@@ -158,6 +158,22 @@ def test_an_address_that_is_left_alone_is_told_once_whoever_sees_it(running):
     )
 
 
+def test_where_nothing_comes_from_any_address_none_is_said_to_be_used(running):
+    def seen(state, *away):
+        endpoint = EndpointStatus(0, 1.0, 1, 0, 0.0, state=state, away=dict.fromkeys(away, "connect: no"))
+        return [msgspec.structs.replace(running.machines[0], endpoints={"rest": endpoint})]
+
+    changes = EndpointEvents((LIST, EDGE, ORIGIN))
+
+    def events(*machines):
+        return [event for _, event, *_ in changes.look(seen(*machines), 1000.0)]
+
+    assert events(State.DOWN, "a.example", "b.example") == ["endpoint.down"]
+    assert events(State.UP, "b.example") == ["endpoint.up", "address.away"]
+    assert events(State.DOWN, "a.example", "b.example") == ["endpoint.down"]
+    assert events(State.DOWN, "a.example") == ["address.back"]
+
+
 def test_a_long_rest_is_told_once_whether_the_endpoint_asks_for_it_or_refuses_everything(running):
     def seen(seconds):
         endpoints = {"rest": EndpointStatus(0, 1.0, 1, 0, 0.0, rest_seconds=seconds)}

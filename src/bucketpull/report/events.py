@@ -312,12 +312,14 @@ class EndpointEvents:
     def _look_at_addresses(self, machines: Sequence[Pulse], now: float) -> Iterator[Told]:
         """Tell of addresses that are left alone although their endpoint is up. One host may serve several endpoints: it is told once."""
         away: dict[str, str] = {}
+        replaced: dict[str, str] = {}
         for name in self._specs:
-            for machine in machines:
-                away |= machine.endpoints[name].away if name in machine.endpoints else {}
-        for label in sorted(away.keys() - self._away.keys()):
+            for status in (machine.endpoints[name] for machine in machines if name in machine.endpoints):
+                away |= status.away
+                replaced |= status.away if status.state is State.UP else {}
+        for label in sorted(replaced.keys() - self._away.keys()):
             self._away[label] = now
-            text = f"{label} is left alone: {away[label]}; the others are used"
+            text = f"{label} is left alone: {replaced[label]}; the others are used"
             yield "warning", "address.away", f"endpoint {label}", text
         for label in sorted(self._away.keys() - away.keys()):
             text = f"{label} is used again, after {duration(now - self._away.pop(label))}"
