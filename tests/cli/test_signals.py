@@ -111,6 +111,25 @@ def test_a_signal_after_the_end_changes_nothing_of_it(user, service):
     assert user.json("status")[0]["state"] == "complete"
 
 
+AFTER_THE_LOOP = """
+import asyncio, signal, sys
+from bucketpull.wiring.signals import on_signals
+
+async def job():
+    on_signals(asyncio.Event().wait)
+
+asyncio.run(job())
+signal.raise_signal(int(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda each: each.name)
+def test_a_signal_after_the_loop_does_what_it_does_to_a_process_without_one(user, number):
+    done = ended(user, AFTER_THE_LOOP, str(int(number)))
+    assert done.returncode == -number
+    assert ("KeyboardInterrupt" in done.stderr) is (number == signal.SIGINT)
+
+
 def test_the_speed_of_a_job_at_rest_is_that_of_its_last_session(user, bucket):
     user.knows(bucket("flat:200,size=500"))
     user.run(*SYNC, "--limit", "190", expect=6)
