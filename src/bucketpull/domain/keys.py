@@ -38,7 +38,7 @@ _ODD_STARTS = frozenset({b"", b"/", b"."})
 _ODD_NAME = re.compile(rb"^(?:%~|\.{0,2}\Z)|[\x00/]|^.{256}", re.DOTALL)
 _MUST_ENCODE: Final = rb"[%\x00/]"
 # Letters that fold and what FAT, exFAT and NTFS refuse: ASCII that is encoded where a file system folds names.
-_FOLDING_ASCII = re.compile(rb'[A-Z%\x00-\x1f\x7f"*:<>?\\|/]|[. ]+\Z')
+_FOLDING_ASCII: Final = rb'[A-Z%\x00-\x1f\x7f"*:<>?\\|/]|[. ]+\Z'
 # Short names that FAT, and NTFS behind SMB, may give `.bucketpull` and then take for it: six letters, or two and a sum, and a number.
 _SHORT_OWN: Final = rb"(?i:bucket|bu[0-9a-f]{4})~[0-9]+"
 _ESCAPE: Final = rb"%([0-9A-Fa-f]{2})"
@@ -133,7 +133,7 @@ def _is_name(name: bytes, folds_case: bool) -> bool:
     if _ODD_NAME.search(name) is not None or name == OWN_FOLDER:
         return False
     return not folds_case or (
-        _FOLDING_ASCII.search(name) is None and _has_one_spelling(name) and not re.fullmatch(_SHORT_OWN, name)
+        not re.search(_FOLDING_ASCII, name) and _has_one_spelling(name) and not re.fullmatch(_SHORT_OWN, name)
     )
 
 
@@ -142,7 +142,7 @@ def _encoded(name: bytes, folds_case: bool) -> bytes:
         return b"".join(b"%%%02X" % byte if byte == 0x2E else b"%c" % byte for byte in name)
     if not folds_case:
         return re.sub(_MUST_ENCODE, _percent, name)
-    encoded = _FOLDING_ASCII.sub(_percent, name)
+    encoded = re.sub(_FOLDING_ASCII, _percent, name)
     if re.fullmatch(_SHORT_OWN, name):
         encoded = encoded.replace(b"~", b"%7E")
     return encoded if _has_one_spelling(name) else re.sub(rb"[\x80-\xff]", _percent, encoded)

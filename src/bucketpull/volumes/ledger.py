@@ -39,7 +39,6 @@ _LARGEST_BODY: Final = 1 << 30  # of what is compressed in a payload
 _LARGEST_NUMBER: Final = 1 << 63  # a journal's columns hold less
 _WINDOW: Final = 1 << 20
 _LARGEST_TEAR: Final = 1 << 26  # an append is far smaller than 64 MiB; a longer damage is no torn tail
-_NOTHING: Final = zlib.compress(msgspec.msgpack.encode([]), 1)  # the payload of a frame without objects
 # A look: a ledger of 4 GB is read in some ten minutes, at a small part of a disk's speed.
 _PIECE_BYTES: Final = 4 << 20
 _AHEAD: Final = 1 << 20  # kept for the ledger, so that what filled the disk can still be recorded
@@ -243,7 +242,7 @@ class Ledger:
 
         Raises VolumeError where the disk refused.
         """
-        if damage.end - damage.offset < _HEADER + len(_NOTHING):
+        if damage.end - damage.offset < _HEADER + len(_nothing()):
             return False
         if next(self.salvage(damage.offset), None) != damage:
             return False
@@ -383,9 +382,14 @@ class LedgerCheck:
         self._trouble = self._trouble or trouble
 
 
+def _nothing() -> bytes:
+    """Return the payload of a frame without objects."""
+    return zlib.compress(msgspec.msgpack.encode([]), 1)
+
+
 def _blank(length: int, objects: int, size: int) -> bytes:
     """Return a frame of so many bytes without objects; readers ignore what follows the compressed records."""
-    payload = _NOTHING.ljust(length - _HEADER, b"\0")
+    payload = _nothing().ljust(length - _HEADER, b"\0")
     return _with_header(Entry(Kind.BLOCK, "", 0, b"", 0, 0), payload, objects, size)
 
 

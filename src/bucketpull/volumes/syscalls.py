@@ -11,12 +11,12 @@ from bucketpull.volumes.os_errors import DATELESS
 
 _KEEP_SIZE: Final = 1
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_syncfs = _libc.syncfs
+libc = ctypes.CDLL(None, use_errno=True)
+_syncfs = libc.syncfs
 _syncfs.argtypes = [ctypes.c_int]
-_fallocate = _libc.fallocate
+_fallocate = libc.fallocate
 _fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-_fstatfs = _libc.fstatfs
+_fstatfs = libc.fstatfs
 _fstatfs.argtypes = [ctypes.c_int, ctypes.c_void_p]
 # linux/magic.h
 _IN_MEMORY: Final = frozenset({0x01021994, 0x858458F6})  # TMPFS_MAGIC, RAMFS_MAGIC

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import signal
@@ -21,6 +20,7 @@ from bucketpull.downloader.process import Process
 from bucketpull.fetch.fetch_options import FetchOptions
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.sources.source_settings import SourceSettings
+from bucketpull.volumes.syscalls import libc
 from bucketpull.volumes.writer import open_writer
 from bucketpull.wiring.selected_source import selected
 from bucketpull.wiring.system import SystemClock, most_transfers
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _M_TRIM_THRESHOLD: Final = -1
 _KEPT_BYTES: Final = 16 << 20
 # glibc has it. It is found once, not by each downloader, to which a library takes 0.5 ms.
-_mallopt: Final = getattr(ctypes.CDLL(None), "mallopt", None)
+_mallopt: Final = getattr(libc, "mallopt", None)
 
 
 def process_main(
