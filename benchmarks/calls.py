@@ -30,7 +30,7 @@ from bucketpull.domain.messages import (
     frame,
 )
 from bucketpull.domain.model import Position
-from bucketpull.domain.parameters import DownloaderParameters
+from bucketpull.downloader.parameters import DownloaderParameters
 from bucketpull.downloader.process import Process
 from bucketpull.fetch.fetch_options import FetchOptions
 from bucketpull.fetch.loop import FetchLoop

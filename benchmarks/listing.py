@@ -13,10 +13,11 @@ import time
 from functools import partial
 from pathlib import Path
 
+from bucketpull.agent.parameters import AgentParameters
 from bucketpull.agent.shell import AgentShell
 from bucketpull.coordinator.coordinator import Coordinator
+from bucketpull.coordinator.parameters import CoordinatorParameters
 from bucketpull.coordinator.shell import CoordinatorShell
-from bucketpull.domain.parameters import AgentParameters, CoordinatorParameters
 from bucketpull.domain.selection import Selection
 from bucketpull.fetch.fetch_options import FetchOptions
 from bucketpull.journal.sqlite_journal import SqliteJournal

@@ -28,11 +28,11 @@ from bucketpull.domain.messages import (
 )
 from bucketpull.domain.model import Extent, Part, Position, WorkKind
 from bucketpull.domain.pacing import Limiter
-from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.record import Block, Record, Written
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.page_sinks import record_of
+from bucketpull.downloader.parameters import Bounds
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.transfers import Transfers
 from bucketpull.journal.sqlite_journal import SqliteJournal

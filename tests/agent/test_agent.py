@@ -14,6 +14,7 @@ from bucketpull.agent.actions import (
 )
 from bucketpull.agent.agent import Agent
 from bucketpull.agent.clearing import AT_ONCE
+from bucketpull.agent.parameters import AgentParameters
 from bucketpull.domain.batching import batch_of, decode_parts, encode_batch, encode_parts
 from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull
 from bucketpull.domain.messages import (
@@ -38,7 +39,6 @@ from bucketpull.domain.messages import (
     Work,
 )
 from bucketpull.domain.model import Extent, Former, Part, Span, WorkKind
-from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Block, Record
 from bucketpull.domain.status import EndpointStatus, VolumeState
 from bucketpull.domain.user_limits import Limits

@@ -1,9 +1,9 @@
 import msgspec
 import pytest
 
+from bucketpull.agent.parameters import AgentParameters
 from bucketpull.agent.scheduler import BATCHES_MOST, HELD_MOST, Load, Scheduler, limited_by
 from bucketpull.domain.messages import Tick
-from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.status import EndpointStatus, VolumeState, VolumeStatus
 from bucketpull.domain.user_limits import Limits
 from bucketpull.transport.rabbitmq_worker import PREFETCH

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from tests.agent.virtual_loop import LoopClock, play
 
+from bucketpull.agent.parameters import AgentParameters
 from bucketpull.agent.shell import CLOSE_SECONDS, AgentShell
 from bucketpull.domain.batching import batch_of, decode_parts, encode_batch
 from bucketpull.domain.errors import ConfigError, Reason, TransportError, VolumeFull, VolumeSick
@@ -25,7 +26,6 @@ from bucketpull.domain.messages import (
     Work,
 )
 from bucketpull.domain.model import Part, WorkKind
-from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Record
 from bucketpull.domain.status import VolumeState
 from bucketpull.domain.user_limits import Limits

@@ -17,6 +17,7 @@ from bucketpull.agent.actions import (
     Verb,
 )
 from bucketpull.agent.agent import Agent
+from bucketpull.agent.parameters import AgentParameters
 from bucketpull.domain.batching import batch_of, decode_batch, encode_batch
 from bucketpull.domain.errors import Reason, VolumeError
 from bucketpull.domain.messages import (
@@ -34,7 +35,6 @@ from bucketpull.domain.messages import (
     Work,
 )
 from bucketpull.domain.model import Extent, Part, WorkKind
-from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Record
 from bucketpull.domain.user_limits import Limits
 from bucketpull.downloader.batch_progress import BatchProgress

@@ -11,9 +11,9 @@ from bucketpull.coordinator.effects import (
     SendWork,
     UseJournal,
 )
+from bucketpull.coordinator.parameters import CoordinatorParameters
 from bucketpull.domain.errors import JournalError
 from bucketpull.domain.model import Position
-from bucketpull.domain.parameters import CoordinatorParameters
 
 UNIX = 1_700_000_000.0
 

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from tests.coordinator.test_coordinator import NAMES, pulse, stored
 
+from bucketpull.coordinator.parameters import CoordinatorParameters
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.errors import JournalError
 from bucketpull.domain.messages import Control, Goodbye, Work
 from bucketpull.domain.model import Position
-from bucketpull.domain.parameters import CoordinatorParameters
 from bucketpull.domain.user_limits import Limits
 from bucketpull.testing.memory_journal import MemoryJournal
 from bucketpull.testing.virtual import VirtualClock

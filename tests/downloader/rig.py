@@ -12,11 +12,11 @@ from bucketpull.domain.messages import Assignment, Mount, Outcome, ScanAssignmen
 from bucketpull.domain.model import Page, Part, Position
 from bucketpull.domain.order import ANY, Order
 from bucketpull.domain.pacing import Limiter
-from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.record import Record
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.page_sinks import JobPages
+from bucketpull.downloader.parameters import Bounds
 from bucketpull.downloader.scans import Scans, WantedPage
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.transfers import Transfers

@@ -5,8 +5,8 @@ from tests.downloader.rig import Rig, names_of
 
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.model import Page, Position
-from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.retry import BOUNDS, LAST_PASS, PASSES, Scope, most_tries, next_page_try, next_try
+from bucketpull.downloader.parameters import Bounds
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer
 

@@ -6,8 +6,8 @@ import pytest
 from tests.downloader.rig import Rig, encode, records_of
 
 from bucketpull.domain.messages import Assignment
-from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.record import Claim
+from bucketpull.downloader.parameters import Bounds
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer
 

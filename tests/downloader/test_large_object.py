@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.downloader.rig import Rig, records_of
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.record import PartVersion
+from bucketpull.downloader.parameters import Bounds
 from bucketpull.sources.plain import PlainSource
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer

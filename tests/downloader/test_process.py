@@ -24,8 +24,8 @@ from bucketpull.domain.messages import (
     frame,
 )
 from bucketpull.domain.model import Page, Position
-from bucketpull.domain.parameters import Bounds, DownloaderParameters
 from bucketpull.domain.user_limits import Limits
+from bucketpull.downloader.parameters import Bounds, DownloaderParameters
 from bucketpull.downloader.process import Process
 from bucketpull.testing.memory import MemorySource, MemoryWriter, part_of
 from bucketpull.testing.virtual import Answer, VirtualClock, VirtualFetcher

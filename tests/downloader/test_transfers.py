@@ -12,8 +12,8 @@ from tests.downloader.rig import Rig, names_of, records_of
 from bucketpull.domain.errors import Reason, VolumeFull
 from bucketpull.domain.http_exchange import Request, Verdict
 from bucketpull.domain.messages import Mount, Unmount
-from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.retry import PASSES
+from bucketpull.downloader.parameters import Bounds
 from bucketpull.testing.memory import MemoryWriter, part_of
 from bucketpull.testing.virtual import Answer
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.downloader.rig import Rig, records_of
 
 from bucketpull.domain.errors import Reason
-from bucketpull.domain.parameters import Bounds
+from bucketpull.downloader.parameters import Bounds
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource
 from bucketpull.testing.memory import part_of

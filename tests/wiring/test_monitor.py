@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from bucketpull.coordinator.coordinator import Coordinator
 from bucketpull.coordinator.effects import Moment
+from bucketpull.coordinator.parameters import CoordinatorParameters
 from bucketpull.domain.budget import Budget
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.model import Counters, Outstanding
-from bucketpull.domain.parameters import CoordinatorParameters
 from bucketpull.domain.progress import JobState
 from bucketpull.report.events import ProcessEvents
 from bucketpull.report.summary import time_left

@@ -23,6 +23,7 @@ from bucketpull.agent.active_batch import ActiveBatch
 from bucketpull.agent.clearing import Clearing, Unconfirmed, forget
 from bucketpull.agent.intake import Intake
 from bucketpull.agent.managed_volume import ManagedVolume
+from bucketpull.agent.parameters import AgentParameters
 from bucketpull.agent.scheduler import Deaths, Scheduler
 from bucketpull.agent.tasks import Tasks
 from bucketpull.domain.endpoint_judge import EndpointJudge
@@ -50,7 +51,6 @@ from bucketpull.domain.messages import (
     Work,
 )
 from bucketpull.domain.model import WorkKind
-from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.status import VolumeState, VolumeStatus
 
 PULSE_SECONDS = 0.5

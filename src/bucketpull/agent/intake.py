@@ -10,12 +10,12 @@ from bucketpull.agent.actions import DiskRequest, DiskRoutine, Verb
 from bucketpull.agent.active_batch import ActiveBatch, as_listed
 from bucketpull.agent.clearing import begun_on
 from bucketpull.agent.managed_volume import ManagedVolume
+from bucketpull.agent.parameters import AgentParameters
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.agent.tasks import Tasks
 from bucketpull.domain.batching import among, batch_of, ids_of, objects_in, spans_of, without
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.model import Extent, Part, Span
-from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Inspection, Record
 
 Volumes = Mapping[str, ManagedVolume]

@@ -9,6 +9,7 @@ import msgspec
 from bucketpull.agent.actions import DiskRequest, Verb
 from bucketpull.agent.bandwidth_sharing import BandwidthSharing
 from bucketpull.agent.managed_volume import ManagedVolume
+from bucketpull.agent.parameters import AgentParameters
 from bucketpull.domain import batching
 from bucketpull.domain.batching import MAX_OBJECTS, UNKNOWN_BYTES, Batch, batch_of
 from bucketpull.domain.counting import summed_counts
@@ -16,7 +17,6 @@ from bucketpull.domain.endpoints import Standing, State
 from bucketpull.domain.errors import Reason, VolumeError
 from bucketpull.domain.messages import Pulse, Tick, Tune
 from bucketpull.domain.model import Part
-from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.placement import choose, split
 from bucketpull.domain.status import EndpointStatus
 from bucketpull.domain.user_limits import NEAR, Limits, near

@@ -19,11 +19,11 @@ from bucketpull.agent.actions import (
     Verb,
 )
 from bucketpull.agent.agent import PULSE_SECONDS, Agent
+from bucketpull.agent.parameters import AgentParameters
 from bucketpull.daemon_thread import in_thread
 from bucketpull.domain.batching import spans_of
 from bucketpull.domain.errors import BucketpullError, ConfigError, VolumeError, VolumeFull, VolumeSick
 from bucketpull.domain.messages import BatchReceipt, Begun, Fatal, FromWorker, Goodbye, Pulse
-from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Conclusion
 from bucketpull.domain.status import VolumeStatus
 

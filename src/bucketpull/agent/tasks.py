@@ -21,12 +21,12 @@ from bucketpull.agent.active_batch import (
     stored_in,
 )
 from bucketpull.agent.managed_volume import STATE_OF_TROUBLE, ManagedVolume
+from bucketpull.agent.parameters import AgentParameters
 from bucketpull.agent.scheduler import Scheduler
 from bucketpull.domain.batching import Batch, among, are_apart, batch_of, ids_of, without
 from bucketpull.domain.errors import MachineShort, Reason, VolumeError, VolumeFull
 from bucketpull.domain.messages import Assignment, Begun, Outcome, ToProcess
 from bucketpull.domain.model import Extent, Part
-from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.record import Block, Claim, Record
 
 FULL_SECONDS = 5.0  # for so long no work is asked for after something fitted nowhere

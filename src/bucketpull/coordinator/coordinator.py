@@ -34,6 +34,7 @@ from bucketpull.coordinator.ending import (
     working_state,
 )
 from bucketpull.coordinator.fleet import Fleet, RequestedStates, told_of_outages
+from bucketpull.coordinator.parameters import CoordinatorParameters
 from bucketpull.coordinator.rate_sharing import Sharing
 from bucketpull.coordinator.reconcile import FormerCopies, booked, judge
 from bucketpull.domain import budget
@@ -51,7 +52,6 @@ from bucketpull.domain.messages import (
     ScanReceipt,
 )
 from bucketpull.domain.model import Counters, Outstanding, Position
-from bucketpull.domain.parameters import CoordinatorParameters
 from bucketpull.domain.progress import CUT_SHORT, JobState
 from bucketpull.domain.user_limits import Limits
 

@@ -7,10 +7,10 @@ from bucketpull import kill_points
 from bucketpull.coordinator.budget_watch import BudgetWatch
 from bucketpull.coordinator.effects import Moment, Routine, SendControl, SendWork, UseJournal
 from bucketpull.coordinator.fleet import Fleet, Worker
+from bucketpull.coordinator.parameters import CoordinatorParameters
 from bucketpull.domain.budget import ANY_ROOM
 from bucketpull.domain.messages import Control, Work
 from bucketpull.domain.model import Outstanding, SentWork, WorkKind
-from bucketpull.domain.parameters import CoordinatorParameters
 
 IDLE_SECONDS = 10.0  # until what a machine has ended is told and booked
 

@@ -20,9 +20,9 @@ from bucketpull.coordinator.effects import (
     SendWork,
     UseJournal,
 )
+from bucketpull.coordinator.parameters import CoordinatorParameters
 from bucketpull.domain.errors import JournalError
 from bucketpull.domain.model import Position
-from bucketpull.domain.parameters import CoordinatorParameters
 from bucketpull.domain.user_limits import Limits
 
 if TYPE_CHECKING:

@@ -35,11 +35,11 @@ from bucketpull.domain.messages import (
     frame,
 )
 from bucketpull.domain.pacing import Limiter
-from bucketpull.domain.parameters import DownloaderParameters
 from bucketpull.domain.user_limits import TokenBucket
 from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.page_sinks import JobPages
+from bucketpull.downloader.parameters import DownloaderParameters
 from bucketpull.downloader.scans import Scans, WantedPage
 from bucketpull.downloader.transfer import Transfer
 from bucketpull.downloader.transfers import Transfers

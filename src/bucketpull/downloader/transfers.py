@@ -16,7 +16,6 @@ import msgspec
 from bucketpull.domain.errors import AnswerError, Reason, VolumeError
 from bucketpull.domain.http_exchange import Request
 from bucketpull.domain.messages import Assignment, Mount, Outcome, Unmount
-from bucketpull.domain.parameters import Bounds
 from bucketpull.domain.retry import next_try
 from bucketpull.downloader.answers import Answers
 from bucketpull.downloader.batch_progress import BatchProgress, Item
@@ -24,6 +23,7 @@ from bucketpull.downloader.endpoint import Endpoint
 from bucketpull.downloader.hosts import Hosts
 from bucketpull.downloader.large_object import PAUSED_BYTES, STREAM_BYTES, LargeObject, most_bytes
 from bucketpull.downloader.meter import Memory, Meter
+from bucketpull.downloader.parameters import Bounds
 from bucketpull.downloader.remedies import Remedies
 from bucketpull.downloader.routing import Routing
 from bucketpull.downloader.transfer import Transfer, WaitingTransfers

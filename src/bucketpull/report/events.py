@@ -14,9 +14,9 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.progress import JobState
 from bucketpull.domain.status import IN_PLACE, EndpointStatus, VolumeState, VolumeStatus
-from bucketpull.report.figures import count, duration, size, speed
+from bucketpull.report.figures import count, size, speed
 from bucketpull.report.reasons import explain, remedy_while_running
-from bucketpull.report.times import clock, clock_minutes
+from bucketpull.report.times import clock, clock_minutes, duration
 from bucketpull.report.words import Words
 
 Told = tuple[str, str, str, str]  # level, event, what it is about, text

@@ -1,14 +1,6 @@
-"""Numbers for people: sizes in decimal units as disks are sold, durations in two units, in English and Chinese."""
-
-import re
-from typing import Final
+"""Numbers for people: sizes in decimal units, as disks are sold, counts, speeds, shares and sums."""
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
-_SPANS = {
-    "en": (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)),
-    "zh": (("天", 86400), ("小时", 3600), ("分", 60), ("秒", 1)),
-}
-_DURATION: Final = r"[0-9]+ (d|h|min|s)( [0-9]+ (h|min|s))?"
 
 
 def size(count: float) -> str:
@@ -47,31 +39,6 @@ def speed(per_second: float) -> str:
 def percent(share: float) -> str:
     """Write a share, cut off and not rounded: 100 % is shown for nothing but all."""
     return f"{int(max(0.0, min(share, 1.0)) * 1000) / 10:.1f} %"
-
-
-def duration(seconds: float, language: str = "en") -> str:
-    """Write seconds in the two largest units that matter: `3 h 12 min`, `42 s`."""
-    left = round(max(0.0, seconds))
-    spans = _SPANS[language]
-    for index, (unit, length) in enumerate(spans):
-        if left >= length or length == 1:
-            text = f"{left // length} {unit}"
-            rest = left % length // spans[index + 1][1] if length > 1 else 0
-            return f"{text} {rest} {spans[index + 1][0]}" if rest else text
-    raise AssertionError  # the last length is 1
-
-
-def duration_in(language: str, text: str) -> str:
-    """Return a `duration` that was written in English in another language; any other text as it is."""
-    if not re.fullmatch(_DURATION, text):
-        return text
-    names = {english: name for (english, _), (name, _) in zip(_SPANS["en"], _SPANS[language], strict=True)}
-    return " ".join(names.get(part, part) for part in text.split(" "))
-
-
-def elapsed(seconds: float, language: str = "en") -> str:
-    """Write how long something took: as `duration`, but below ten seconds with a tenth."""
-    return f"{seconds:.1f} {_SPANS[language][-1][0]}" if seconds < 9.95 else duration(seconds, language)
 
 
 def _digits(value: float) -> int:

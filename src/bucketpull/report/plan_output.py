@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from bucketpull.domain.demand import WARN_SHARE, Demand, Fit, FreeSpace, Guess, Packed, is_better_packed
-from bucketpull.report.figures import count, duration, money, percent, short, size, speed
+from bucketpull.report.figures import count, money, percent, short, size, speed
 from bucketpull.report.printable import label, table
+from bucketpull.report.times import duration
 from bucketpull.report.words import Words
 
 

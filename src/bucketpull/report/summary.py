@@ -6,7 +6,7 @@ from typing import Final
 
 from bucketpull.domain.progress import ENDED, STANDING, Estimate, JobState, Rates, Snapshot
 from bucketpull.domain.status import VolumeState, VolumeStatus
-from bucketpull.report import figures
+from bucketpull.report import figures, times
 from bucketpull.report.document import (
     endpoints_of,
     endpoints_waited_for,
@@ -129,7 +129,7 @@ def books_lines(snapshot: Snapshot, words: Words) -> list[str]:
 def time_line(snapshot: Snapshot, words: Words) -> str:
     """Return the time that the session took, and its mean speeds."""
     books, rates = snapshot.counters, snapshot.rates
-    parts = [figures.elapsed(snapshot.seconds, words.language)] if snapshot.seconds else []
+    parts = [times.elapsed(snapshot.seconds, words.language)] if snapshot.seconds else []
     if rates.objects_mean:
         parts += [figures.speed(rates.objects_mean), f"{figures.size(rates.bytes_mean)}/s"]
     parts += [
@@ -175,7 +175,7 @@ def waiting_text(snapshot: Snapshot, words: Words) -> str:
     if not key:
         return ""
     key = fitted(printable(key), _KEY_COLUMNS)
-    still, most = (figures.duration(each, words.language) for each in seconds)
+    still, most = (times.duration(each, words.language) for each in seconds)
     return words("waiting_for.most", key, still, most) if seconds[1] else words("waiting_for", key, still)
 
 
@@ -185,13 +185,13 @@ def time_left(snapshot: Snapshot, words: Words) -> str:
         return words("left.ending")
     if snapshot.state in STANDING:
         if snapshot.state is JobState.NO_BROKER:
-            return words("left.no_broker", figures.duration(snapshot.unheard_seconds, words.language))
+            return words("left.no_broker", times.duration(snapshot.unheard_seconds, words.language))
         return words("left.standing")
     if snapshot.waits_for:
         return words("left.machine", words("comma").join(snapshot.waits_for))
     if snapshot.outstanding.again_at > snapshot.at:
         wait = snapshot.outstanding.again_at - snapshot.at
-        return words("left.again", figures.duration(wait, words.language))
+        return words("left.again", times.duration(wait, words.language))
     return _source_waited_for(snapshot, words) or _estimated(snapshot.estimate, words)
 
 
@@ -207,12 +207,12 @@ def _source_waited_for(snapshot: Snapshot, words: Words) -> str:
 def _estimated(estimate: Estimate, words: Words) -> str:
     if estimate.seconds is None:
         return words("left.unknown")
-    text = figures.duration(estimate.seconds, words.language)
+    text = times.duration(estimate.seconds, words.language)
     if estimate.low is None or estimate.high is None:
         return words("left.least", text)
     if estimate.high - estimate.low <= 0.1 * estimate.seconds:
         return words("left", text)
-    low, high = (figures.duration(value, words.language) for value in (estimate.low, estimate.high))
+    low, high = (times.duration(value, words.language) for value in (estimate.low, estimate.high))
     return words("left", words("left.band", text, low, high) if low != high else text)
 
 

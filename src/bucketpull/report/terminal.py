@@ -20,7 +20,7 @@ from rich.text import Text
 from bucketpull.domain.messages import Pulse
 from bucketpull.domain.progress import JobState, Note, Snapshot
 from bucketpull.domain.status import VolumeState, VolumeStatus
-from bucketpull.report import figures
+from bucketpull.report import figures, times
 from bucketpull.report.document import endpoints_of, lists_only
 from bucketpull.report.events import state_of
 from bucketpull.report.printable import columns, fitted, printable
@@ -170,7 +170,7 @@ def _ends(left: RenderableType, right: Text) -> Table:
 
 def _title(snapshot: Snapshot, words: Words) -> RenderableType:
     state = Text(words("state." + snapshot.state), _STATES.get(snapshot.state, "bold cyan"))
-    right = Text.assemble(state, "  ", (figures.duration(snapshot.seconds, words.language), "dim"))
+    right = Text.assemble(state, "  ", (times.duration(snapshot.seconds, words.language), "dim"))
     return _ends(Text.assemble(("bucketpull ", "bold"), printable(snapshot.source)), right)
 
 

@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from typing import Final, TextIO
 
 from bucketpull.domain.counting import one
-from bucketpull.report import figures
+from bucketpull.report import times
 
 DOMAIN: Final = "bucketpull"
 _COUNTED: Final = r"^(?: [A-Za-z]+){1,5}"  # what a count is of, with its verb
@@ -314,4 +314,4 @@ def translated(text: str, language: str, *contexts: str) -> str:
         found = pattern.fullmatch(text)
         if found:
             return said.format(*(translated(value, language, *contexts) for value in found.groups()))
-    return figures.duration_in(language, text)
+    return times.duration_in(language, text)

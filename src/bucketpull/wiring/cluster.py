@@ -10,10 +10,10 @@ from functools import partial
 import msgspec
 
 from bucketpull import __version__
+from bucketpull.agent.parameters import AgentParameters
 from bucketpull.agent.shell import AgentShell
 from bucketpull.domain.errors import ConfigError, ExitCode, SourceRefused
 from bucketpull.domain.messages import Pulse, Welcome
-from bucketpull.domain.parameters import AgentParameters
 from bucketpull.domain.selection import Selection
 from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.report.console import tell, words_for_file

@@ -14,8 +14,8 @@ import msgspec
 
 from bucketpull.domain.messages import Mount
 from bucketpull.domain.packing import Packing
-from bucketpull.domain.parameters import Bounds, DownloaderParameters
 from bucketpull.domain.selection import Selection
+from bucketpull.downloader.parameters import Bounds, DownloaderParameters
 from bucketpull.downloader.process import Process
 from bucketpull.fetch.fetch_options import FetchOptions
 from bucketpull.fetch.loop import FetchLoop

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from bucketpull import __version__
+from bucketpull.agent.parameters import AgentParameters
 from bucketpull.agent.shell import AgentShell
+from bucketpull.coordinator.parameters import CoordinatorParameters
 from bucketpull.coordinator.shell import CoordinatorShell
 from bucketpull.domain.counting import counted
 from bucketpull.domain.endpoints import EndpointSpec
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.model import Position
-from bucketpull.domain.parameters import AgentParameters, CoordinatorParameters
 from bucketpull.domain.progress import JobState, Snapshot
 from bucketpull.domain.selection import EVERYTHING
 from bucketpull.fetch.certificates import authorities

@@ -18,8 +18,8 @@ from bucketpull.domain.model import Page, Part, Position, show
 from bucketpull.domain.retry import REMEDIES
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.report.console import News, tell
-from bucketpull.report.figures import duration
 from bucketpull.report.reasons import explain
+from bucketpull.report.times import duration
 from bucketpull.sources.registry import credentials_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.system import SystemClock

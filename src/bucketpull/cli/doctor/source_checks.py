@@ -20,9 +20,10 @@ from bucketpull.domain.http_exchange import Response, Wanted
 from bucketpull.domain.model import Page, key_of, show
 from bucketpull.extras import adding
 from bucketpull.fetch.loop import FetchLoop
-from bucketpull.report.figures import count, duration, size
+from bucketpull.report.figures import count, size
 from bucketpull.report.printable import printable
 from bucketpull.report.reasons import explain
+from bucketpull.report.times import duration
 from bucketpull.sources.registry import credentials_of
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.source_client import Patience, SourceClient, wanted_of

@@ -16,9 +16,6 @@ from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.model import show, text_of
 from bucketpull.sources.http import glimpse
 
-PAGE_KEYS = 1000
-"""The most keys that services give in one page."""
-
 _ENTRY = re.compile(
     rb"<Contents>\s*+<Key>([^<]+)</Key>\s*+<LastModified>([^<]*)</LastModified>\s*+<ETag>([^<]*)</ETag>"
     rb"(?:\s*+<([A-Z]\w*)>[^<]*</\4>)*?\s*+<Size>([0-9]{1,19})</Size>"

@@ -30,8 +30,11 @@ from bucketpull.domain.key_ranges import DEEPEST, cut_again, first_ranges
 from bucketpull.domain.keys import quoted
 from bucketpull.domain.model import Page, Part, Position, bytes_of, key_of, text_of
 from bucketpull.sources.cycle_detection import Trail
-from bucketpull.sources.s3.list_response import PAGE_KEYS, Listing
+from bucketpull.sources.s3.list_response import Listing
 from bucketpull.sources.s3.name_bound import Search, search_from
+
+PAGE_KEYS = 1000
+"""The most keys that services give in one page."""
 
 _TAG = "!"
 _SEARCH_AFTER = 8  # pages: the search for the far end costs a dozen short requests
