@@ -175,6 +175,16 @@ def test_a_former_copy_goes_that_several_blocks_tell_of_and_none_that_was_named_
     assert [names(bench.volume.read(offset)) for offset in named] == [{X}, {X}]
 
 
+def test_a_former_copy_that_went_with_another_block_is_in_none_that_is_named_later(bench):
+    """Each of two batches that did not know of each other stored it: its file goes once."""
+    offsets = [stored(bench, work, part(b"a", b"x", b"y")) for work in (1, 2)]
+    for offset in reversed(offsets):
+        moved = Former(bench.volume.id, [offset], "other", encode_parts([part(b"a", b"y")]))
+        bench.volume.remove(JOURNAL, [moved])
+    assert bench.files() == {X}
+    assert [names(bench.volume.read(offset)) for offset in offsets] == [{X}, {X}]
+
+
 def test_former_copies_go_and_their_block_does_not_have_them_any_more(bench):
     offset = stored(bench, 1, part(b"a", b"x", b"y"))
     moved = Former(bench.volume.id, [offset], "other", encode_parts([part(b"a", b"y")]))

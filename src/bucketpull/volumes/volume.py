@@ -258,8 +258,10 @@ class DiskVolume:
         with self._writing:
             gone, noted, blocks = self._partial_blocks.replaced(copies)
             self._removal.remove_noted(noted)
+            self._partial_blocks.note(
+                blocks
+            )  # also those that tell of a copy that another one's removal took along
             if gone:
-                self._partial_blocks.note(blocks)
                 self._removal.remove_objects(journal, 0, gone)
 
     def prune(self, gone: Sequence[Gone], trash: str = "") -> None:
