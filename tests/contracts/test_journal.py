@@ -3,7 +3,16 @@
 import msgspec
 import pytest
 
-from bucketpull.domain.batching import batch_of, cut, decode_batch, decode_positions, encode_parts, spans_of
+from bucketpull.domain.batching import (
+    batch_of,
+    cut,
+    decode_batch,
+    decode_parts,
+    decode_positions,
+    encode_parts,
+    ids_of,
+    spans_of,
+)
 from bucketpull.domain.budget import BudgetLeft, Spending
 from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt, Handback, ScanReceipt
@@ -538,3 +547,132 @@ def test_a_failure_of_an_object_that_the_batch_does_not_have_costs_no_more_than_
     other = Failure(b"elsewhere", b"n", 10, 0, "", Reason.GONE, 1, 404, "")
     assert journal.commit([msgspec.structs.replace(stored(work), stored=3, failures=[other])], NOW) == []
     assert journal.outstanding().batches == 0
+
+
+def list_two(journal, first=NAMES[:6], second=NAMES[4:]):
+    """Start a run, and book a listing of two pages that overlap; return the work of each."""
+    journal.begin(Position(b""), NOW)
+    [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)
+    pages = [page(*first), page(*second, cursor="next")]
+    new = [*cut([part(*first)]), *cut([part(*second, cursor="next")])]
+    journal.commit([ScanReceipt(scan.id, "lister", pages=pages, batches=new)], NOW)
+    return batches(journal)
+
+
+def going(journal, *volumes):
+    """Return the copies that are to go: volume, blocks, by which volume they are replaced, names."""
+    return [
+        (each.volume, each.offsets, each.by, sorted(id_[1] for id_ in ids_of(decode_parts(each.parts))))
+        for each in journal.former(volumes, 99)
+    ]
+
+
+def test_of_what_two_batches_stored_that_did_not_know_of_each_other_the_copy_booked_later_stays(journal):
+    see(journal, "m1a", "m2a")
+    first, second = list_two(journal)
+    journal.commit([stored(second, "m2a")], NOW)
+    assert (going(journal, "m1a", "m2a"), journal.noted_former()) == ([], 0)
+
+    journal.commit([stored(first, "m1a")], NOW)
+
+    assert going(journal, "m1a", "m2a") == [("m2a", [second.id], "m1a", NAMES[4:6])]
+    assert journal.noted_former() == 1
+
+
+def test_the_page_whose_copies_went_is_compared_in_the_next_run_with_the_blocks_that_have_them(journal):
+    see(journal, "m1a", "m2a")
+    first, second = list_two(journal)
+    journal.commit([stored(first, "m1a"), stored(second, "m2a")], NOW)
+    assert going(journal, "m1a", "m2a") == [("m1a", [first.id], "m2a", NAMES[4:6])]
+    assert not journal.begin(Position(b""), NOW)
+    [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)
+    assert decode_positions(scan.body) == [Position(b"")], "its digest proves nothing"
+
+    listed = page(*NAMES[:6])
+    journal.commit([ScanReceipt(scan.id, "lister", pages=[listed], batches=cut([part(*NAMES[:6])]))], NOW)
+    [work] = [*batches(journal, "m1"), *batches(journal, "m2")]
+    assert work.candidates
+    assert work.elsewhere, "one block is on each of the machines"
+
+
+def test_of_what_was_not_certainly_stored_twice_both_copies_stay(journal):
+    see(journal, "m1a", "m2a")
+    first, second = list_two(journal)
+    journal.commit([stored(first, "m1a")], NOW)
+    places = {name: place for place, name in enumerate(names_of(second))}
+    [all_of_it] = decode_batch(second.body).parts
+    failed = all_of_it.take([places[NAMES[4]]]).failures(Reason.REJECTED, 1, "")
+    later = batch_of([all_of_it.take([places[NAMES[5]]])])
+    some = BatchReceipt(
+        second.id, "m2", stored=6, extents=[Extent("m2a", 1)], failures=failed, deferred=later,
+        retries={"timeout": 1},
+    )  # fmt: skip
+    journal.commit([some], NOW)
+    assert going(journal, "m1a", "m2a") == []
+
+
+@pytest.mark.parametrize(
+    ("volumes", "changes"),
+    [
+        ("m2a m2a", {"skipped": 1, "stored": 7}),  # which ones it had in place is not told
+        ("m2a m2b", {}),  # nor what lies where
+        ("m1a m1a", {}),  # on the same volume there is one
+    ],
+)
+def test_where_it_is_not_told_what_lies_where_both_copies_stay(journal, volumes, changes):
+    see(journal, "m1a", "m2a", "m2b")
+    first, second = list_two(journal)
+    journal.commit([stored(first, "m1a")], NOW)
+    receipt = stored(second, "m2a")
+    receipt.extents = [Extent(volume, 70 + place) for place, volume in enumerate(volumes.split())]
+    for name, value in changes.items():
+        setattr(receipt, name, value)
+    journal.commit([receipt], NOW)
+    assert going(journal, "m1a", "m2a", "m2b") == []
+
+
+def test_of_what_more_than_two_pages_may_list_all_copies_stay(journal):
+    see(journal, "m1a", "m2a")
+    journal.begin(Position(b""), NOW)
+    [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)
+    listed = {"": NAMES[:6], "b": NAMES[4:8], "c": NAMES[5:]}
+    pages = [page(*names, cursor=cursor) for cursor, names in listed.items()]
+    new = [each for cursor, names in listed.items() for each in cut([part(*names, cursor=cursor)])]
+    journal.commit([ScanReceipt(scan.id, "lister", pages=pages, batches=new)], NOW)
+    first, second, _ = batches(journal)
+    journal.commit([stored(first, "m1a"), stored(second, "m2a")], NOW)
+    assert going(journal, "m1a", "m2a") == [("m1a", [first.id], "m2a", [NAMES[4]])]
+
+
+def test_a_copy_that_may_go_with_an_earlier_one_of_its_volume_goes_with_it(journal):
+    """The third page's batch stores on the volume from which the first page's copies are to go: both blocks are to be told apart from what is there."""
+    see(journal, "m1a", "m2a")
+    journal.begin(Position(b""), NOW)
+    [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)
+    pages = [page(*NAMES[:6]), page(*NAMES[4:], cursor="b")]
+    new = [*cut([part(*NAMES[:6])]), *cut([part(*NAMES[4:], cursor="b")])]
+    further = [Position(b"", "c")]
+    journal.commit([ScanReceipt(scan.id, "lister", pages=pages, positions=further, batches=new)], NOW)
+    first, second = batches(journal)
+    journal.commit([stored(first, "m1a"), stored(second, "m2a")], NOW)
+    [scan] = journal.claim(WorkKind.SCAN, 9, "lister", NOW)
+    third = part(NAMES[5], cursor="c")
+    journal.commit(
+        [ScanReceipt(scan.id, "lister", pages=[page(NAMES[5], cursor="c")], batches=cut([third]))], NOW
+    )
+    [last] = batches(journal)
+
+    journal.commit([stored(last, "m1a")], NOW)
+
+    assert going(journal, "m1a", "m2a") == [
+        ("m1a", [first.id], "m2a", NAMES[4:6]),
+        ("m1a", [last.id], "m2a", [NAMES[5]]),
+    ]
+
+
+def test_what_a_batch_was_compared_with_is_no_second_copy(journal):
+    run_again(journal, *NAMES[:8])
+    [work] = batches(journal, "m1")
+    assert work.candidates
+    journal.commit([stored(work, "m3a")], NOW)
+    assert going(journal, "m1a", "m2a", "m3a") == []

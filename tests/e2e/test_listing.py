@@ -187,6 +187,30 @@ def test_a_directory_listed_in_ranges_is_that_of_a_serial_listing(make_job, faul
     assert (again["listed"], again["skipped"]) == (3000, 3000)
 
 
+def test_what_two_pages_give_lies_on_one_disk_and_is_neither_fetched_again_nor_pruned(make_job):
+    folders = ";".join(f"f{number}=flat:120,size=3KiB" for number in range(12))
+    job = make_job(
+        folders,
+        volumes=2,
+        patient=True,
+        max_limit=20,
+        faults=["overlap:entries=30,page=3"],
+        bandwidth=1e6,
+        list_latency=0.05,
+    )
+
+    found = job.sync()
+
+    assert (found["listed"], found["stored"]) == (12 * 150, 12 * 150)
+    job.check_every_byte()
+    job.command("verify", *map(str, job.volumes), "--state", str(job.state))
+    again = job.sync()
+    assert (again["listed"], again["stored"]) == (12 * 120, 0)
+    everything = ["--delete", "--max-delete", "100%", "--state", str(job.state)]
+    job.command("prune", *map(str, job.volumes), "--api-url", job.simulator.api_url, *everything)
+    job.check_every_byte()
+
+
 def test_sealed_cursors_are_listed_serially(make_job):
     job = make_job("flat:2000,size=20", max_limit=100, cursors="sealed")
 

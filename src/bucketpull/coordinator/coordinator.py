@@ -207,14 +207,18 @@ class Coordinator:
 
     def _commit(self, entries: Sequence[Entry]) -> Routine[None]:
         unix = self.at.unix
-        dropped, self.counters, self.outstanding = yield UseJournal(
-            lambda journal: (set(journal.commit(entries, unix)), journal.counters(), journal.outstanding())
+        dropped, self.counters, self.outstanding, noted = yield UseJournal(
+            lambda journal: (
+                set(journal.commit(entries, unix)),
+                journal.counters(),
+                journal.outstanding(),
+                journal.noted_former(),
+            )
         )
         kill_points.at("committed")
         self.budget.booked(entries, dropped, self.at.monotonic)
         yield from self._answered(entries, dropped)
-        if any(isinstance(entry, BatchReceipt) and entry.former for entry in entries):
-            self._former.changed(self.at.monotonic)
+        self._former.see(noted, self.at.monotonic)
         # Workers ask in their pulses about batches of which they are not told that they are booked.
         for machine, works in booked(entries, dropped).items():
             yield SendControl(Control(booked=works), machine)

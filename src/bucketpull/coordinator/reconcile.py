@@ -95,11 +95,14 @@ class FormerCopies:
         self._clear: dict[str, list[str]] = {}
         self._told: dict[str, float] = {}
         self._moved = -math.inf
+        self._noted = 0
 
-    def changed(self, now: float) -> None:
-        """Note that there may be more."""
-        self._clear.clear()
-        self._moved = now
+    def see(self, noted: int, now: float) -> None:
+        """Note how many the journal has noted."""
+        if noted != self._noted:
+            self._noted = noted
+            self._clear.clear()
+            self._moved = now
 
     def due(self, pulse: Pulse, now: float) -> Routine[list[Former]]:
         """Return the copies that a machine is to be told of now."""

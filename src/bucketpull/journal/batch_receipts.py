@@ -9,6 +9,7 @@ from bucketpull.domain.errors import JournalError, Reason
 from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import Failure, Former, Part, Span, WorkKind
 from bucketpull.domain.retry import LAST_PASS, next_try
+from bucketpull.journal import second_copies
 from bucketpull.journal.extents import Entry, covers, unpack_entries
 from bucketpull.journal.frontier import LAST, REPAIR, USUAL, Taken, candidates_blob
 from bucketpull.journal.journal_tables import Tables
@@ -86,6 +87,7 @@ def _book_extents(tables: Tables, receipt: BatchReceipt, taken: Taken) -> None:
     there = [block for block in volumes if tables.volumes.is_there(block[0])]
     for page, share in shares.items():
         tables.pages.book(spans[page], share, there, tables.run.number)
+    second_copies.settle(tables, receipt, taken, spans.values())
     failed = {(failure.directory, failure.cursor) for failure in receipt.failures} & spans.keys()
     _keep_candidates(tables, taken, (spans[key] for key in failed), tables.volumes.numbers())
     _keep_candidates(tables, taken, spans.values(), tables.books.unmet)

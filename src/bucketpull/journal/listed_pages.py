@@ -169,7 +169,13 @@ class Pages:
         """Return how many objects of a run are on pages that begin among the names of another page of their directory."""
         return int(self._connection.run("objects-in-overlaps", (run,)).fetchone()[0])
 
-    def over_page(self, row: PageRow, run: int) -> list[PageRow]:
+    def others_over(self, span: Span, run: int) -> list[PageRow]:
+        """Return the other pages of a run that stand among the names of a span, as `over_page`."""
+        if not span.cursor and not self._connection.run("has-later-pages", (span.directory,)).fetchone()[0]:
+            return []
+        return [row for row in self.over_page(span, run) if row.cursor != span.cursor]
+
+    def over_page(self, row: PageRow | Span, run: int) -> list[PageRow]:
         """Return the pages of a run that stand among the names of a page, the nearest hundred."""
         where = {"directory": row.directory, "run": run, "first": row.first, "last": row.last}
         rows = self._connection.run("pages-over", where).fetchall()

@@ -244,8 +244,12 @@ where (directory, cursor, run) > (?, ?, ?) order by directory, cursor, run limit
 update page set first = ?, last = ?, digest = ?, objects = ?, bytes = ?, extents = ?
 where directory = ? and cursor = ? and run = ?;
 
+-- name: has-later-pages
+-- commit of a batch, once a first page, where a job has several volumes: 2 µs
+select exists (select 1 from page indexed by page_range where directory = ? and cursor <> '');
+
 -- name: pages-over
--- tidying, once a page that the run did not see: the run's pages that overlap it; of those that begin before it, and of those that
+-- commit of a batch, once another page where a job has several volumes; tidying, once a page that the run did not see: the run's pages that overlap it; of those that begin before it, and of those that
 -- begin in it, only the nearest hundred are looked at, in the index alone, which takes some 30 µs
 select directory, cursor, run, until, first, last, digest, objects, bytes, excluded, stored, skipped, vanished, extents
 from page where (directory, cursor, run) in (

@@ -209,6 +209,10 @@ class SqliteJournal(Maintenance):
         with self._tables.connection.reading():
             return self._tables.copies.of(volumes, limit)
 
+    def noted_former(self) -> int:
+        """See `ports.Journal`."""
+        return self._tables.copies.noted
+
     def forget_former(self, ids: Sequence[int]) -> None:
         """See `ports.Journal`."""
         with self._transaction() as tables:

@@ -6,7 +6,7 @@ import msgspec
 
 from bucketpull.domain.batching import decode_parts
 from bucketpull.domain.decoding import msgpack_decoder
-from bucketpull.domain.model import Former, Part
+from bucketpull.domain.model import Former, Id, Part
 from bucketpull.journal.journal_connection import JournalConnection, checksum, is_sound
 from bucketpull.journal.volume_numbers import Volumes
 
@@ -15,11 +15,17 @@ _offsets = msgpack_decoder(list[int])
 
 
 class StaleCopies:
-    """Rows of former copies. Every method runs in the caller's transaction."""
+    """Rows of former copies. Every method runs in the caller's transaction.
+
+    `noted` counts those that were noted since the journal was opened. `settled` says which volume has an object instead of another, as far
+    as that was found out from the receipts of two pages (`second_copies`).
+    """
 
     def __init__(self, connection: JournalConnection, volumes: Volumes) -> None:
         self._connection = connection
         self._volumes = volumes
+        self.noted = 0
+        self.settled: dict[tuple[str, Id], str] = {}
 
     def add(self, copies: Iterable[Former], machine: str) -> list[Former]:
         """Note stale copies of a receipt, except those on volumes that were given up, or replaced by copies there; return the doubles that are not noted.
@@ -35,6 +41,7 @@ class StaleCopies:
             if volume is not None and self._volumes.is_there(volume) and self._volumes.is_there(owner):
                 columns = _encode(copy.offsets), copy.parts
                 self._connection.run("add-former", (volume, owner, *columns, checksum(*columns)))
+                self.noted += 1
         return undecided
 
     def of(self, volumes: Iterable[str], limit: int) -> list[Former]:

@@ -99,6 +99,9 @@ class Journal(Protocol):
     def former(self, volumes: Sequence[str], limit: int) -> list[Former]:
         """Return some copies on volumes that count no more, at most so many a volume: they are to be removed there."""
 
+    def noted_former(self) -> int:
+        """Return how many copies were noted since the journal was opened: it changes when there are more."""
+
     def forget_former(self, ids: Sequence[int]) -> None:
         """Forget copies that were removed."""
 

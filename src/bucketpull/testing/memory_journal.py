@@ -283,6 +283,7 @@ class MemoryJournal(Catalogue):
         receipt.add_to(self._counters)
         self._fail(receipt.failed())
         self.note_blocks(receipt, row.body)
+        self.settle_second_copies(receipt, row.body, row.candidates, self._run)
         self.note_former(receipt)
         if receipt.deferred is not None:
             self._defer(receipt.deferred, receipt, row, now)

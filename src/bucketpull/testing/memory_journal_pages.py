@@ -1,13 +1,14 @@
 """What a journal in memory knows of listed pages and of the ledger blocks that hold their objects, of volumes and of stale copies."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import decode_batch, decode_parts, spans_of
+from bucketpull.domain.batching import among, decode_batch, decode_parts, encode_parts, ids_of, spans_of
 from bucketpull.domain.messages import BatchReceipt
-from bucketpull.domain.model import Extent, Former, PageRecord, Position, Span
+from bucketpull.domain.model import Extent, Former, Id, PageRecord, Part, Position, Span
 from bucketpull.domain.status import VolumeState, VolumeStatus
+from bucketpull.journal.second_copies import MOST_PAGES
 
 
 class _Page(msgspec.Struct):
@@ -29,6 +30,7 @@ class Catalogue:
         self._pages: dict[tuple[bytes, str], _Page] = {}
         self._volumes: dict[str, tuple[str, str, VolumeState]] = {}
         self._former: dict[int, Former] = {}
+        self._settled: dict[tuple[str, Id], str] = {}
         self._ids = 0
         self._last_blocks: dict[str, int] = {}
 
@@ -169,6 +171,78 @@ class Catalogue:
                 self._ids += 1
                 self._former[self._ids] = msgspec.structs.replace(each, id=self._ids)
 
+    def settle_second_copies(
+        self, receipt: BatchReceipt, body: bytes, compared: Collection[Extent], run: int
+    ) -> None:
+        """Note the second copies of what a receipt has stored: what another page's batch stored on another volume, without knowing."""
+        names = {each.volume for each in receipt.extents}
+        if receipt.skipped or len(names) != 1 or not all(map(self.is_there, names)):
+            return
+        for part in _stored(receipt, body):
+            pages = [
+                page
+                for (directory, cursor), page in self._pages.items()
+                if directory == part.directory
+                and cursor != part.cursor
+                and page.run == run
+                and page.record.first <= max(part.names)
+                and page.record.last >= min(part.names)
+            ]
+            if len(pages) <= MOST_PAGES:
+                self._settle_page(receipt, part, pages, compared)
+
+    def _settle_page(
+        self, receipt: BatchReceipt, part: Part, pages: Sequence[_Page], compared: Collection[Extent]
+    ) -> None:
+        places: dict[tuple[str, tuple[int, ...], str], list[int]] = {}
+        for place, name in enumerate(part.names):
+            over = [page for page in pages if _has(page, name)]
+            for copy in self._settle_one(receipt, part.take([place]), over, compared):
+                places.setdefault(copy, []).append(place)
+        for (volume, offsets, owner), found in places.items():
+            self._ids += 1
+            body = encode_parts([part.take(found)])
+            self._former[self._ids] = Former(volume, list(offsets), owner, body, self._ids)
+            self._settled.update(((volume, part.id_at(place)), owner) for place in found)
+
+    def _settle_one(
+        self, receipt: BatchReceipt, part: Part, over: Sequence[_Page], compared: Collection[Extent]
+    ) -> Iterator[tuple[str, tuple[int, ...], str]]:
+        """Give the copies of one object that are to go, which these other pages may list too: volume, offsets, and by which volume they are replaced."""
+        [name], volume = part.names, receipt.extents[0].volume
+        blocks = {
+            extent
+            for page in over
+            for extent, (first, last) in page.blocks.items()
+            if extent.volume != volume
+            and extent not in compared
+            and self.is_there(extent.volume)
+            and first <= name <= last
+        }
+        if self._is_going(volume, part):
+            owner = self._settled.get((volume, part.id_at(0)), "")
+            others = {each for each in blocks if each.volume == owner}
+            if others and not self._is_going(owner, part):
+                yield volume, _offsets(receipt.extents, volume), owner
+                self._recall(self._pages[part.directory, part.cursor], others, name)
+        elif blocks and len(over) == 1:
+            for other in sorted({each.volume for each in blocks}):
+                yield other, _offsets(blocks, other), volume
+            self._recall(over[0], receipt.extents, name)
+
+    def _is_going(self, volume: str, part: Part) -> bool:
+        return any(
+            part.id_at(0) in ids_of(decode_parts(each.parts))
+            for each in self._former.values()
+            if each.volume == volume
+        )
+
+    def _recall(self, page: _Page, blocks: Iterable[Extent], name: bytes) -> None:
+        for each in blocks:
+            first, last = page.blocks.get(each, (name, name))
+            page.blocks[each] = min(first, name), max(last, name)
+        page.record = msgspec.structs.replace(page.record, digest=b"")
+
     def _compare_again(self, double: Former) -> None:
         for span in spans_of(decode_parts(double.parts)):
             page = self._pages[span.directory, span.cursor]
@@ -184,6 +258,10 @@ class Catalogue:
             for copy in [each for each in self._former.values() if each.volume == volume][:limit]
         ]
 
+    def noted_former(self) -> int:
+        """Return how many copies were noted."""
+        return self._ids
+
     def forget_former(self, ids: Sequence[int]) -> None:
         """Forget copies that were removed."""
         for each in ids:
@@ -197,3 +275,20 @@ def _forget(page: _Page, volume: str, end: int) -> bool:
         page.earlier.pop(each, None)
         page.blocks.pop(each, None)
     return bool(lost)
+
+
+def _offsets(blocks: Iterable[Extent], volume: str) -> tuple[int, ...]:
+    return tuple(sorted(each.offset for each in blocks if each.volume == volume))
+
+
+def _has(page: _Page, name: bytes) -> bool:
+    return page.record.first <= name <= page.record.last
+
+
+def _stored(receipt: BatchReceipt, body: bytes) -> list[Part]:
+    """Return the objects of a batch that its receipt says are stored."""
+    parts = decode_batch(body).parts
+    ids = ids_of(parts) - {(failure.directory, failure.name) for failure in receipt.failures}
+    for batch in (receipt.deferred, receipt.returned, receipt.sent_on, receipt.remainder):
+        ids -= ids_of(batch.parts) if batch is not None else set()
+    return among(parts, ids)
