@@ -39,7 +39,7 @@ class Body(msgspec.Struct, frozen=True):
 def weigh(
     body: Body, doubt: Reason | None, stated: bytes, other_size: bool, earlier: Body | None
 ) -> tuple[bool, Reason | None]:
-    """Tell whether a body is the object, and what is doubted: of an object None where it is proven, else what speaks against it for want of anything better.
+    """Tell whether a body is the object, and what speaks against it: None where it is proven. For want of anything better an object is taken in spite of a doubt.
 
     Args:
         body: The body of a whole answer.

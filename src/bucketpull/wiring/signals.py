@@ -62,3 +62,4 @@ def on_signals(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, wake)
+            signal.siginterrupt(number, False)  # a call of a library is not cut short
