@@ -4,8 +4,9 @@ import msgspec
 from tests.report.conftest import pulse, volume
 
 from bucketpull.domain.status import VolumeState
-from bucketpull.report.events import STOPPING, WorkerLines, answered, joined, left
+from bucketpull.report.events import STOPPING
 from bucketpull.report.words import translated
+from bucketpull.report.worker_lines import WorkerLines, answered, joined, left
 
 
 def at(objects, volumes=()):

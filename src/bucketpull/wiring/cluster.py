@@ -17,8 +17,9 @@ from bucketpull.domain.messages import Pulse, Welcome
 from bucketpull.domain.selection import Selection
 from bucketpull.journal.sqlite_journal import SqliteJournal
 from bucketpull.report.console import tell, words_for_file
-from bucketpull.report.events import STOPPING, BrokerEvents, WorkerLines, answered, joined, left
+from bucketpull.report.events import STOPPING, BrokerEvents
 from bucketpull.report.systemd import WorkerNotices
+from bucketpull.report.worker_lines import WorkerLines, answered, joined, left
 from bucketpull.sources.registry import pack, unpack
 from bucketpull.sources.source_settings import SourceSettings
 from bucketpull.transport.envelope import Session
