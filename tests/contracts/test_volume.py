@@ -185,6 +185,19 @@ def test_a_former_copy_that_went_with_another_block_is_in_none_that_is_named_lat
     assert [names(bench.volume.read(offset)) for offset in offsets] == [{X}, {X}]
 
 
+@pytest.mark.parametrize("named", [0, 1])
+def test_a_former_copy_that_went_is_in_no_block_also_in_none_that_was_not_named(bench, named):
+    """A batch may store an object where the copy of another one is about to go: the same version is the same file."""
+    offsets = [stored(bench, work, part(b"a", b"x", b"y")) for work in (1, 2)]
+    moved = Former(bench.volume.id, [offsets[named]], "other", encode_parts([part(b"a", b"y")]))
+    bench.volume.remove(JOURNAL, [moved])
+    assert bench.files() == {X}
+    bench.kill()
+    assert [names(bench.volume.read(offset)) for offset in offsets] == [{X}, {X}]
+    again = stored(bench, 3, part(b"a", b"y"))
+    assert [names(bench.volume.read(offset)) for offset in [*offsets, again]] == [{X}, {X}, {Y}]
+
+
 def test_former_copies_go_and_their_block_does_not_have_them_any_more(bench):
     offset = stored(bench, 1, part(b"a", b"x", b"y"))
     moved = Former(bench.volume.id, [offset], "other", encode_parts([part(b"a", b"y")]))

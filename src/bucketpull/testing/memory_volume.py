@@ -146,10 +146,14 @@ class MemoryVolume:
         del journal
         self._check()
         for copy in copies:
-            gone = ids_of(decode_parts(copy.parts))
+            wanted = ids_of(decode_parts(copy.parts))
+            later = set(self._described(max(copy.offsets, default=-1) + 1))
+            gone = wanted - (later - self._as_described(copy.offsets))
             for offset in copy.offsets:
+                self._thin(offset, wanted)
+            for offset in range(len(self.blocks)):
                 self._thin(offset, gone)
-            for key in gone - set(self._described(max(copy.offsets, default=-1) + 1)):
+            for key in gone:
                 self._delete(key)
 
     def read(self, offset: int) -> list[Record]:
@@ -208,6 +212,16 @@ class MemoryVolume:
         left = [record.take(record.matching(set(record.ids()) - gone)) for record in records]
         self.blocks[offset] = msgspec.structs.replace(block, records=msgspec.msgpack.encode(left))
 
+    def _as_described(self, offsets: Iterable[int]) -> set[Id]:
+        """Return the objects of blocks whose files are the versions that a block has."""
+        records = [record for at in offsets for record in self._records_at(at)]
+        return {
+            each
+            for record in records
+            for each, *version in zip(record.ids(), record.sizes, record.mtimes, strict=True)
+            if self.files.get(each) == tuple(version)
+        }
+
     def _check_new(self, blocks: Iterable[Block]) -> None:
         keys = [key for block in blocks for record in _records(block.records) for key in record.ids()]
         earlier = {at for block in blocks for at in block.former}
@@ -216,9 +230,11 @@ class MemoryVolume:
         assert len(keys) == len(set(keys) - compared), "settled as new, and is not"
 
     def _keys(self, offset: int) -> list[Id]:
+        return [key for record in self._records_at(offset) for key in record.ids()]
+
+    def _records_at(self, offset: int) -> list[Record]:
         block = self.blocks[offset]
-        records = [] if block is None else _records(block.records)
-        return [key for record in records for key in record.ids()]
+        return [] if block is None else _records(block.records)
 
     def _delete(self, key: Id) -> None:
         """Remove a file; one that is written under its name later is newer than every note."""

@@ -57,9 +57,11 @@ class PartialBlocks:
     def left(self, offset: int, records: list[Record]) -> list[Record]:
         """Return what is left of a block, as the ledger tells: of files too, which may be lost, or replaced already.
 
+        On a volume with thinned blocks every block is looked up: one that nobody named may tell of a file that went with another's.
+
         Raises VolumeError where the index of what was removed cannot be made or read.
         """
-        if offset not in self._offsets:
+        if not self._offsets:
             return records
         with os_errors.volume_errors(self._identity.id, "removed objects not looked up"):
             removed = self._removed_since(offset, ids_of(records))
