@@ -10,7 +10,7 @@ from tests.damage import damages
 from tests.journal.conftest import Play
 
 from bucketpull.domain.errors import ConfigError, JournalDamaged, JournalError, Reason
-from bucketpull.domain.model import Position, WorkKind
+from bucketpull.domain.model import Outstanding, Position, WorkKind
 from bucketpull.journal.journal_connection import FILE
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite_journal import SqliteJournal
@@ -58,6 +58,16 @@ def test_work_that_a_clock_far_ahead_put_off_is_done_today(tmp_path):
     play.begin()
 
     assert play.scan() == 1
+    play.journal.close()
+
+
+def test_when_work_goes_on_is_told_by_the_work_and_not_by_what_stands_in_the_sums(tmp_path):
+    play = Play(tmp_path / "state")
+    play.put(b"", b"1.jpg")
+    play.run()
+    play.journal._tables.books.outstanding.again_at = 1.0
+
+    assert play.journal.outstanding() == Outstanding()
     play.journal.close()
 
 

@@ -87,7 +87,7 @@ def encode_books(books: Books) -> str:
 
 def what_is_left(connection: JournalConnection, books: Books, volumes: Volumes) -> Outstanding:
     """Return the outstanding work, and while nobody has any, when it goes on, and which machines it waits for."""
-    left = msgspec.structs.replace(books.outstanding)
+    left = msgspec.structs.replace(books.outstanding, again_at=0.0, waits_for=[])  # these are not kept
     if left.is_some and not (left.scans_sent or left.batches_sent):
         last = books.open_tiers[-1]
         left.again_at = float(connection.rows("next-due", last)[0][0])
