@@ -11,7 +11,7 @@ from tests.journal.conftest import Play
 
 from bucketpull.domain.errors import ConfigError, JournalDamaged, JournalError, Reason
 from bucketpull.domain.model import Outstanding, Position, WorkKind
-from bucketpull.journal.journal_connection import FILE
+from bucketpull.journal.journal_connection import FILE, TranslatedErrors
 from bucketpull.journal.journal_reader import JournalReader
 from bucketpull.journal.sqlite_journal import SqliteJournal
 
@@ -59,6 +59,11 @@ def test_work_that_a_clock_far_ahead_put_off_is_done_today(tmp_path):
 
     assert play.scan() == 1
     play.journal.close()
+
+
+def test_a_length_in_the_file_that_no_memory_holds_is_an_error_with_a_remedy(tmp_path):
+    with pytest.raises(JournalError, match=r"ulimit -v.*rebuild"), TranslatedErrors(tmp_path):
+        raise MemoryError
 
 
 def test_when_work_goes_on_is_told_by_the_work_and_not_by_what_stands_in_the_sums(tmp_path):

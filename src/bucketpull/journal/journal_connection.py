@@ -138,6 +138,11 @@ def _translated(error: BaseException, folder: Path) -> JournalError | None:
     """Return our own error for one of SQLite; None for all others."""
     if isinstance(error, (ImpossibleRow, msgspec.DecodeError, OverflowError, UnicodeDecodeError)):
         return damaged(folder, str(error))
+    if isinstance(error, MemoryError):  # SQLite asks for as much as a length in the file says
+        return JournalError(
+            f"journal {folder / FILE}: there is no memory to read it; allow more (`ulimit -v`), then run the same command again; "
+            "if that changes nothing, move it away and make a new one with `bucketpull rebuild`"
+        )
     if not isinstance(error, sqlite3.Error):
         return None
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
