@@ -8,7 +8,8 @@ from bucketpull.domain.budget import Budget
 class CoordinatorParameters(msgspec.Struct, frozen=True):
     """How much is listed ahead, and how patient the coordinator is.
 
-    Listing pauses above `high_water` outstanding objects and goes on below half of it: 2 million objects are about
+    A machine that sends no pulse for `silence_seconds` is taken for dead; work that its machine does not hold `grace_seconds` after it was
+    sent is taken for lost on the way. Listing pauses above `high_water` outstanding objects and goes on below half of it: 2 million objects are about
     100 MB of journal and half an hour of work at 1,000 objects a second. Each machine is reminded of its limits every
     `remind_seconds`: the message before may be lost with the queue that it was in. When the source refuses another machine,
     the job ends if for `refusal_seconds` there is no further one. At its end it waits `linger_seconds` for machines that are away,

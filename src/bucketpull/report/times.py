@@ -1,4 +1,7 @@
-"""Times for people: those of the clock in the zone of this machine, given in Unix seconds, and durations in two units, in English and Chinese."""
+"""Times for people: those of the clock in the zone of this machine, given in Unix seconds, and durations in two units, in English and Chinese.
+
+The page has its own, in `web/static/figures.js`.
+"""
 
 import re
 import time

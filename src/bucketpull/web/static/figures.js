@@ -1,4 +1,4 @@
-// Numbers for people, as the terminal writes them.
+// Numbers and durations for people, as the terminal writes them (`report/figures.py`, `report/times.py`).
 
 import { language } from "./words.js";
 
