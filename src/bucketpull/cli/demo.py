@@ -103,11 +103,11 @@ async def _linger(settings: Settings, code: ExitCode) -> None:
     """Say what can be done now, and keep the dashboard until Ctrl-C."""
     if code is ExitCode.INTERRUPTED:
         return
-    _conclude(settings, code)
-    tell("The dashboard stays until you press Ctrl-C.")
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _conclude(settings, code)
+    tell("The dashboard stays until you press Ctrl-C.")  # now, and not before it is heard
     await stop.wait()
 
 
