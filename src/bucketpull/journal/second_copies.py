@@ -42,7 +42,7 @@ def settle(tables: Tables, receipt: BatchReceipt, taken: Taken, spans: Iterable[
             found.append((span, rows, near))
     if found:
         copies = _Copies(tables, receipt)
-        stored = _stored(receipt, taken)
+        stored = stored_parts(receipt, taken.body)
         for span, rows, near in found:
             for part in stored:
                 if (part.directory, part.cursor) == (span.directory, span.cursor):
@@ -63,9 +63,9 @@ def _blocks(
     ]
 
 
-def _stored(receipt: BatchReceipt, taken: Taken) -> list[Part]:
-    """Return the objects that a receipt says are stored."""
-    parts = decode_batch(taken.body).parts
+def stored_parts(receipt: BatchReceipt, body: bytes) -> list[Part]:
+    """Return the objects of a batch that its receipt says are stored; of one that found none in place."""
+    parts = decode_batch(body).parts
     ids = ids_of(parts) - {(failure.directory, failure.name) for failure in receipt.failures}
     for batch in (receipt.deferred, receipt.returned, receipt.sent_on, receipt.remainder):
         if batch is not None:

@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
-from bucketpull.domain.batching import among, decode_batch, decode_parts, encode_parts, ids_of, spans_of
+from bucketpull.domain.batching import decode_batch, decode_parts, encode_parts, ids_of, spans_of
 from bucketpull.domain.messages import BatchReceipt
 from bucketpull.domain.model import Extent, Former, Id, PageRecord, Part, Position, Span
 from bucketpull.domain.status import VolumeState, VolumeStatus
-from bucketpull.journal.second_copies import MOST_PAGES
+from bucketpull.journal.second_copies import MOST_PAGES, stored_parts
 
 
 class _Page(msgspec.Struct):
@@ -178,7 +178,7 @@ class Catalogue:
         names = {each.volume for each in receipt.extents}
         if receipt.skipped or len(names) != 1 or not all(map(self.is_there, names)):
             return
-        for part in _stored(receipt, body):
+        for part in stored_parts(receipt, body):
             pages = [
                 page
                 for (directory, cursor), page in self._pages.items()
@@ -283,12 +283,3 @@ def _offsets(blocks: Iterable[Extent], volume: str) -> tuple[int, ...]:
 
 def _has(page: _Page, name: bytes) -> bool:
     return page.record.first <= name <= page.record.last
-
-
-def _stored(receipt: BatchReceipt, body: bytes) -> list[Part]:
-    """Return the objects of a batch that its receipt says are stored."""
-    parts = decode_batch(body).parts
-    ids = ids_of(parts) - {(failure.directory, failure.name) for failure in receipt.failures}
-    for batch in (receipt.deferred, receipt.returned, receipt.sent_on, receipt.remainder):
-        ids -= ids_of(batch.parts) if batch is not None else set()
-    return among(parts, ids)

@@ -258,9 +258,8 @@ class DiskVolume:
         with self._writing:
             gone, noted, blocks = self._partial_blocks.replaced(copies)
             self._removal.remove_noted(noted)
-            self._partial_blocks.note(
-                blocks
-            )  # also those that tell of a copy that another one's removal took along
+            # Also those that tell of a copy that another one's removal took along.
+            self._partial_blocks.note(blocks)
             if gone:
                 self._removal.remove_objects(journal, 0, gone)
 
