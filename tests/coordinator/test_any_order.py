@@ -24,13 +24,13 @@ STEPS = st.tuples(st.sampled_from(OFTEN * 5 + SELDOM), st.integers(0, 1 << 12))
 class World(AgentWorld):
     """Agents as in the agent's own world; in the place of its bookkeeper the coordinator, with the journal."""
 
-    def __init__(self, journal, batches=3, objects=5, machines=2):
+    def __init__(self, journal, length=15, objects=5, machines=2):
         self.now = 100.0
         self.incarnation = 0
         self.journal = journal
-        names = [b"n%03d" % number for number in range(batches * objects)]
+        names = [b"n%03d" % number for number in range(length)]
         self.keys = {(b"", name) for name in names}
-        self.list = partial(list_page, journal, names, objects, SIZE, MTIME)
+        self.list = self.listing(names, objects)
         self.list()
         self.late = deque()
         self.coming = []
@@ -41,6 +41,10 @@ class World(AgentWorld):
         ]
         self.gone = set()
         self.harness = self.coordinate()
+
+    def listing(self, names, objects):
+        """Return what books a listing of these names, in batches of so many objects."""
+        return partial(list_page, self.journal, names, objects, SIZE, MTIME)
 
     def coordinate(self):
         return Harness(self.journal, self.now, local_machine="lister")
@@ -120,23 +124,42 @@ class World(AgentWorld):
             self.gone.add(machine.name)
             self.coming += [agent.pulse(), Goodbye(machine.name, str(self.incarnation))]
 
+    def live(self, chance, troubles):
+        """Take 500 steps at random, some of which are of troubles."""
+        for _ in range(500):
+            is_trouble = chance.random() < 0.03
+            self.step(chance.choice(troubles if is_trouble else OFTEN), chance.randrange(1 << 12))
+
+    def failures(self):
+        return {(failure.directory, failure.name) for failure in self.journal.failures()}
+
+    def blocks_with(self, key):
+        """Return the blocks that tell of an object, of those that the journal knows for it."""
+        volumes = self.volumes()
+        return [
+            extent
+            for extent in self.journal.where(*key)
+            if volumes[extent.volume].blocks[extent.offset] is not None
+            and key in names_in(volumes[extent.volume].read(extent.offset))
+        ]
+
+    def is_on_disk(self, key):
+        """Whether one of these blocks is on a disk that has the file too."""
+        volumes = self.volumes()
+        return any(key in volumes[extent.volume].files for extent in self.blocks_with(key))
+
+    def volumes(self):
+        return {volume.id: volume for machine in self.machines for volume in machine.volumes.values()}
+
     def check(self):
-        counters = self.journal.counters()
-        failed = {(failure.directory, failure.name) for failure in self.journal.failures()}
+        counters, failed = self.journal.counters(), self.failures()
         assert (counters.listed, counters.failed) == (len(self.keys), len(failed))
         assert counters.stored + counters.skipped + counters.failed == counters.listed
-        volumes = {volume.id: volume for machine in self.machines for volume in machine.volumes.values()}
-        for directory, name in self.keys - failed:
-            there = [
-                extent
-                for extent in self.journal.where(directory, name)
-                if volumes[extent.volume].blocks[extent.offset] is not None
-                and (directory, name) in names_in(volumes[extent.volume].read(extent.offset))
-            ]
-            assert there, f"{name} counts as stored, and no block that the journal knows has it"
-            assert any((directory, name) in volumes[extent.volume].files for extent in there), (
-                f"{name} is on no disk"
+        for key in self.keys - failed:
+            assert self.blocks_with(key), (
+                f"{key} counts as stored, and no block that the journal knows has it"
             )
+            assert self.is_on_disk(key), f"{key} is on no disk"
         assert self.second_copies() == set()
 
 
@@ -164,10 +187,8 @@ def test_long_histories_with_the_journal_on_disk(tmp_path):
 
 
 def play(journal, chance, troubles):
-    world = World(journal, batches=8, objects=7)
-    for _ in range(500):
-        is_trouble = chance.random() < 0.03
-        world.step(chance.choice(troubles if is_trouble else OFTEN), chance.randrange(1 << 12))
+    world = World(journal, length=56, objects=7)
+    world.live(chance, troubles)
     world.finish()
     world.check()
 

@@ -1,14 +1,13 @@
 """The whole conversation in virtual time, with a listing that gives objects on two of its pages, for machines that do not know of each other."""
 
 import random
-from collections import deque
 from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.agent.world import MTIME, SIZE, Machine, names_in
-from tests.coordinator.test_any_order import OFTEN, SELDOM, STEPS, World
+from tests.agent.world import MTIME, SIZE
+from tests.coordinator.test_any_order import SELDOM, STEPS, World
 
 from bucketpull.domain.batching import cut, decode_batch, decode_positions, ids_of
 from bucketpull.domain.messages import BatchReceipt, ScanReceipt
@@ -47,24 +46,14 @@ def listed(work, names, objects, again):
 class TwoPagesWorld(World):
     """Two machines with two disks each. Each page begins with the last `again` objects of the one before it."""
 
-    def __init__(self, journal, objects=5, again=3, length=24):
-        self.now = 100.0
-        self.incarnation = 0
-        self.journal = journal
-        names = [b"n%03d" % number for number in range(length)]
-        self.keys = {(b"", name) for name in names}
-        self.list = partial(list_pages, journal, names, objects, again)
-        self.list()
-        self.late = deque()
-        self.coming = []
-        self.muted = set()
-        self.machines = [
-            Machine(self, f"m{m}", {v: MemoryVolume(v) for v in (f"m{m}a", f"m{m}b")}) for m in range(2)
-        ]
-        self.gone = set()
+    def __init__(self, journal, again=3, length=24):
+        self.again = again
         self.names = {}
         self.untold = set()
-        self.harness = self.coordinate()
+        super().__init__(journal, length)
+
+    def listing(self, names, objects):
+        return partial(list_pages, self.journal, names, objects, self.again)
 
     def give(self, machine, works):
         super().give(machine, works)
@@ -100,24 +89,11 @@ class TwoPagesWorld(World):
         self.finish()
         self.check(most=4)
 
-    def failures(self):
-        return {(failure.directory, failure.name) for failure in self.journal.failures()}
-
     def check(self, most=1):
         """Hold the disks against the listing: each object that did not fail lies where the journal says, and on no more disks than `most`."""
-        failed = self.failures()
-        volumes = {volume.id: volume for machine in self.machines for volume in machine.volumes.values()}
-        for directory, name in self.keys - failed:
-            there = [
-                extent
-                for extent in self.journal.where(directory, name)
-                if volumes[extent.volume].blocks[extent.offset] is not None
-                and (directory, name) in names_in(volumes[extent.volume].read(extent.offset))
-            ]
-            assert any((directory, name) in volumes[extent.volume].files for extent in there), (
-                f"{name} is on no disk that the journal knows of"
-            )
-        lie = {key: sum(key in volume.files for volume in volumes.values()) for key in self.keys}
+        for key in self.keys - self.failures():
+            assert self.is_on_disk(key), f"{key} is on no disk that the journal knows of"
+        lie = {key: sum(key in volume.files for volume in self.volumes().values()) for key in self.keys}
         more = {key: count for key, count in lie.items() if count > most and key not in self.untold}
         assert not more, f"on several disks: {more}"
 
@@ -144,9 +120,7 @@ def test_of_an_object_of_several_pages_one_copy_stays_at_least(in_memory, steps,
 
 def play(journal, chance, troubles, again, most):
     world = TwoPagesWorld(journal, again=again, length=64)
-    for _ in range(500):
-        is_trouble = chance.random() < 0.03
-        world.step(chance.choice(troubles if is_trouble else OFTEN), chance.randrange(1 << 12))
+    world.live(chance, troubles)
     world.finish()
     world.check(most)
     world.lose(chance.choice(sorted(journal.counted_on())))
