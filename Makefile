@@ -32,7 +32,7 @@ budget: .venv/dev              ## each stage's CPU an object beside its budget
 
 coverage: .venv/dev             ## branch coverage of coordinator and agent, each by its own tests: at least 95 %
 	for part in coordinator agent; do \
-		$(BIN)/python -m coverage run --branch --include="src/bucketpull/$$part/*" -m pytest -q tests/$$part && \
+		$(BIN)/python -m coverage run --branch --include="src/bucketpull/$$part/*" -m pytest -q -m "not soak" tests/$$part && \
 		$(BIN)/python -m coverage report --show-missing --fail-under 95 || exit 1; done
 
 translations: .venv/dev         ## the catalogue of what --help says in Chinese, compiled
