@@ -17,8 +17,9 @@ from click.formatting import HelpFormatter
 from scripts import translations
 
 from bucketpull import __version__
+from bucketpull.cli.commands import COMMANDS
 from bucketpull.cli.help import MEANINGS
-from bucketpull.cli.main import COMMANDS, bucketpull
+from bucketpull.cli.main import bucketpull
 from bucketpull.domain import errors
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.record import Record

@@ -20,6 +20,7 @@ from babel.messages.pofile import read_po, write_po
 
 import bucketpull
 from bucketpull.cli import main as program
+from bucketpull.cli.commands import COMMANDS
 from bucketpull.cli.translation import texts
 from bucketpull.report.reasons import CHECK_CREDENTIALS, EXPLANATIONS, remedy_while_running
 from bucketpull.report.words import TEXTS, pattern
@@ -70,10 +71,10 @@ AS_IT_IS = {
 
 def said() -> dict[str | tuple[str, ...], str]:
     """Return what help and click say, and where."""
-    found: dict[str | tuple[str, ...], str] = dict.fromkeys(program.COMMANDS.values(), "bucketpull")
+    found: dict[str | tuple[str, ...], str] = dict.fromkeys(COMMANDS.values(), "bucketpull")
     for text in texts(program.bucketpull):
         found.setdefault(text, "bucketpull")
-    for name in program.COMMANDS:
+    for name in COMMANDS:
         command = program.bucketpull.get_command(click.Context(program.bucketpull), name)
         assert command is not None
         for text in texts(command):

@@ -69,7 +69,7 @@ class Forking:
 
 
 def serve() -> None:
-    from bucketpull.cli.main import COMMANDS
+    from bucketpull.cli.commands import COMMANDS
 
     # All that a command imports only when it needs it: a user of the copies may have no right to read that.
     for name in COMMANDS:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import COMMAND, until
 
-from bucketpull.cli.main import COMMANDS
+from bucketpull.cli.commands import COMMANDS
 
 SECRET = "s3cr3t-Pa55w0rd"
 SYNC = ("sync", "upyun://photos", "disk1")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from scripts import reference
 
-from bucketpull.cli.main import COMMANDS
+from bucketpull.cli.commands import COMMANDS
 from bucketpull.domain.errors import Reason
 from bucketpull.sources.registry import options_by_name
 from bucketpull.wiring.settings import Settings

@@ -1,4 +1,4 @@
-"""`bucketpull help`: topics that are not a command's, and the help of commands. The list of commands is in `main.py`."""
+"""`bucketpull help`: topics that are not a command's, and the help of commands. The list of commands is in `commands.py`."""
 
 import click
 

@@ -1,6 +1,6 @@
 """Times for people: those of the clock in the zone of this machine, given in Unix seconds, and durations in two units, in English and Chinese.
 
-The page has its own, in `web/static/figures.js`.
+The page has its own, in `web/static/times.js`.
 """
 
 import re

@@ -2,7 +2,7 @@
 // four usual distances is not bridged. Pointer or arrow keys read a point; the reading stands in the card's head.
 
 import { h } from "./dom.js";
-import { clock, moment } from "./figures.js";
+import { clock, moment } from "./times.js";
 
 const LEFT = 60, RIGHT = 6, SECOND_AXIS = 44, TOP = 8, BOTTOM = 20;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();

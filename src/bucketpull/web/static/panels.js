@@ -1,7 +1,8 @@
 // The parts of the page that are made anew from each snapshot: head, books, figures, volumes, machines, events.
 
 import { $, h, text, track } from "./dom.js";
-import { clock, count, duration, moment, money, percent, size, speed } from "./figures.js";
+import { count, money, percent, size, speed } from "./figures.js";
+import { clock, duration, moment } from "./times.js";
 import { t } from "./words.js";
 
 const TONES = { complete: "good", incomplete: "warn", paused: "warn", "budget-spent": "warn", waiting: "warn", interrupted: "warn", "no-room": "bad", "no-broker": "bad", refused: "bad", starting: "idle" };
