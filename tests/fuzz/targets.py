@@ -37,7 +37,7 @@ from bucketpull.transport.job_key import JobKey
 from bucketpull.transport.wire import answer, down, up
 from bucketpull.volumes.identity import Identity
 from bucketpull.volumes.key_index import KeyIndex, Segment
-from bucketpull.volumes.ledger import Damage, Entry, Kind, Ledger, _with_header
+from bucketpull.volumes.ledger import Damage, Entry, Frame, Kind, Ledger, _with_header
 from bucketpull.volumes.packs.sealing import TarWalk
 from bucketpull.volumes.reader import location_of, open_reader
 from bucketpull.volumes.verification import Verification
@@ -176,8 +176,8 @@ def _read_records(data: bytes) -> None:
             contextlib.suppress(BucketpullError),
             contextlib.closing(Ledger(_in_memory(frame), "volume")) as ledger,
         ):
-            for entry in ledger.frames():
-                if entry.kind is Kind.PACK:
+            for entry in ledger.salvage():
+                if isinstance(entry, Frame) and entry.kind is Kind.PACK:
                     entry.sealed()
 
 

@@ -69,7 +69,7 @@ def assert_only_whole_files(path, last):
 
 def assert_ledger_is_on_disk(path):
     volume = open_volume(path)
-    for frame in volume._ledger.frames():
+    for frame in volume._ledger.salvage():
         for record in frame.records():
             assert Path(path, os.fsdecode(record.directory), os.fsdecode(record.names[0])).is_file()
     assert os.listdir(Path(path, HOME, "tmp")) == []
@@ -92,7 +92,7 @@ def test_a_kill_at_any_step_loses_nothing_and_repeats_nothing_settled(tmp_path, 
     assert more.endswith("done\n"), errors
     assert not set(settled_in(output)) & set(settled_in(more)), "settled twice"
     volume = open_volume(path)
-    blocks = [frame.work for frame in volume._ledger.frames()]
+    blocks = [frame.work for frame in volume._ledger.salvage()]
     volume.close()
     assert sorted(blocks) == list(range(20))
     assert len([file for file in tmp_path.rglob("*") if file.is_file() and HOME not in file.parts]) == 400

@@ -48,7 +48,7 @@ def test_a_ledger_that_somebody_made_up_is_refused_by_whoever_reads_it(tmp_path,
     with closing(Ledger(os.open(tmp_path / ".bucketpull/ledger", os.O_RDWR), str(tmp_path))) as ledger:
         ledger.append([Entry(Kind.BLOCK, "j", 1, msgspec.msgpack.encode([record]), 1, 1)])
         with pytest.raises(LedgerError, match="it was not written by bucketpull"):
-            next(ledger.frames()).records()
+            next(ledger.salvage()).records()
     with pytest.raises(LedgerError):
         ReadableVolume(str(tmp_path)).read(b"a")
 

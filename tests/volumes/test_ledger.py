@@ -57,7 +57,7 @@ def test_what_was_appended_is_read_at_its_offset_and_in_order(opened, tmp_path):
     offsets = ledger.append([entry(1), entry(2)]) + ledger.append([entry(3)])
     again = opened(writable=False)
     assert [again.read(offset).records() for offset in offsets] == [records(1), records(2), records(3)]
-    assert [(frame.journal, frame.work) for frame in again.frames(offsets[1])] == [
+    assert [(frame.journal, frame.work) for frame in again.salvage(offsets[1])] == [
         ("5eed5eed5eed", 2),
         ("5eed5eed5eed", 3),
     ]
@@ -94,7 +94,7 @@ def test_a_torn_append_is_cut_off_and_nothing_else(tmp_path_factory, cut, junk):
     again.cut(again.end)
     assert os.fstat(fd).st_size == whole
     offset = again.append([entry(3)])[0]
-    assert [frame.offset for frame in again.frames()] == [first, offset]
+    assert [frame.offset for frame in again.salvage()] == [first, offset]
     for each in (ledger, again):
         each.close()
     os.close(fd)
@@ -121,8 +121,6 @@ def test_a_flipped_bit_is_told_with_its_offset_and_stepped_over_by_salvage(opene
     offsets = ledger.append([entry(seed) for seed in range(5)])
     flip(tmp_path / "ledger", offsets[2] + 300)
     again = opened()
-    with pytest.raises(LedgerError, match=f"byte {offsets[2]} "):
-        list(again.frames())
     with pytest.raises(LedgerError, match=f"byte {offsets[2]} "):
         again.read(offsets[2])
     found = list(again.salvage())
@@ -170,7 +168,7 @@ def test_an_append_that_does_not_fit_leaves_no_trace_and_what_was_set_aside_stil
     kept = [ledger.append([entry(seed, 1000)])[0] for seed in range(20)]
     with pytest.raises(VolumeFull, match="free some space"):
         kept.extend(ledger.append([entry(seed, 1000)])[0] for seed in range(1000))
-    assert [frame.offset for frame in ledger.frames()] == kept
+    assert [frame.offset for frame in ledger.salvage()] == kept
     assert os.stat("ledger", dir_fd=folder).st_size == ledger.end
     os.unlink("filler", dir_fd=folder)
     ledger.append([entry(1)])

@@ -116,7 +116,7 @@ def test_wrong_totals_are_put_right(tmp_path):
     volume.close()
     volume = open_volume(str(tmp_path))
     assert (volume.status().stored_objects, volume.status().stored_bytes) == (2, 20)
-    assert [frame.records() for frame in volume._ledger.frames()][2:] == [[]]
+    assert [frame.records() for frame in volume._ledger.salvage()][2:] == [[]]
     volume.close()
 
 
@@ -538,7 +538,7 @@ def test_settling_measuring_and_discarding_may_overlap(tmp_path):
         assert [volume.read(extent.offset) for extent in extents] == [
             [record(b"new", b"%d" % n)] for n in range(50)
         ]
-    assert sum(1 for _ in volume._ledger.frames()) == 150
+    assert sum(1 for _ in volume._ledger.salvage()) == 150
     assert volume.status().stored_objects == 50
     volume.close()
     with pytest.raises(VolumeSick):

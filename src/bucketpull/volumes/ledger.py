@@ -208,13 +208,6 @@ class Ledger:
         head = os.pread(self._fd, _CHECK.size, offset)
         return int.from_bytes(head[len(MAGIC) :], "little") if head.startswith(MAGIC) else -1
 
-    def frames(self, start: int = 0) -> Iterator[Frame]:
-        """Go through all frames from an offset on. Raises LedgerError at the first damage."""
-        while start < self.end:
-            frame = self.read(start)
-            yield frame
-            start = frame.end
-
     def follow(self) -> None:
         """Find what another process has appended since the ledger was opened."""
         while self.end < os.fstat(self._fd).st_size:

@@ -63,13 +63,13 @@ def test_totals_that_were_right_stay_so_at_every_step_of_compacting(half_dead, t
     right = totals(half_dead)
     compacted(half_dead, str(tmp_path))
     assert {
-        (frame.objects, frame.size) for frame in half_dead.volume._ledger.frames(_corrected(half_dead))
+        (frame.objects, frame.size) for frame in half_dead.volume._ledger.salvage(_corrected(half_dead))
     } == {right}
 
 
 def _corrected(filler):
     """Return where in the ledger the totals were put right. The entries of sealed packs, which a thread makes, have no journal either."""
-    frames = filler.volume._ledger.frames()
+    frames = filler.volume._ledger.salvage()
     return next(frame.offset for frame in frames if not frame.journal and frame.kind is Kind.BLOCK)
 
 
