@@ -28,7 +28,6 @@ class PieceQueue:
     """
 
     def __init__(self, put: Callable[[bytes], int], missed: Callable[[int], bytes], most_bytes: int) -> None:
-        self.dropped = 0
         self.reason = "nothing is taken"  # why the last one that could not be written was not
         self._put = put
         self._missed = missed
@@ -69,7 +68,7 @@ class PieceQueue:
             self._waiting_bytes += len(piece)
             while self._waiting_bytes > self._most and len(self._pieces) > 1:
                 self._waiting_bytes -= len(self._pieces.popleft())
-                self._drop(1)
+                self._untold += 1
             self._changed.notify_all()
 
     def write_out(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -80,10 +79,6 @@ class PieceQueue:
                 self._changed.wait(0.1)
                 if self._progress != progress:
                     progress, deadline = self._progress, time.monotonic() + patience_seconds
-
-    def _drop(self, number: int) -> None:
-        self.dropped += number
-        self._untold += number
 
     def _run(self) -> None:
         while True:
@@ -108,8 +103,7 @@ class PieceQueue:
                 self._progress += written
         except OSError as error:
             with self._changed:
-                self._drop(1)
-                self._untold += untold
+                self._untold += untold + 1
                 self.reason = error.strerror or str(error)
 
 
@@ -157,11 +151,6 @@ class NonblockingStream(io.TextIOBase):
     def behind(self) -> bool:
         """Whether something waits to be written."""
         return self._queue.waiting > 0
-
-    @property
-    def dropped(self) -> int:
-        """How many pieces were dropped."""
-        return self._queue.dropped
 
     def write(self, text: str) -> int:
         """Take a piece of text, such as a line."""
