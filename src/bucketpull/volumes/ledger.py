@@ -44,7 +44,7 @@ _PIECE_BYTES: Final = 4 << 20
 _AHEAD: Final = 1 << 20  # kept for the ledger, so that what filled the disk can still be recorded
 
 T = TypeVar("T")
-_decode_records: Callable[[bytes], list[Record]] = msgpack_decoder(list[Record])
+decode_records: Callable[[bytes], list[Record]] = msgpack_decoder(list[Record])
 _decode_sealed: Callable[[bytes], Sealed] = msgpack_decoder(Sealed)
 
 
@@ -85,7 +85,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
     def records(self) -> list[Record]:
         """Decode the objects; a frame about a pack has none. Raises LedgerError where the frame was not written by us."""
-        records = [] if self.kind is Kind.PACK else self._decoded(_decode_records)
+        records = [] if self.kind is Kind.PACK else self._decoded(decode_records)
         for record in records:
             if fault := record.fault():
                 raise LedgerError(

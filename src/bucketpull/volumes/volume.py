@@ -13,7 +13,6 @@ import msgspec
 
 from bucketpull import kill_points
 from bucketpull.domain.batching import Batch, among, ids_of
-from bucketpull.domain.decoding import msgpack_decoder
 from bucketpull.domain.errors import LedgerError, VolumeError, VolumeSick
 from bucketpull.domain.model import Extent, Former, Part
 from bucketpull.domain.record import Block, Conclusion, Inspection, Record, Sealed
@@ -34,7 +33,7 @@ from bucketpull.volumes.identity import (
     mark_packs,
     take_lock,
 )
-from bucketpull.volumes.ledger import Damage, Entry, Gone, Kind, Ledger, LedgerCheck
+from bucketpull.volumes.ledger import Damage, Entry, Gone, Kind, Ledger, LedgerCheck, decode_records
 from bucketpull.volumes.leftovers import BatchId, BatchNotes, tidy, told_of, whole_files
 from bucketpull.volumes.packs.folder import Folders
 from bucketpull.volumes.packs.volume_packs import VolumePacks
@@ -44,7 +43,6 @@ from bucketpull.volumes.trash import Trash, trash_note
 
 _PROBE_BYTES: Final = 1 << 20
 
-_decode_records = msgpack_decoder(list[Record])
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -216,7 +214,7 @@ class DiskVolume:
         growths = growths_of_files(blocks) if is_new else []
         stored: list[list[Record]] = []
         if not growths:
-            stored = [_decode_records(block.records) for block in blocks]
+            stored = [decode_records(block.records) for block in blocks]
             growths = [(0, 0)] * len(blocks) if moved else list(growths_of(stored, former))
         entries = [
             Entry(Kind.BLOCK, block.journal, block.work, block.records, *growth)
