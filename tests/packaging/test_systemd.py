@@ -64,11 +64,12 @@ def test_every_unit_hears_from_its_service_that_it_has_begun_and_lives():
         assert {"Type=notify", "WatchdogSec=5min"} <= set(unit.read_text().splitlines()), unit.name
 
 
-def test_a_worker_tells_systemd_that_it_has_begun_lives_does_something_and_stops(tmp_path):
+def test_a_worker_tells_systemd_that_it_has_begun_lives_does_something_and_stops(tmp_path, monkeypatch):
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(tmp_path / "notify"))
         sock.settimeout(60)
-        notices = WorkerNotices(Words(), str(tmp_path / "notify"))
+        notices = WorkerNotices(Words())
         notices.alive("waiting for the coordinator of job photos")
         notices.alive()
         notices.alive("joined job photos: volumes 2, processes 4")

@@ -159,11 +159,12 @@ def test_a_line_of_csv_stays_a_line_on_a_terminal_whatever_the_keys_are(rows, cu
     assert "\x1b" not in shown.getvalue().decode()
 
 
-def test_what_the_broker_or_a_key_says_is_no_order_to_systemd(tmp_path):
+def test_what_the_broker_or_a_key_says_is_no_order_to_systemd(tmp_path, monkeypatch):
     """Each line of a notice is an assignment of its own: sd_notify(3)."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        WorkerNotices(Words("en"), str(tmp_path / "notify")).alive("gone: x\nMAINPID=1\nSTOPPING=1 \udcff")
+        WorkerNotices(Words("en")).alive("gone: x\nMAINPID=1\nSTOPPING=1 \udcff")
         told = systemd.recv(1000).decode()
 
     assert told.splitlines() == ["READY=1", "STATUS=gone: x\\nMAINPID=1\\nSTOPPING=1 \\udcff"]

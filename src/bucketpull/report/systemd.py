@@ -46,9 +46,9 @@ class SystemdReporter:
 class WorkerNotices:
     """Tells systemd of a worker. It has begun when it asks for work: its coordinator may start any time later."""
 
-    def __init__(self, words: Words, address: str | None = None) -> None:
+    def __init__(self, words: Words) -> None:
         self._words = words
-        self._notify = Notify(address)
+        self._notify = Notify()
         self._begun = False
 
     def alive(self, status: str = "") -> None:
@@ -65,8 +65,8 @@ class WorkerNotices:
 class Notify:
     """The socket on which systemd listens to its service, if there is one."""
 
-    def __init__(self, address: str | None = None) -> None:
-        self._address = os.environ.get("NOTIFY_SOCKET", "") if address is None else address
+    def __init__(self) -> None:
+        self._address = os.environ.get("NOTIFY_SOCKET", "")
 
     def send(self, *lines: str) -> None:
         """Send a message, unless that would block; systemd's end may be gone."""
