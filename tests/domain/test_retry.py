@@ -13,10 +13,8 @@ from bucketpull.domain.retry import (
     LAST_PASS,
     PAGE_PASSES,
     PASSES,
-    REMEDIES,
     Scope,
     backoff_seconds,
-    most_tries,
     next_page_try,
     next_try,
     tries_by_chance,
@@ -71,10 +69,11 @@ def test_what_the_source_asks_for_is_waited():
 
 
 @pytest.mark.parametrize(
-    "reason", [reason for reason in Reason if REMEDIES[reason] in {Remedy.FAIL, Remedy.VANISH, Remedy.STOP}]
+    "reason",
+    [reason for reason in Reason if BOUNDS[reason].remedy in {Remedy.FAIL, Remedy.VANISH, Remedy.STOP}],
 )
 def test_what_is_permanent_is_asked_for_once(reason):
-    assert most_tries(reason) == 1
+    assert BOUNDS[reason].tries == 1
     assert next_page_try(reason, 0) is None
 
 

@@ -5,7 +5,7 @@ from tests.downloader.rig import Rig, names_of
 
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.model import Page, Position
-from bucketpull.domain.retry import BOUNDS, LAST_PASS, PASSES, Scope, most_tries, next_page_try, next_try
+from bucketpull.domain.retry import BOUNDS, LAST_PASS, PASSES, Scope, next_page_try, next_try
 from bucketpull.downloader.parameters import Bounds
 from bucketpull.testing.memory import part_of
 from bucketpull.testing.virtual import Answer
@@ -104,7 +104,7 @@ def test_the_requests_of_all_passes_are_counted(reason, routes):
     job.pull([part_of(b"d", dict.fromkeys(names(OTHERS), len(BODY)))])
 
     assert [failure.attempts for failure in job.failed] == [
-        most_tries(reason) * (len(PASSES) + 1) * len(routes)
+        BOUNDS[reason].tries * (len(PASSES) + 1) * len(routes)
     ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from babel.messages.pofile import read_po
 from scripts import translations
 
-from bucketpull.domain.retry import REMEDIES
+from bucketpull.domain.retry import BOUNDS
 from bucketpull.report.reasons import explain, remedy_while_running
 from bucketpull.report.words import Words, translated
 
@@ -127,7 +127,7 @@ def test_what_only_doctor_says_is_no_translation_of_others_words():
 
 
 def test_every_reason_is_explained_in_chinese():
-    for reason in REMEDIES:
+    for reason in BOUNDS:
         assert explain(reason, "zh") != explain(reason)
 
 

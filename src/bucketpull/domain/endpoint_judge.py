@@ -23,7 +23,7 @@ from bucketpull.domain.endpoints import (
 )
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.messages import Judged
-from bucketpull.domain.retry import REMEDIES
+from bucketpull.domain.retry import BOUNDS
 
 # Failures make an endpoint suspect (`needed` says how many objects must fail), and when they have gone on for so long, it is at fault.
 SURE_OBJECTS = 10  # from so many different objects on the shorter time will do
@@ -162,7 +162,7 @@ class EndpointHealth:
             objects = worst.failing  # before it is as many for one process, none has asked for a probe
         if worst.reason is None or objects < needed(worst.reason):
             return None
-        if REMEDIES[worst.reason] is Remedy.STOP and not has_others:
+        if BOUNDS[worst.reason].remedy is Remedy.STOP and not has_others:
             return None  # nothing to wait for: it ends the job, or is cleared
         patience = SURE_SECONDS if objects >= SURE_OBJECTS else LIKELY_SECONDS
         if worst.reason in THROTTLES:
@@ -203,7 +203,7 @@ class EndpointHealth:
         worst = self.worst()
         if worst.reason not in REFUSALS:
             return False
-        stops = REMEDIES[worst.reason] is Remedy.STOP
+        stops = BOUNDS[worst.reason].remedy is Remedy.STOP
         objects = 1 if stops and self.spec.purpose is Purpose.LIST else needed(worst.reason)
         seconds = SURE_SECONDS if not self.was_good else LIKELY_SECONDS if stops else REFUSED_SECONDS
         return sum(seen.failing for seen in self.seen) >= objects and self.ailing_seconds(now) >= seconds

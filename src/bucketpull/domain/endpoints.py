@@ -6,7 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from bucketpull.domain.errors import Reason, Remedy
-from bucketpull.domain.retry import REMEDIES
+from bucketpull.domain.retry import BOUNDS
 
 
 class Purpose(StrEnum):
@@ -100,7 +100,7 @@ SUSPECT_ANSWERS = 20
 
 def needed(reason: Reason) -> int:
     """Return how many different objects must fail for a reason before their endpoint is suspected."""
-    if REMEDIES[reason] is Remedy.STOP or reason in OUTAGE:
+    if BOUNDS[reason].remedy is Remedy.STOP or reason in OUTAGE:
         return SUSPECT
     return SUSPECT_ANSWERS
 

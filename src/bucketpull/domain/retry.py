@@ -85,9 +85,6 @@ BOUNDS: Final[dict[Reason, Bound]] = {
     Reason.INTERRUPTED: Bound(Remedy.HOLD, _M),
 }
 
-REMEDIES: Final[dict[Reason, Remedy]] = {reason: bound.remedy for reason, bound in BOUNDS.items()}
-
-
 FIRST_SHARE = 0.1
 """Of the first wait, after a first failure, and after a refusal that is no more than chance."""
 
@@ -105,11 +102,6 @@ LONGEST_ASKED_SECONDS = 300.0  # of a Retry-After, however large
 PASSES: tuple[float, ...] = (RETRY_SECONDS, 300.0, LAST_PASS)
 # A page that is given up loses a subtree, so it has more patience: 18 minutes, then the last pass.
 PAGE_PASSES: tuple[float, ...] = (RETRY_SECONDS, 60.0, 120.0, 300.0, 300.0, 300.0, LAST_PASS)
-
-
-def most_tries(reason: Reason) -> int:
-    """Return how many requests an object gets inside one batch before it is put off; 1 is no second one."""
-    return BOUNDS[reason].tries
 
 
 def tries_by_chance(reason: Reason, random_share: float) -> int:

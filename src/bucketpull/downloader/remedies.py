@@ -14,10 +14,8 @@ from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.http_exchange import Response, Verdict
 from bucketpull.domain.retry import (
     BOUNDS,
-    REMEDIES,
     Scope,
     backoff_seconds,
-    most_tries,
     next_try,
 )
 from bucketpull.downloader.large_object import LargeObject
@@ -100,7 +98,7 @@ class Remedies:
 
     def unwritten(self, transfer: Transfer, reason: Reason, detail: str) -> None:
         """Decide about an object that its volume could not write."""
-        remedy = REMEDIES[reason]
+        remedy = BOUNDS[reason].remedy
         if remedy is Remedy.HOLD:
             self._volumes.troubled(transfer.queue, reason, detail, self._clock.monotonic())
             self.displace(transfer)
@@ -242,7 +240,7 @@ def decide(
     if remedy is Remedy.VANISH:
         return Decision.GONE
     if remedy is Remedy.RESIGN:
-        return Decision.AT_ONCE if tries < most_tries(reason) else _put_off(passes)
+        return Decision.AT_ONCE if tries < BOUNDS[reason].tries else _put_off(passes)
     if remedy is Remedy.FAIL:
         return Decision.NEXT_ROUTE if more_routes and not is_origin else Decision.FAIL
     if remedy is Remedy.STOP:
@@ -256,11 +254,11 @@ def _doubtful(reason: Reason, is_origin: bool, tries: int, more_routes: bool) ->
         return Decision.NEXT_ROUTE
     if reason is Reason.MISSING and is_origin:
         return Decision.GONE
-    return Decision.AT_ONCE if tries < most_tries(reason) else Decision.FAIL
+    return Decision.AT_ONCE if tries < BOUNDS[reason].tries else Decision.FAIL
 
 
 def _passing(reason: Reason, tries: int, more_routes: bool, passes: int, by_chance: int) -> Decision:
-    most = most_tries(reason)
+    most = BOUNDS[reason].tries
     if more_routes and BOUNDS[reason].remedy is Remedy.SLOW:
         most = min(most, max(SINGLED_OUT, by_chance + 1))
     else:

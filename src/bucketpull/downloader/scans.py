@@ -21,12 +21,7 @@ from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.http_exchange import Response, Verdict
 from bucketpull.domain.messages import ScanAssignment, ScanReceipt
 from bucketpull.domain.model import Failure, Page, PageRecord, Part, Position, bytes_of, key_of, show
-from bucketpull.domain.retry import (
-    REMEDIES,
-    backoff_seconds,
-    most_tries,
-    next_page_try,
-)
+from bucketpull.domain.retry import BOUNDS, backoff_seconds, next_page_try
 from bucketpull.downloader.endpoint import HOPELESS_SECONDS, Endpoint
 from bucketpull.downloader.meter import Meter
 from bucketpull.downloader.page_sinks import JobPages, PassedPages
@@ -212,7 +207,7 @@ class Scans:
             self._end_one(progress)
 
     def _troubled(self, wanted: WantedPage, error: AnswerError, status: int) -> None:
-        remedy = REMEDIES[error.reason]
+        remedy = BOUNDS[error.reason].remedy
         if self._is_blamed(wanted, error):
             wanted.tries = max(0, wanted.tries - 1)
             self._retried(wanted, error.reason)
@@ -226,7 +221,7 @@ class Scans:
         """Try again in this pass, then in later ones, if that may help."""
         if self._is_sent_away(wanted, error):
             self._fatal(error.reason, f"{show(wanted.position.directory) or '/'}: {error.detail}")
-        elif wanted.tries < most_tries(error.reason) + (by_chance := wanted.tries_by_chance(error.reason)):
+        elif wanted.tries < BOUNDS[error.reason].tries + (by_chance := wanted.tries_by_chance(error.reason)):
             asked = error.retry_after_seconds
             self._retry(
                 wanted, error, backoff_seconds(error.reason, wanted.tries, self._random, asked, by_chance)
@@ -292,7 +287,7 @@ class Scans:
         elif endpoint.is_doubtful(reason):
             self._doubt(position, reason)
         # Credentials with which nothing was ever listed are wrong: the machine ends the job for that.
-        return blamed or (REMEDIES[error.reason] is Remedy.STOP and not endpoint.was_good)
+        return blamed or (BOUNDS[error.reason].remedy is Remedy.STOP and not endpoint.was_good)
 
     def _doubt(self, position: Position, reason: Reason) -> None:
         """Find out by the root whether only this page fails. The root itself is its own probe if no answer came."""

@@ -15,7 +15,7 @@ from bucketpull.domain.endpoints import OUTAGE, EndpointSpec, Purpose
 from bucketpull.domain.errors import AnswerError, Reason, Remedy, SourceRefused, SourceSilent
 from bucketpull.domain.http_exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Part, Position, show
-from bucketpull.domain.retry import REMEDIES
+from bucketpull.domain.retry import BOUNDS
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.report.console import News, tell
 from bucketpull.report.reasons import explain
@@ -220,7 +220,7 @@ def _asked(question: Callable[[], T], client: SourceClient, name: str) -> T | No
             return question()
         except AnswerError as error:
             client.patience.blame(error.reason, error.detail)
-            remedy = REMEDIES[error.reason]
+            remedy = BOUNDS[error.reason].remedy
             if remedy in {Remedy.STOP, Remedy.VANISH}:
                 reason = error.reason if remedy is Remedy.STOP else Reason.NO_BUCKET
                 refused = SourceRefused(reason, f"{name}: {error.detail}")

@@ -8,7 +8,7 @@ import pytest
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.http_exchange import Response, Wanted
 from bucketpull.domain.model import Position
-from bucketpull.domain.retry import REMEDIES
+from bucketpull.domain.retry import BOUNDS
 from bucketpull.sources.s3.config import S3Config
 from bucketpull.sources.s3.source import CDN, ORIGIN, S3Source
 
@@ -94,7 +94,7 @@ def test_where_the_clock_cannot_be_corrected_it_is_the_clock_all_the_same_and_th
     skewed = _refusal(403, "RequestTimeTooSkewed", **date)
     assert _reason(source, skewed) is Reason.SKEW
     assert source.judge(Wanted(b"a", b"b", 1, 0, "", ""), ORIGIN, skewed, NOW).reason is Reason.SKEW
-    assert REMEDIES[Reason.SKEW] is Remedy.STOP
+    assert BOUNDS[Reason.SKEW].remedy is Remedy.STOP
 
 
 def _keys_of_a_profile(home, token: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bucketpull.domain.errors import Reason, Remedy
 from bucketpull.domain.http_exchange import Response, Wanted
-from bucketpull.domain.retry import REMEDIES
+from bucketpull.domain.retry import BOUNDS
 from bucketpull.sources.s3 import verdicts
 from bucketpull.sources.s3.verdicts import CODES, complaint
 
@@ -97,17 +97,17 @@ def test_a_malformed_key_is_no_wrong_region():
 def test_an_expired_token_is_called_that_and_stops_the_job():
     said = _read(_error_answer(400, _error("ExpiredToken")))
     assert "the session token has expired" in said.detail
-    assert REMEDIES[said.reason] is Remedy.STOP
+    assert BOUNDS[said.reason].remedy is Remedy.STOP
 
 
 def test_every_code_has_a_reason_with_a_remedy():
-    assert all(reason in REMEDIES for reason in CODES.values())
+    assert all(reason in BOUNDS for reason in CODES.values())
 
 
 @given(status=st.integers(0, 999), body=st.binary(max_size=300))
 def test_any_answer_is_read_without_an_exception_and_told_in_a_line(status, body):
     said = _read(_error_answer(status, body))
-    assert said.reason in REMEDIES
+    assert said.reason in BOUNDS
     assert len(said.detail) <= 300
     assert "\n" not in said.detail
 

@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.http_exchange import Request, Response, Verdict, Wanted
 from bucketpull.domain.model import Page, Position, key_of
-from bucketpull.domain.retry import REMEDIES, most_tries
+from bucketpull.domain.retry import BOUNDS
 from bucketpull.sources.upyun.source import UpyunSource
 from upyun_simulator.contents import Contents
 from upyun_simulator.cursor import BadCursor, Cursors, RowKeys
@@ -110,14 +110,14 @@ class ListingWorld:
         return self._take(page)
 
     def _again(self, position: Position, error: AnswerError) -> list[Position]:
-        remedy = REMEDIES[error.reason]
+        remedy = BOUNDS[error.reason].remedy
         if remedy is Remedy.VANISH:
             self.vanished.append(position.directory)
             return []
         if remedy in {Remedy.RETRY, Remedy.SLOW} and position.passes < 12:
             self.retries.append(error.reason)
             tries = self.tries[id(position)] = self.tries.get(id(position), 0) + 1
-            position.passes += tries % most_tries(error.reason) == 0
+            position.passes += tries % BOUNDS[error.reason].tries == 0
             return [position]
         self.failed.append((position, error))
         return []

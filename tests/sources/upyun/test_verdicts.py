@@ -7,7 +7,7 @@ from listing_world import answer, ask_for, judge_of, source
 
 from bucketpull.domain.errors import AnswerError, Reason, Remedy
 from bucketpull.domain.model import Position
-from bucketpull.domain.retry import REMEDIES
+from bucketpull.domain.retry import BOUNDS
 from bucketpull.sources.upyun.verdicts import cdn_reason, complaint, rest_reason, retry_after
 
 _OBJECT_FAILS = (40000000, 40000030, 40001000, 40001004, 40001006, 40001008, 40001021, 40011057, 40300001, 40300002, 40300003, 40300014, 40300031, 40300032, 40300033, 40300034)  # fmt: skip
@@ -53,12 +53,12 @@ _CDN_ROWS = [
 
 @pytest.mark.parametrize(("code", "remedy"), _ROWS)
 def test_each_code_of_the_rest_api_has_its_remedy(code, remedy):
-    assert REMEDIES[rest_reason(code // 100_000, code)] is remedy
+    assert BOUNDS[rest_reason(code // 100_000, code)].remedy is remedy
 
 
 @pytest.mark.parametrize(("code", "remedy"), _CDN_ROWS)
 def test_each_code_of_the_cdn_has_its_remedy(code, remedy):
-    assert REMEDIES[cdn_reason(code // 100_000, code)] is remedy
+    assert BOUNDS[cdn_reason(code // 100_000, code)].remedy is remedy
 
 
 @pytest.mark.parametrize(("code", "remedy"), _ROWS)
@@ -70,7 +70,7 @@ def test_an_object_refused_by_rest_is_judged_by_the_code_wherever_it_stands(code
 
     verdict = judge_of(source(), b"a.jpg", 10, "rest", answer(code // 100_000, body, headers), 1e9)
 
-    assert REMEDIES[verdict.reason] is remedy
+    assert BOUNDS[verdict.reason].remedy is remedy
     assert str(code) in verdict.detail
 
 
@@ -80,7 +80,7 @@ def test_an_object_refused_by_the_cdn_is_judged_by_the_code_that_is_a_text_there
 
     verdict = judge_of(source(cdn_url="http://cdn"), b"a.jpg", 10, "cdn", answer(code // 100_000, body), 1e9)
 
-    assert REMEDIES[verdict.reason] is remedy
+    assert BOUNDS[verdict.reason].remedy is remedy
 
 
 @pytest.mark.parametrize(("code", "remedy"), _ROWS)
@@ -91,7 +91,7 @@ def test_a_page_refused_is_classed_alike(code, remedy):
     with pytest.raises(AnswerError) as caught:
         source().read_page(Position(b"photos"), refused, 1e9)
 
-    assert REMEDIES[caught.value.reason] is remedy
+    assert BOUNDS[caught.value.reason].remedy is remedy
     assert "words" in caught.value.detail
 
 
