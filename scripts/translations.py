@@ -9,6 +9,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -117,6 +118,7 @@ def templates(node: ast.expr) -> list[str]:
     return [text] if text else []
 
 
+@cache
 def messages() -> dict[str, str]:
     """Return the texts of all errors, and of what commands tell, that the code makes of a literal, each with who says it."""
     found: dict[str, str] = {}

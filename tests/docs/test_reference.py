@@ -14,6 +14,7 @@ from bucketpull.wiring.settings import Settings
 ROOT = Path(__file__).parents[2]
 # `options` holds those of the sources, which have names of their own.
 SETTINGS = [name for name in Settings.__struct_fields__ if name != "options"] + list(options_by_name())
+WRITTEN = reference.written()
 
 
 def test_the_reference_has_every_command():
@@ -44,9 +45,9 @@ def test_the_man_page_has_every_command():
     assert [name for name in COMMANDS if f".SH {name.upper()}\n" not in page] == []
 
 
-@pytest.mark.parametrize("path", reference.written(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
 def test_a_page_that_is_made_from_the_code_is_committed_as_it_would_be_made_now(path: Path):
-    assert path.read_text() == reference.written()[path], "run `make reference`"
+    assert path.read_text() == WRITTEN[path], "run `make reference`"
 
 
 FILES = {path.name for folder in ("src", "examples") for path in (ROOT / folder).rglob("*.py")}
