@@ -281,16 +281,15 @@ class Channel:
         """Queue a message; it leaves with `flush`."""
         self._waiting += frame(self._encoder.encode(message))
 
-    def flush(self) -> bool:
-        """Send what the socket takes; return whether that was all."""
+    def flush(self) -> None:
+        """Send what the socket takes."""
         try:
             while self._waiting and not self.ended:
                 del self._waiting[: self._sock.send(self._waiting)]
         except BlockingIOError:
-            return False
+            pass
         except ConnectionError:
             self.ended = True
-        return True
 
     @property
     def clogged(self) -> bool:

@@ -9,6 +9,7 @@ import resource
 import stat
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -70,14 +71,11 @@ class Tree:
                 raise
         return self._move(source, source_fd, other)
 
-    def remove(self, path: bytes) -> bool:
-        """Remove a file; return whether it was there."""
+    def remove(self, path: bytes) -> None:
+        """Remove a file, if it is there."""
         directory, _, name = path.rpartition(b"/")
-        try:
+        with suppress(FileNotFoundError, NotADirectoryError):
             beneath.remove(self.place(directory, create=False).fd, name)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return True
 
     def remove_empty(self, folder: bytes) -> None:
         """Remove a folder and those above it as far as nothing is left in them."""
