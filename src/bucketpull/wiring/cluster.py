@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -153,7 +154,9 @@ class _Worker:
         self._job = settings.job_name()
         self.paths = check_paths(settings.volumes)
         key = worker_key(settings)
-        self._hello = _hello(settings)
+        self._hello = Pulse(
+            settings.machine_name(), secrets.token_hex(4), __version__, settings.process_count()
+        )
         key.of(self._hello.machine)
         self._session = Session(key, __version__, self._job, self._hello.incarnation)
         self._notices = WorkerNotices(words_for_file())
@@ -273,8 +276,3 @@ def _own_source(welcome: Welcome, settings: Settings) -> SourceSettings:
     config = unpack(welcome.source)
     own = type(config).of(config.place(), settings.options).checked()
     return config.held_against(own).with_secrets_of(own).checked()
-
-
-def _hello(settings: Settings) -> Pulse:
-    parameters = agent_parameters(settings, "", settings.machine_name(), ())
-    return Pulse(parameters.machine, parameters.incarnation, parameters.version, settings.process_count())
