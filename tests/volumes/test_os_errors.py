@@ -19,6 +19,7 @@ from bucketpull.volumes.files.file import FileWriter
 from bucketpull.volumes.identity import HOME, initialise
 from bucketpull.volumes.os_errors import BLAMES, DATELESS, Culprit, volume_error
 from bucketpull.volumes.packs.volume_packs import VolumePacks
+from bucketpull.volumes.packs.writer import open_pack_writer
 from bucketpull.volumes.volume import open_volume
 from bucketpull.volumes.writer import open_writer
 
@@ -138,6 +139,15 @@ def test_a_machine_out_of_descriptors_makes_no_volume_of_packs_sick(tmp_path, mo
                 filler.store({(b"", b"b"): b"body"})
         filler.store({(b"", b"b"): b"body"})
         assert filler.volume.status().stored_objects == 2
+
+
+def test_a_disk_that_takes_no_file_is_not_asked_to_take_a_pack(tmp_path):
+    writer = open_pack_writer(str(tmp_path), initialise(str(tmp_path)), "batch", Packing())
+    writer.files.sick = "file not written: Input/output error"
+    writer.put(b"", b"a", 1, [b"body"], 0)
+    writer.close()
+    assert writer.done.popleft() == Written(0, Reason.VOLUME_SICK, writer.files.sick)
+    assert not list(tmp_path.glob("packs/*"))
 
 
 def test_a_file_larger_than_the_limit_fails_alone_small_or_streamed(tmp_path):

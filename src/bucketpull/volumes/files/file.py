@@ -51,7 +51,8 @@ class FileWriter:
         self._here: bytes | None = None  # the directory of the last object, and where that is
         self._place = OpenDirectory(-1, b"")
         self._is_plain = identity.layout == "key" and not identity.folds_case
-        self._sick = ""
+        self.sick = ""
+        """Why it refuses everything; "" while it does not."""
         self._folder = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._temporary = self.home.below(TEMPORARY).make_new(self._folder)
 
@@ -69,8 +70,8 @@ class FileWriter:
         self, directory: bytes, name: bytes, mtime: int, chunks: Sequence[Chunk], token: object
     ) -> Written:
         """Write one object and return its outcome; nothing is left of it unless it was published."""
-        if self._sick:
-            return Written(token, Reason.VOLUME_SICK, self._sick)
+        if self.sick:
+            return Written(token, Reason.VOLUME_SICK, self.sick)
         try:
             self._fill(mtime, chunks)
         except OSError as error:
@@ -140,7 +141,7 @@ class FileWriter:
         if fault is Culprit.MACHINE:
             self.tree.close()  # some descriptors less
         elif fault is Culprit.VOLUME:
-            self._sick = detail
+            self.sick = detail
         elif fault is Culprit.FULL:
             with suppress(OSError):
                 detail = f"{what}: {NO_INODES}" if lack_of(self.root) == NO_INODES else detail

@@ -248,7 +248,6 @@ class PackWriter(DiskWriter):
         self._limit = limit
         self._kept: list[Member] = []
         self._kept_bytes = 0
-        self._sick = ""
 
     def put(
         self, directory: bytes, name: bytes, mtime: int, chunks: Sequence[Chunk], token: object
@@ -282,14 +281,13 @@ class PackWriter(DiskWriter):
         self._appender.close()
 
     def _append(self, members: list[Member]) -> None:
-        if self._sick:
-            self.done.extend(Written(member.token, Reason.VOLUME_SICK, self._sick) for member in members)
+        if self.files.sick:
+            self.done.extend(Written(member.token, Reason.VOLUME_SICK, self.files.sick) for member in members)
             return
         try:
             pack, offsets = self._appender.append(members)
         except OSError as error:
             trouble = self.files.failed("pack not written", error, None)
-            self._sick = trouble.detail if trouble.reason is Reason.VOLUME_SICK else ""
             self.done.extend(Written(member.token, trouble.reason, trouble.detail) for member in members)
             return
         self.done.extend(
