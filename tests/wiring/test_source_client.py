@@ -66,4 +66,4 @@ class Unreachable:
 
 def test_a_source_that_never_gives_its_first_page_is_given_up():
     with pytest.raises(SourceSilent, match=r"s3\.example"):
-        reach(Unreachable(Clock()), "s3://photos")
+        reach(Unreachable(Clock()))

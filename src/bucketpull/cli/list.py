@@ -95,7 +95,7 @@ def _run(settings: Settings, output: str | None, name: str, base_url: str | None
     with closing(FetchLoop(settings.fetch_options())) as fetcher:
         source = selected(config.open(), selection)
         patience = Patience(settings.source)
-        reach(SourceClient(source, fetcher, patience), settings.source)
+        reach(SourceClient(source, fetcher, patience))
         with _opened(name, form, path, mark) as opened:
             inventory = _Inventory(opened, base, state)
             walk = ListingWalk(source, fetcher, SystemClock(), inventory.take, state.frontier, settings.rate)

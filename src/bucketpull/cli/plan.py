@@ -99,7 +99,7 @@ def _run(settings: Settings, pages: int) -> ExitCode:
     patience = Patience(settings.source)
     with closing(FetchLoop(settings.fetch_options())) as fetcher:
         client = SourceClient(selected(config.open(), selection_of(settings)), fetcher, patience)
-        findings, first_page = reach(client, settings.source)
+        findings, first_page = reach(client)
         sample = take_sample(client, pages, first_page)
         needed = demand(
             sample.pages, sample.whole, None if config.identity()["prefix"] else findings.usage_bytes

@@ -183,7 +183,7 @@ def opened(settings: Settings) -> Iterator[Opening]:
     patience = Patience(settings.source, longest=math.inf)
     asked = selected(source.open(), selection)
     with closing(FetchLoop(fetch)) as loop:
-        findings = probe(SourceClient(asked, loop, patience), settings.source)
+        findings = probe(SourceClient(asked, loop, patience))
     if findings.first_page is not None and findings.first_page.serial:
         settings.tell(
             "the source does not list in the order of the keys' bytes: it is listed page by page, which takes longer"

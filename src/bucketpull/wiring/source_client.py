@@ -51,7 +51,7 @@ class Patience:
         told: Callable[[str], None] = tell,
         longest: float = LONGEST_SECONDS,
     ) -> None:
-        self._source = source
+        self.source = source
         self._now = now
         self._told = told
         self._longest = longest
@@ -77,12 +77,12 @@ class Patience:
         seconds = self._now() - self._since
         if seconds >= self._longest:
             raise SourceSilent(
-                f"{self._source}: nothing has come for {duration(seconds)}: {self.trouble}; "
+                f"{self.source}: nothing has come for {duration(seconds)}: {self.trouble}; "
                 "check the network and the addresses of the source, then run it again"
             )
         if seconds >= self._due:
             self._due = 2 * seconds
-            text = f"{self._source}: nothing has come for {duration(seconds)}: {self.trouble}"
+            text = f"{self.source}: nothing has come for {duration(seconds)}: {self.trouble}"
             if self._longest == math.inf:
                 self._told(f"{text}; it is tried on, Ctrl-C ends it")
             else:
@@ -188,32 +188,30 @@ class Findings(msgspec.Struct):
     first_page: Page | None
 
 
-def probe(client: SourceClient, name: str) -> Findings:
+def probe(client: SourceClient) -> Findings:
     """Ask for usage and for the first page; temporary trouble is left to the job, which waits for longer.
-
-    `name` is what the user calls the source.
 
     Raises SourceRefused where credentials, permission or bucket are wrong, or the folder is not there.
     """
-    usage = _asked(client.usage, client, name)
-    page = _asked(lambda: client.page(client.source.root()), client, name)
+    usage = _asked(client.usage, client)
+    page = _asked(lambda: client.page(client.source.root()), client)
     return Findings(usage, page)
 
 
-def reach(client: SourceClient, name: str) -> tuple[Findings, Page]:
+def reach(client: SourceClient) -> tuple[Findings, Page]:
     """Probe until the first page comes; the client's patience says why it does not.
 
     Raises as `probe`, and SourceSilent where it does not come.
     """
     while True:
-        findings = probe(client, name)
+        findings = probe(client)
         if findings.first_page is not None:
             return findings, findings.first_page
         time.sleep(PAUSE_SECONDS)
         client.patience.wait()
 
 
-def _asked(question: Callable[[], T], client: SourceClient, name: str) -> T | None:
+def _asked(question: Callable[[], T], client: SourceClient) -> T | None:
     deadline = time.monotonic() + LONGEST_QUESTION_SECONDS
     for attempt in range(TRIES):
         try:
@@ -223,6 +221,7 @@ def _asked(question: Callable[[], T], client: SourceClient, name: str) -> T | No
             remedy = BOUNDS[error.reason].remedy
             if remedy in {Remedy.STOP, Remedy.VANISH}:
                 reason = error.reason if remedy is Remedy.STOP else Reason.NO_BUCKET
+                name = client.patience.source
                 refused = SourceRefused(reason, f"{name}: {error.detail}")
                 refused.credentials = credentials_of(name)
                 raise refused from error
@@ -258,7 +257,7 @@ def list_all(settings: Settings, source: Source, take: Callable[[Part], None]) -
 
     patience = Patience(settings.source)
     with closing(FetchLoop(settings.fetch_options())) as fetcher:
-        reach(SourceClient(source, fetcher, patience), settings.source)
+        reach(SourceClient(source, fetcher, patience))
         walk = ListingWalk(source, fetcher, SystemClock(), taken, rate=settings.rate)
         news = News(quiet=settings.quiet)
         while not walk.is_over:
