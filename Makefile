@@ -4,7 +4,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 TEST_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light chromium:chromium chromedriver:chromium-driver \
-	ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw ip:iproute2 mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs losetup:mount fusermount3:fuse3 openssl:openssl curl:curl prometheus:prometheus locale-gen:locales systemd-analyze:systemd
+	ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw ip:iproute2 mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs losetup:mount fusermount3:fuse3 openssl:openssl curl:curl prometheus:prometheus locale-gen:locales systemd-analyze:systemd \
+	/usr/share/fonts/truetype/wqy/wqy-microhei.ttc:fonts-wqy-microhei
 SOAK_PACKAGES := cc:gcc
 BENCH_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light curl:curl aria2c:aria2 rclone:rclone openssl:openssl taskset:util-linux
 
