@@ -30,7 +30,6 @@ class Fetch:
         url: str,
         done: Callable[[Response], object],
         headers: tuple[str, ...] = (),
-        method: str = "GET",
         most: int = 1 << 20,
         sink: Callable[[bytes], object] | None = None,
         begun: Callable[[Response], object] | None = None,
@@ -44,11 +43,11 @@ class Fetch:
             self.loop.direct.learn(
                 Request(url, (), 0), host.replace("localhost", "127.0.0.1"), time.monotonic()
             )
-        self.loop.submit(self.request(url, headers, most, method), done, sink, begun)
+        self.loop.submit(self.request(url, headers, most), done, sink, begun)
 
     @staticmethod
-    def request(url: str, headers: tuple[str, ...] = (), most: int = 1 << 20, method: str = "GET") -> Request:
-        return Request(url, headers, most, method)
+    def request(url: str, headers: tuple[str, ...] = (), most: int = 1 << 20) -> Request:
+        return Request(url, headers, most)
 
     def ask(self, url: str, *headers: str, **rest: Any) -> Response:
         answers: list[Response] = []

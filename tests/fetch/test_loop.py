@@ -45,21 +45,6 @@ def test_each_request_has_the_headers_it_was_given_and_no_others_of_libcurl_than
     assert heads == [{host, b"X-One: 1", b"Accept: */*"}, {host, b"X-Two: 2", b"Accept: */*"}]
 
 
-def test_a_handle_that_made_a_head_request_makes_a_get_next(fetch):
-    def script(peer):
-        while head := peer.request():
-            peer.send(
-                b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
-                + (b"" if head.startswith(b"HEAD") else b"abc")
-            )
-
-    with origin(script) as site:
-        head = fetch.ask(site.url(), method="HEAD")
-        get = fetch.ask(site.url())
-    assert (head.failure, head.chunks) == (None, [])
-    assert get.body == b"abc"
-
-
 def test_refusals_are_answers_not_failures(fetch):
     with origin(always(b'{"code":40400001}', "404 Not Found")) as site:
         response = fetch.ask(site.url())

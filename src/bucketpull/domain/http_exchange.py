@@ -19,7 +19,7 @@ Chunk = bytes | memoryview
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """One GET (or HEAD). `url` is sent as it is: never normalised, never encoded again.
+    """One GET. `url` is sent as it is: never normalised, never encoded again.
 
     `headers` are complete lines ("Name: value"); pass the same tuple object again for equal headers, the fetcher then
     keeps what it has prepared. `max_bytes` bounds a body kept in memory. Redirects are never followed: they are answers.
@@ -30,7 +30,6 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     url: str
     headers: tuple[str, ...]
     max_bytes: int
-    method: str = "GET"
     address: str = ""
     most_seconds: float = math.inf
 

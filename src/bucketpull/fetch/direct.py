@@ -164,7 +164,7 @@ class Direct:
         site = self._sites.get(origin)
         if site is None:
             return self._is_allowed and self._wait(origin, request, done)
-        if now < site.rests_until or request.method != "GET" or not _is_plain(url):
+        if now < site.rests_until or not _is_plain(url):
             return False
         message = site.message(url[at:], request.headers)
         if message is None:

@@ -119,7 +119,6 @@ class EasyHandle(RunningRequest):
         self.request = request
         easy.setopt(pycurl.HTTPHEADER, request.headers)
         easy.setopt(pycurl.MAXFILESIZE_LARGE, request.max_bytes)
-        easy.setopt(pycurl.NOBODY if request.method == "HEAD" else pycurl.HTTPGET, 1)
         if sink is not self._sink or counted is not self._counted or buffer_bytes != self.buffer_bytes:
             self._sink = sink
             self.count(counted, buffer_bytes)
