@@ -107,7 +107,7 @@ def test_what_counts_of_a_batch_is_known_after_a_rebuild_though_another_block_of
     (user.folder / "disk1/lost.jpg").write_bytes(b"0123456789")
     disk = str(user.folder / "disk1")
     with closing(open_volume(disk)) as volume, closing(open_reader(disk)) as reader:
-        batch = next(reader.entries())
+        batch = next(reader.ledger.salvage())
         lost = Record(b"", "", [b"lost.jpg"], [10], [1_600_000_000])
         [extent] = volume.settle([Block(batch.journal, batch.work, msgspec.msgpack.encode([lost]))])
         volume.conclude(batch.journal, [Conclusion(batch.work, [extent.offset])])
