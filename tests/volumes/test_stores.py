@@ -72,7 +72,7 @@ def test_a_part_of_an_object_can_be_read(tmp_path, packing):
     with Filler(tmp_path, packing) as filler:
         filler.store({(b"", b"a"): b"0123456789", (b"", b"b"): b"other"})
     reader = open_reader(str(tmp_path))
-    record = next(reader.entries()).records()[0]
+    record = next(reader.ledger.salvage()).records()[0]
     location = reader.location_of(record, 0)
     assert reader.bodies.read(location, 3, 4) == b"3456"
     assert reader.bodies.read(location, 8, 400) == b"89"

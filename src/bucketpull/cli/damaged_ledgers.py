@@ -46,7 +46,7 @@ def damaged_ledgers(readers: Sequence[VolumeReader], last_blocks: Mapping[str, i
         DamagedLedger(
             reader.path,
             reader.id,
-            [entry for entry in reader.entries() if isinstance(entry, Damage)],
+            [entry for entry in reader.ledger.salvage() if isinstance(entry, Damage)],
             Damage(reader.ledger.end, sys.maxsize),
         )
         for reader in readers

@@ -160,7 +160,7 @@ def _configuration(settings: Settings, readers: Sequence[VolumeReader]) -> dict[
 def _blocks(reader: VolumeReader, damaged: list[str]) -> Iterator[tuple[str, int, list[Record]]]:
     """Give the blocks of a ledger, without the objects that were removed since."""
     removals = _removals_of_batches(reader)
-    for entry in reader.entries():
+    for entry in reader.ledger.salvage():
         if isinstance(entry, Damage):
             damaged.append(_damage(reader.path, reader.id, entry.offset, entry.end))
         elif entry.kind is Kind.BLOCK:
@@ -176,7 +176,7 @@ def _blocks(reader: VolumeReader, damaged: list[str]) -> Iterator[tuple[str, int
 def _removals_of_batches(reader: VolumeReader) -> dict[tuple[str, int], list[int]]:
     """Return where the ledger names objects that did not count of some batch, by journal and work. `left` knows of all others."""
     removals: dict[tuple[str, int], list[int]] = {}
-    for entry in reader.entries():
+    for entry in reader.ledger.salvage():
         if (
             not isinstance(entry, Damage)
             and entry.kind is Kind.REMOVAL

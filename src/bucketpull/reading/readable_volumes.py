@@ -118,7 +118,7 @@ class ReadableVolume:
 
     def objects(self, prefix: bytes = b"") -> Iterator[tuple[bytes, IndexEntry]]:
         """Yield key and place of every object below a prefix, in the order in which they were stored."""
-        for entry in self._reader.entries():
+        for entry in self._reader.ledger.salvage():
             if isinstance(entry, Damage) or entry.kind is not Kind.BLOCK:
                 continue
             for record in entry.records():

@@ -217,7 +217,7 @@ class Ledger:
             self.end, self.objects, self.size = frame.end, frame.objects, frame.size
 
     def salvage(self, start: int = 0) -> Iterator[Frame | Damage]:
-        """Yield all whole frames, and a `Damage` for each part without."""
+        """Yield all whole frames, oldest first, and a `Damage` for each part without."""
         while start < self.end:
             frame = self._frame_at(start)
             if frame is None:

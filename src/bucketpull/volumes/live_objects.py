@@ -145,7 +145,7 @@ class LiveObjects:
         return live
 
     def _records(self, damages: list[Damage] | None = None) -> Iterator[tuple[Frame, Record]]:
-        for entry in self._reader.entries():
+        for entry in self._reader.ledger.salvage():
             if isinstance(entry, Damage):
                 if damages is not None:
                     damages.append(entry)

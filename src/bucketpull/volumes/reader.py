@@ -8,7 +8,6 @@ import os
 import resource
 import stat
 from collections import OrderedDict
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
 
@@ -16,7 +15,7 @@ from bucketpull.domain.record import Record
 from bucketpull.volumes.beneath import closing_fd, open_path
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LOCK, Entered, Identity, enter
-from bucketpull.volumes.ledger import Damage, Frame, Ledger
+from bucketpull.volumes.ledger import Frame, Ledger
 from bucketpull.volumes.packs import folder, tar
 from bucketpull.volumes.partial_blocks import PartialBlocks
 from bucketpull.volumes.scratch import scratch_folder
@@ -124,10 +123,6 @@ class VolumeReader:
             self.ledger,
             lambda: self._scratch.enter_context(scratch_folder("removed")),
         )
-
-    def entries(self) -> Iterator[Frame | Damage]:
-        """Go through the ledger, oldest first; damaged parts are reported and skipped."""
-        return self.ledger.salvage()
 
     def left(self, frame: Frame) -> list[Record]:
         """Return the objects of a block, without those that were removed since."""
