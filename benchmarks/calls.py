@@ -35,6 +35,7 @@ from bucketpull.downloader.process import Process
 from bucketpull.fetch.fetch_options import FetchOptions
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.sources.upyun.config import UpyunConfig
+from bucketpull.volumes.identity import Owner
 from bucketpull.volumes.writer import open_writer
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.system import SystemClock
@@ -71,7 +72,7 @@ class _Agent:
         )
         self._frames = Frames()
         self._heard: list[FromProcess] = []
-        (volume,) = open_all([folder], {}, Settings(source="upyun://b", reserve="0"))
+        (volume,) = open_all([folder], {}, Settings(source="upyun://b", reserve="0"), Owner("0123456789ab"))
         self.volume = volume
         self.say(Mount(volume.id, folder, "batch", "size"))
 

@@ -28,6 +28,7 @@ from bucketpull.fetch.fetch_options import FetchOptions
 from bucketpull.fetch.loop import FetchLoop
 from bucketpull.sources.upyun.config import UpyunConfig
 from bucketpull.sources.upyun.source import UpyunSource
+from bucketpull.volumes.identity import Owner
 from bucketpull.volumes.writer import open_writer
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.system import SystemClock
@@ -45,7 +46,9 @@ class Company:
         self.simulator, self.folder = simulator, folder
         self.sock, self.theirs = socket.socketpair()
         self.sock.settimeout(DEADLINE_SECONDS)
-        (self.volume,) = open_all([str(folder)], {}, Settings(source="upyun://b", reserve="0"))
+        (self.volume,) = open_all(
+            [str(folder)], {}, Settings(source="upyun://b", reserve="0"), Owner("0123456789ab")
+        )
         source = UpyunSource(
             UpyunConfig(
                 bucket=simulator.bucket,

@@ -9,7 +9,7 @@ import pytest
 from tests.volumes.conftest import Disks
 
 from bucketpull.domain.errors import ConfigError, VolumeSick
-from bucketpull.volumes.identity import initialise
+from bucketpull.volumes.identity import Owner, initialise
 from bucketpull.wiring.settings import Settings
 from bucketpull.wiring.volume_opening import (
     check_copy_of,
@@ -18,6 +18,8 @@ from bucketpull.wiring.volume_opening import (
     open_all,
     opened_to_read,
 )
+
+OWNER = Owner("0123456789ab")
 
 
 @pytest.fixture
@@ -35,13 +37,13 @@ def test_a_volume_that_cannot_be_written_is_told_and_left_out_wherever_it_was_se
     told = []
     settings = Settings(source="upyun://b", reserve="0")
 
-    (opened,) = open_all([read_only.path, str(good)], {}, settings, told.append)
+    (opened,) = open_all([read_only.path, str(good)], {}, settings, OWNER, told.append)
     opened.close()
 
     assert opened.path == str(good)
     assert [error.volume for error in told] == [read_only.path]
     with pytest.raises(VolumeSick, match="Read-only"):
-        open_all([read_only.path], {}, settings, told.append)
+        open_all([read_only.path], {}, settings, OWNER, told.append)
 
 
 @pytest.mark.parametrize("below", ["inner", "a/b/c/inner", "many/inner"])
@@ -137,7 +139,7 @@ def test_a_folder_that_cannot_be_made_is_told_with_what_to_do(tmp_path, disks):
     read_only = disks.tmpfs("8m")
     read_only.remount("ro")
     with pytest.raises(VolumeSick, match=r"not made: Read-only file system; .*mount it read-write"):
-        open_all([f"{read_only.path}/new"], {}, Settings(source="upyun://b", reserve="0"))
+        open_all([f"{read_only.path}/new"], {}, Settings(source="upyun://b", reserve="0"), OWNER)
 
 
 def test_one_folder_by_two_paths_is_refused_before_anything_is_made(tmp_path):

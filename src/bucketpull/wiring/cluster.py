@@ -133,7 +133,7 @@ def run_work(settings: Settings, notifier: Notifier) -> ExitCode:
             settings, layout=welcome.layout, durability=welcome.durability, verify=welcome.verify
         )
         owner = owner_of(welcome.journal, source)
-        volumes = open_all(worker.paths, welcome.known, settings, owner=owner)
+        volumes = open_all(worker.paths, welcome.known, settings, owner)
         notifier.begin()
         leave = partial(notifier.end, ExitCode.INTERRUPTED)
         inbox = worker.inbox(welcome.journal, [volume.path for volume in volumes])

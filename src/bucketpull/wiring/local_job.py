@@ -57,7 +57,7 @@ def run_sync(
         paths, away = (paths, []) if alone else with_known(paths, known, machine)
         sick: list[VolumeSick] = []
         owner = owner_of(opening.journal.id, opening.source)
-        volumes = open_all(paths, known_paths(known, machine), settings, sick.append, owner)
+        volumes = open_all(paths, known_paths(known, machine), settings, owner, sick.append)
         warnings = [*_of_absent(sick, away), *_of_new(volumes, known, opening.journal.counters().stored)]
         if settings.adopt == "date":
             warnings.append(("adopt.date", _UNCOMPARED))

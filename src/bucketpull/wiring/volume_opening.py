@@ -237,8 +237,8 @@ def open_all(
     paths: Sequence[str],
     known: Mapping[str, str],
     settings: Settings,
+    owner: Owner,
     leave: Callable[[VolumeSick], object] | None = None,
-    owner: Owner | None = None,
 ) -> list[DiskVolume]:
     """Open volumes by path; make those that are none yet.
 
@@ -302,7 +302,7 @@ def check_idle(reader: "VolumeReader") -> None:
         raise ConfigError(f"volume {reader.path}: is in use by process {user}; end it first")
 
 
-def open_one(path: str, expected: str | None, settings: Settings, owner: Owner | None = None) -> DiskVolume:
+def open_one(path: str, expected: str | None, settings: Settings, owner: Owner) -> DiskVolume:
     """Open one volume, making it if it is none and none is expected there; see `open_all`."""
     found = identify(path) if os.path.isdir(path) else None
     if found is None:
@@ -328,7 +328,7 @@ def open_again(path: str, expected: str | None, settings: Settings, owner: Owner
     )
 
 
-def _opened(path: str, expected: str | None, settings: Settings, owner: Owner | None) -> DiskVolume:
+def _opened(path: str, expected: str | None, settings: Settings, owner: Owner) -> DiskVolume:
     try:
         status = os.statvfs(path)
     except OSError as error:
@@ -336,9 +336,8 @@ def _opened(path: str, expected: str | None, settings: Settings, owner: Owner | 
     reserve = parse_reserve(settings.reserve, status.f_blocks * status.f_frsize)
     volume = open_volume(path, expected, reserve, durable=settings.durability != "none")
     try:
-        if owner is not None:
-            _refuse(volume.path, volume.identity.owner, owner.journal, volume.objects)
-            volume.belong_to(owner)
+        _refuse(volume.path, volume.identity.owner, owner.journal, volume.objects)
+        volume.belong_to(owner)
     except BaseException:
         volume.close()
         raise
