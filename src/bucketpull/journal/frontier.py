@@ -53,7 +53,6 @@ class Taken(msgspec.Struct):
     tier: int
     home: int
     passes: int
-    part: int
     objects: int
     size: int
     candidates: bytes | None

@@ -147,7 +147,7 @@ select machine, state from work where id = ?;
 
 -- name: taken-work
 -- commit, once a receipt
-select kind, state, tier, home, passes, part, objects, bytes, candidates, body, checksum from work join body using (id)
+select kind, state, tier, home, passes, objects, bytes, candidates, body, checksum from work join body using (id)
 where id = ? and part = ?;
 
 -- name: walk-batches
