@@ -1,5 +1,7 @@
 """What an agent does, event by event: nothing runs but the agent, and time is what the events say."""
 
+from typing import get_args
+
 import msgspec
 import pytest
 
@@ -186,7 +188,7 @@ def test_a_machine_is_quiet_when_its_notes_are_gone_and_not_before():
     harness.agent.received([Control(Limits(), booked=[7])], harness.now)
     (forget,) = harness.agent.actions()
 
-    assert forget.ask.verb is Verb.FORGET
+    assert forget.ask.verb == "forget"
     assert not harness.agent.is_quiet
     harness.call(forget)
     harness.act()
@@ -273,7 +275,7 @@ def test_the_successor_of_a_dead_process_learns_limits_and_volumes_before_it_is_
     started, *told, asked = harness.agent.actions()
     assert started == StartProcess(0)
     assert [type(tell.message) for tell in told] == [Tune, Mount]
-    assert asked.ask.verb is Verb.RECOVER
+    assert asked.ask.verb == "recover"
     assert told[0].message.limits.bytes_per_second == 1000.0
 
 
@@ -704,7 +706,7 @@ def test_what_is_found_whole_on_a_disk_that_then_fails_is_reported_with_the_rest
     harness.agent.received([batch(7)], harness.now)
     harness.agent.stop(harness.now)
     (call,) = [action for action in harness.agent.actions() if isinstance(action, Call)]
-    assert call.ask.verb is Verb.RECOVER
+    assert call.ask.verb == "recover"
     harness.agent.scheduler.volumes["v1"].status.state = VolumeState.SICK
     harness.agent.disk_answered(call.id, found, harness.now)
     harness.act()
@@ -1018,7 +1020,7 @@ def _refuse(error):
 
 
 def test_verbs_are_methods_of_a_volume():
-    assert all(hasattr(MemoryVolume("v"), verb) for verb in Verb)
+    assert all(hasattr(MemoryVolume("v"), verb) for verb in get_args(Verb))
 
 
 def test_an_answer_that_may_be_to_what_was_said_of_a_batch_before_proves_nothing():

@@ -14,7 +14,6 @@ from bucketpull.agent.actions import (
     StartProcess,
     TellCoordinator,
     TellProcess,
-    Verb,
 )
 from bucketpull.agent.agent import Agent
 from bucketpull.agent.parameters import AgentParameters
@@ -194,7 +193,7 @@ class Machine:
         if ready:
             call = ready[number % len(ready)]
             self.calls.remove(call)
-            if call.ask.verb is Verb.REOPEN:
+            if call.ask.verb == "reopen":
                 self.drop_calls_before(call)
             volume = self.volumes[call.ask.volume]
             try:

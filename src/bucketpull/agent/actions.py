@@ -4,10 +4,9 @@ What takes several calls is a generator, a disk routine: it yields a request and
 """
 
 from collections.abc import Callable, Generator
-from enum import StrEnum
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -46,26 +45,26 @@ class OpenVolume(msgspec.Struct, frozen=True):
     path: str
 
 
-class Verb(StrEnum):
-    """The methods of `ports.Volume` that are called while a job runs, and two more.
+Verb = Literal[
+    "status",
+    "probe",
+    "intend",
+    "recover",
+    "inspect",
+    "clear",
+    "settle",
+    "read",
+    "forget",
+    "conclude",
+    "remove",
+    "close",
+    "reopen",
+    "wait",
+]
+"""The methods of `ports.Volume` that are called while a job runs, and two more.
 
-    `reopen` opens a volume again, and answers its status and the batches that are noted there. `wait` answers after a moment.
-    """
-
-    STATUS = "status"
-    PROBE = "probe"
-    INTEND = "intend"
-    RECOVER = "recover"
-    INSPECT = "inspect"
-    CLEAR = "clear"
-    SETTLE = "settle"
-    READ = "read"
-    FORGET = "forget"
-    CONCLUDE = "conclude"
-    REMOVE = "remove"
-    CLOSE = "close"
-    REOPEN = "reopen"
-    WAIT = "wait"
+`reopen` opens a volume again, and answers its status and the batches that are noted there. `wait` answers after a moment.
+"""
 
 
 class DiskRequest(msgspec.Struct, frozen=True):

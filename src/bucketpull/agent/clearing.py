@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from typing import Any
 
-from bucketpull.agent.actions import DiskRequest, DiskRoutine, Verb
+from bucketpull.agent.actions import DiskRequest, DiskRoutine
 from bucketpull.agent.managed_volume import ManagedVolume
 from bucketpull.domain.errors import VolumeError
 from bucketpull.domain.messages import BatchVerdict, Begun, Control, Work
@@ -170,7 +170,7 @@ class Clearing:
                 yield from self._clear_volume(volume, verdicts)
                 former = [copy for copy in copies.values() if copy.volume == volume.id]
                 if former:
-                    yield volume.ask(Verb.REMOVE, self._journal, former)
+                    yield volume.ask("remove", self._journal, former)
                     removed += [copy.id for copy in former]
             except VolumeError as error:
                 volume.trouble(error, now())
@@ -199,7 +199,7 @@ class Clearing:
         now = ready[:AT_ONCE]
         self.is_due = self.is_due or len(now) < len(ready)
         if now:
-            yield volume.ask(Verb.CONCLUDE, self._journal, now)
+            yield volume.ask("conclude", self._journal, now)
         for each in now:
             volume.known.pop(each.work, None)
 
@@ -222,6 +222,6 @@ def forget(volume: ManagedVolume, journal: str, works: Iterable[int]) -> DiskRou
     """Remove the notes of batches on a volume: nothing more will be heard of them."""
     known = [work for work in works if work in volume.known]
     if known:
-        yield volume.ask(Verb.FORGET, journal, known)
+        yield volume.ask("forget", journal, known)
     for work in known:
         volume.known.pop(work, None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from bucketpull.agent.actions import DiskRequest, DiskRoutine, Verb
+from bucketpull.agent.actions import DiskRequest, DiskRoutine
 from bucketpull.agent.active_batch import ActiveBatch, as_listed
 from bucketpull.agent.clearing import begun_on
 from bucketpull.agent.managed_volume import ManagedVolume
@@ -66,7 +66,7 @@ class Intake:
         scheduler.inspected += objects
         for volume in scheduler.working():
             with suppress(VolumeError):
-                seen: Inspection = yield volume.ask(Verb.INSPECT, parts, self._parameters.adopts)
+                seen: Inspection = yield volume.ask("inspect", parts, self._parameters.adopts)
                 there = as_listed(parts, seen.records)
                 others = without(parts, there)
                 claimed = among(others, {(claim.directory, claim.name) for claim in seen.claims})
@@ -117,7 +117,7 @@ def recognise(
         records = _last(without(rest, left), stored)
         rest = left
         with suppress(VolumeError):
-            written: list[Record] = yield volumes[volume].ask(Verb.RECOVER, journal, batch.work.id, rest)
+            written: list[Record] = yield volumes[volume].ask("recover", journal, batch.work.id, rest)
             records += written
             rest = without(rest, written)
         if records:
@@ -143,7 +143,7 @@ def _read(
         volume = volumes.get(extent.volume)
         if volume is not None and not volume.is_sick:
             with suppress(VolumeError):
-                known.append((extent, (yield volume.ask(Verb.READ, extent.offset))))
+                known.append((extent, (yield volume.ask("read", extent.offset))))
     return known
 
 

@@ -124,14 +124,14 @@ class ManagedVolume:
                 self._is_closed = True
                 self._listener.volume_to_close(self)
                 with suppress(VolumeError):  # as of a disk that was pulled out
-                    yield self.ask(Verb.CLOSE)
+                    yield self.ask("close")
             elif now() >= self._reopen_at:
                 yield from self._come_back(now)
         self._asked_at = None
 
     def _come_back(self, now: Callable[[], float]) -> DiskRoutine:
         try:
-            status, known = yield self.ask(Verb.REOPEN)
+            status, known = yield self.ask("reopen")
         except VolumeError:
             self._rest_seconds = min(2 * self._rest_seconds, REOPEN_MOST_SECONDS)
             self._reopen_at = now() + self._rest_seconds
@@ -147,7 +147,7 @@ class ManagedVolume:
     def _measure(self, now: Callable[[], float]) -> DiskRoutine:
         """Measure free space and health, and find out whether a disk that refused bytes takes some again."""
         try:
-            status = yield self.ask(Verb.STATUS)
+            status = yield self.ask("status")
             if self._refused_at is not None and now() - self._refused_at > PROBE_SECONDS:
                 yield from self._probe(now)
         except VolumeError as error:
@@ -158,7 +158,7 @@ class ManagedVolume:
     def _probe(self, now: Callable[[], float]) -> DiskRoutine:
         """Find out by writing whether a disk that refused bytes takes some again: a quota does not show in free space."""
         try:
-            yield self.ask(Verb.PROBE)
+            yield self.ask("probe")
             self._refused_at = None
         except VolumeFull:
             self._refused_at = now()

@@ -42,7 +42,7 @@ UNTOLD_SECONDS = 1.0  # that a process may have worked on after its last tick
 BUSY = 0.85  # of a core, for one process: above it, more transfers would only wait for it
 QUEUED_BYTES = 8 << 20  # waiting for one volume, per process: half of what a process lets wait
 
-ASKED_OF_SICK = frozenset({Verb.CLOSE, Verb.REOPEN, Verb.WAIT})
+ASKED_OF_SICK: frozenset[Verb] = frozenset({"close", "reopen", "wait"})
 
 
 class Load(msgspec.Struct, frozen=True):

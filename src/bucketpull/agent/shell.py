@@ -16,7 +16,6 @@ from bucketpull.agent.actions import (
     OpenVolume,
     StartProcess,
     TellProcess,
-    Verb,
 )
 from bucketpull.agent.agent import PULSE_SECONDS, Agent
 from bucketpull.agent.parameters import AgentParameters
@@ -203,10 +202,10 @@ class AgentShell:
 
     async def _answer(self, ask: DiskRequest) -> object:
         volume = self._volumes[ask.volume]
-        if ask.verb is Verb.WAIT:
+        if ask.verb == "wait":
             await asyncio.sleep(PULSE_SECONDS)
             return None
-        if ask.verb is Verb.REOPEN:
+        if ask.verb == "reopen":
             opened = await in_thread(opened_anew, volume, self._open, self._parameters.journal)
             self._volumes[volume.id] = opened
             return await in_thread(_look_at, opened, self._parameters.journal)

@@ -7,7 +7,7 @@ from itertools import count
 
 import msgspec
 
-from bucketpull.agent.actions import Calls, DiskRequest, DiskRoutine, Verb
+from bucketpull.agent.actions import Calls, DiskRequest, DiskRoutine
 from bucketpull.agent.active_batch import (
     ActiveBatch,
     Settling,
@@ -136,7 +136,7 @@ class Tasks:
 
     def note(self, batch: ActiveBatch, volume: ManagedVolume) -> DiskRequest:
         """Ask a volume to note that a batch is begun there."""
-        return volume.ask(Verb.INTEND, self._parameters.journal, batch.work.id, batch.whole.body)
+        return volume.ask("intend", self._parameters.journal, batch.work.id, batch.whole.body)
 
     def _found(self, batch: ActiveBatch, parts: list[Part], volume: ManagedVolume) -> Task:
         """Make a task of objects whose files lie on a volume."""
@@ -161,11 +161,11 @@ class Tasks:
                 volume.known.setdefault(task.batch.work.id, [])
                 if self._parameters.keeps_foreign:
                     older = task.batch.older_blocks(volume.id, task.former)
-                    yield volume.ask(Verb.CLEAR, task.left, older)
+                    yield volume.ask("clear", task.left, older)
                 is_noted = True
             except MachineShort:
                 with suppress(VolumeError):
-                    yield volume.ask(Verb.WAIT)
+                    yield volume.ask("wait")
             except VolumeError as error:
                 volume.trouble(error, self._now())
                 is_refused = True
@@ -264,7 +264,7 @@ class Tasks:
         left = among(batch.parts, {each for task in tasks for each in ids_of(task.parts)})
         records: list[Record] = []
         with suppress(VolumeError):
-            records = yield volume.ask(Verb.RECOVER, self._parameters.journal, batch.work.id, left)
+            records = yield volume.ask("recover", self._parameters.journal, batch.work.id, left)
         for task in tasks:
             mine = ids_of(task.parts)
             whole = [each.take(indexes) for each in records if (indexes := each.matching(mine))]
@@ -349,7 +349,7 @@ class Settler:
             blocks = [
                 volume.with_overlapping(block, settling.task.batch.whole.spans) for settling, block in group
             ]
-            extents = yield volume.ask(Verb.SETTLE, blocks, self._are_new(group, blocks))
+            extents = yield volume.ask("settle", blocks, self._are_new(group, blocks))
         except VolumeError as error:
             self._is_busy = False
             volume.waiting = group + volume.waiting
