@@ -87,7 +87,7 @@ def main() -> None:
         )
         main = partial(process_main, source=config, fetch=FetchOptions(), selection=Selection(), packing=None)
         fork_server = ForkServer(main)
-        journal = SqliteJournal.open(Path(folder), "bench", {"source": "bench"}, time.time())
+        journal = SqliteJournal.open(folder, "bench", {"source": "bench"}, time.time())
         began, cpu = time.monotonic(), _cpu()
         pool = ForkedPool(fork_server, options.processes)
         coordinator = asyncio.run(list_all(journal, config, pool, options.seconds))

@@ -103,7 +103,7 @@ def listing(_folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
 @contextmanager
 def journal(folder: Path) -> Iterator[tuple[Callable[[], object], int]]:
     """A page's batches are booked, given out, and booked as stored; each commit as durable as in a job."""
-    books = SqliteJournal.open(folder, "bench", {"source": "upyun://bench"}, now=NOW)
+    books = SqliteJournal.open(str(folder), "bench", {"source": "upyun://bench"}, now=NOW)
     books.begin(Position(b""), NOW)
     batches = cut([part(PAGE)])
     record = record_of(Position(b"photos"), part(PAGE))

@@ -9,7 +9,6 @@ import pwd
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -97,22 +96,22 @@ def make_private_folder(path: str | os.PathLike[str]) -> None:
     above = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(above):
         make_private_folder(above)
-    Path(path).mkdir(mode=0o700, exist_ok=True)
+    os.makedirs(path, 0o700, exist_ok=True)
 
 
-def user_folder(variable: str, usual: str) -> Path | None:
+def user_folder(variable: str, usual: str) -> str | None:
     """Return our folder below a base folder of this user, by the XDG Base Directory Specification; None where the user has no home.
 
     `variable` names the base folder; where it does not, that is `usual` in the home.
     """
     base = os.environ.get(variable, "")
     if os.path.isabs(base):
-        return Path(base, "bucketpull")
+        return os.path.join(base, "bucketpull")
     home = os.environ.get("HOME", "")
     if not os.path.isabs(home):
         with suppress(KeyError):  # a user without an entry, as in a container
             home = pwd.getpwuid(os.getuid()).pw_dir
-    return Path(home, usual, "bucketpull") if os.path.isabs(home) else None
+    return os.path.join(home, usual, "bucketpull") if os.path.isabs(home) else None
 
 
 @contextmanager

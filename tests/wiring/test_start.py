@@ -34,6 +34,7 @@ _FOR_OTHERS = {
     "importlib.metadata",
     "json",
     "logging.handlers",
+    "pathlib",
     "pickle",
     "platformdirs",
     "rich",

@@ -257,7 +257,7 @@ def _opened(name: str, form: Form[Group], file: str) -> Iterator[ListOutput[Grou
             with closing(open_output(form, Path(file))) as output:
                 yield output
         else:
-            with replacing(Path(file)) as stream, closing(_output(form, stream)) as output:
+            with replacing(file) as stream, closing(_output(form, stream)) as output:
                 yield output
     except OSError as error:
         raise ConfigError(

@@ -116,7 +116,7 @@ class _Pruning:
         self._paths = check_paths(settings.volumes)
         with journal_to_read(settings) as reader:
             self._known = {volume.id for volume in reader.volumes()}
-            self._settings = with_configuration(settings, reader, str(existing_folder(settings)))
+            self._settings = with_configuration(settings, reader, existing_folder(settings))
         self._config = self._settings.source_config()
         if not self._config.tells_all:
             raise ConfigError(

@@ -5,7 +5,6 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import Any
 
 import click
@@ -63,7 +62,7 @@ def _rebuild(settings: Settings) -> ExitCode:
     folder = job_folder(settings)
     refuse_foreign_link(f"--state {folder}", folder)
     check_folder(f"--state {folder}", os.path.realpath(folder))
-    if folder.is_dir():
+    if os.path.isdir(folder):
         check_ours(folder)
     with all_opened_to_read(paths) as readers:
         _check(settings, folder, readers)
@@ -71,12 +70,12 @@ def _rebuild(settings: Settings) -> ExitCode:
     damaged = [text for path, end in zip(paths, ends, strict=True) for text in _settled(path, end)]
     with ExitStack() as stack, all_opened_to_read(paths) as readers:
         make_private_folder(folder)
-        stack.callback(Lock(folder / LOCK).release)
+        stack.callback(Lock(os.path.join(folder, LOCK)).release)
         objects = _build(settings, folder, readers, damaged)
     for text in damaged:
         tell(f"volume {text}; what it recorded will be fetched again")
     if settings.json:
-        say_on(json_line({"journal": str(folder), "objects": objects, "damaged": len(damaged)}))
+        say_on(json_line({"journal": folder, "objects": objects, "damaged": len(damaged)}))
     else:
         settings.inform(
             f"journal {folder}: knows {counted(objects, 'ledger entries')} on {counted(len(readers), 'volumes')} now"
@@ -102,9 +101,9 @@ def _damage(path: str, volume: str, start: int, end: int) -> str:
     return f"{path} ({volume}): its ledger is damaged from byte {start} to {end}"
 
 
-def _check(settings: Settings, folder: Path, readers: Sequence[VolumeReader]) -> None:
+def _check(settings: Settings, folder: str, readers: Sequence[VolumeReader]) -> None:
     for name in (FILE, MARKER):
-        if (folder / name).exists():
+        if os.path.exists(os.path.join(folder, name)):
             raise ConfigError(
                 f"journal {folder}: there is one; move the folder away first, or name another with --state"
             )
@@ -123,11 +122,11 @@ def _check_source(path: str, owner: Owner, asked: Mapping[str, str]) -> None:
         )
 
 
-def _build(settings: Settings, folder: Path, readers: Sequence[VolumeReader], damaged: list[str]) -> int:
+def _build(settings: Settings, folder: str, readers: Sequence[VolumeReader], damaged: list[str]) -> int:
     """Make the journal in a folder of its own, then move it to its place; return how many objects it knows, and add what is `damaged`."""
-    place = folder / _FOLDER
+    place = os.path.join(folder, _FOLDER)
     shutil.rmtree(place, ignore_errors=True)
-    name = settings.job_name() if settings.source or settings.job else folder.name
+    name = settings.job_name() if settings.source or settings.job else os.path.basename(folder)
     journal = SqliteJournal.open(place, name, _configuration(settings, readers), now=time.time())
     try:
         objects = sum(journal.learn(_blocks(reader, damaged)) for reader in readers)
@@ -142,8 +141,8 @@ def _build(settings: Settings, folder: Path, readers: Sequence[VolumeReader], da
         with closing(open_volume(reader.path, reader.id)) as volume:
             before = volume.identity.owner
             volume.belong_to(owner if owner.source or before is None else Owner(owner.journal, before.source))
-    (place / FILE).replace(folder / FILE)
-    (place / MARKER).replace(folder / MARKER)
+    for file in (FILE, MARKER):
+        os.replace(os.path.join(place, file), os.path.join(folder, file))
     shutil.rmtree(place)
     return objects
 

@@ -162,13 +162,11 @@ def _announce(ready: "Ready", ports_file: str | None) -> None:
         f"bucketpull sync upyun://{ready.bucket} VOLUME --api-url {ready.api_url} --cdn-url {ready.cdn_url}"
     )
     if ports_file:
-        from pathlib import Path
-
         import msgspec
 
         from bucketpull.report.output_files import replacing
 
-        with replacing(Path(ports_file)) as file:
+        with replacing(ports_file) as file:
             file.write(msgspec.json.encode(ready) + b"\n")
 
 

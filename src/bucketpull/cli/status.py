@@ -64,9 +64,7 @@ def _read_status(settings: Settings, *, directories: bool) -> ExitCode:
         found = job_status(reader, folder)
         if found.silent:
             tell_error(found.silent)
-        _print(
-            settings, found.snapshot, {"journal": str(folder), "last_run": _run(found)}, running=found.running
-        )
+        _print(settings, found.snapshot, {"journal": folder, "last_run": _run(found)}, running=found.running)
         if not settings.json:
             say(f"{label(words()('journal'))}{folder}")
     return ExitCode.COMPLETE

@@ -251,7 +251,7 @@ def _as_job(settings: Settings, volumes: Sequence[VolumeReader]) -> Settings:
                 f"journal {folder}: work is outstanding; end it with `bucketpull sync`, then repair"
             )
         _check_takes(reader, [volume.id for volume in volumes])
-        return with_configuration(settings, reader, str(folder))
+        return with_configuration(settings, reader, folder)
 
 
 def _check_takes(journal: JournalReader, ids: Collection[str]) -> None:

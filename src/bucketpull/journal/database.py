@@ -13,10 +13,17 @@ import sqlite3
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
+from urllib.parse import quote
 
 from bucketpull.domain.errors import ConfigError, JobMismatch, JournalError, JournalLocked
-from bucketpull.journal.journal_connection import FILE, JournalConnection, TranslatedErrors, damaged, read
+from bucketpull.journal.journal_connection import (
+    FILE,
+    JournalConnection,
+    TranslatedErrors,
+    damaged,
+    file_of,
+    read,
+)
 from bucketpull.trusted_path import make_private_folder
 
 MARKER = "journal.id"
@@ -42,23 +49,23 @@ _SETTINGS = (
 )
 
 
-def exists(folder: Path) -> bool:
+def exists(folder: str) -> bool:
     """Tell whether there is a journal. Raises JournalDamaged where there was one, and its file is gone or empty."""
-    file, marker = folder / FILE, folder / MARKER
-    if file.exists():
-        if file.stat().st_size:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if os.stat(file_of(folder)).st_size:
             return True
         raise damaged(folder, "the file is empty")
-    if marker.exists():
+    if os.path.exists(os.path.join(folder, MARKER)):
         raise damaged(folder, "the file is gone")
     return False
 
 
-def create(folder: Path, name: str, now: float) -> None:
+def create(folder: str, name: str, now: float) -> None:
     """Make a new journal: whole under its name, or not at all. Raises JournalError where the folder cannot be written."""
-    fresh = folder / f"{FILE}.new"
-    for leftover in (fresh, folder / f"{fresh.name}-wal", folder / f"{fresh.name}-shm"):
-        leftover.unlink(missing_ok=True)
+    fresh = os.path.join(folder, f"{FILE}.new")
+    for leftover in (fresh, f"{fresh}-wal", f"{fresh}-shm"):
+        with suppress(FileNotFoundError):
+            os.unlink(leftover)
     identity = secrets.token_hex(6)
     with TranslatedErrors(folder):
         sqlite = sqlite3.connect(fresh, isolation_level=None)
@@ -73,19 +80,19 @@ def create(folder: Path, name: str, now: float) -> None:
         sqlite.execute("insert into book values (1, '{}')")
         sqlite.execute("commit")
         sqlite.close()
-    fresh.chmod(0o600)
+    os.chmod(fresh, 0o600)
     _sync(fresh)
-    fresh.rename(folder / FILE)
+    os.rename(fresh, file_of(folder))
     _sync(folder)  # before the marker: after a power cut it must not be alone
     mark(folder, identity)
 
 
-def mark(folder: Path, identity: str) -> None:
+def mark(folder: str, identity: str) -> None:
     """Leave a marker beside the journal, so that its loss is noticed."""
-    marker = folder / MARKER
-    if not marker.exists():
+    marker = os.path.join(folder, MARKER)
+    if not os.path.exists(marker):
         try:
-            with marker.open("x") as file:
+            with open(marker, "x") as file:
                 file.write(identity + "\n")
         except FileExistsError as error:
             raise JournalError(f"{marker}: is a link that leads nowhere; remove it") from error
@@ -93,7 +100,7 @@ def mark(folder: Path, identity: str) -> None:
         _sync(folder)
 
 
-def opened(folder: Path, job: str, configuration: Mapping[str, str] | None, now: float) -> JournalConnection:
+def opened(folder: str, job: str, configuration: Mapping[str, str] | None, now: float) -> JournalConnection:
     """Open a journal to write, and make it if there is none; `configuration` is that of this session, None for that of the last.
 
     Raises JournalError where there is none and no configuration, and as `connect` and `adopt` do.
@@ -119,7 +126,7 @@ def read_configuration(connection: JournalConnection) -> dict[str, str]:
     return {str(key): str(value) for key, value in connection.rows("configuration")}
 
 
-def adopt(connection: JournalConnection, folder: Path, job: str, asked: Mapping[str, str]) -> None:
+def adopt(connection: JournalConnection, folder: str, job: str, asked: Mapping[str, str]) -> None:
     """Note the settings of this session; one that is not there is the empty text.
 
     Raises JobMismatch as `refuse_another` does.
@@ -133,7 +140,7 @@ def adopt(connection: JournalConnection, folder: Path, job: str, asked: Mapping[
                 connection.rows("configure", *row)
 
 
-def refuse_another(folder: Path, job: str, known: Mapping[str, str], asked: Mapping[str, str]) -> None:
+def refuse_another(folder: str, job: str, known: Mapping[str, str], asked: Mapping[str, str]) -> None:
     """Raise JobMismatch where a journal is of a job with another identity, and say what differs; what is only remembered does not count."""
     differences = [
         f"{key} was {known.get(key, '')!r} and is {asked.get(key, '')!r}"
@@ -147,7 +154,7 @@ def refuse_another(folder: Path, job: str, known: Mapping[str, str], asked: Mapp
         )
 
 
-def connect(folder: Path) -> JournalConnection:
+def connect(folder: str) -> JournalConnection:
     """Open an existing journal to write.
 
     Raises:
@@ -168,7 +175,7 @@ def connect(folder: Path) -> JournalConnection:
     return connection
 
 
-def connect_to_read(folder: Path) -> JournalConnection:
+def connect_to_read(folder: str) -> JournalConnection:
     """Open an existing journal to read, also while a coordinator writes."""
     with TranslatedErrors(folder):
         connection = _connected(folder)
@@ -182,7 +189,7 @@ def connect_to_read(folder: Path) -> JournalConnection:
     return connection
 
 
-def _connected(folder: Path) -> JournalConnection:
+def _connected(folder: str) -> JournalConnection:
     """Open the file by SQLite alone.
 
     Whoever else in this process closes a descriptor of it drops all locks that SQLite has on it (POSIX): then another process that
@@ -190,7 +197,8 @@ def _connected(folder: Path) -> JournalConnection:
 
     Raises JournalDamaged where it is no SQLite file, no journal of ours, or shorter than it says.
     """
-    uri = f"{(folder / FILE).absolute().as_uri()}?mode=rw"
+    path = os.path.join(os.getcwd(), file_of(folder))
+    uri = f"file://{quote(os.fsencode(path))}?mode=rw"
     sqlite = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     try:
         (application,) = sqlite.execute("pragma application_id").fetchone()
@@ -212,7 +220,7 @@ def check_pages(connection: JournalConnection) -> None:
     connection.sqlite.execute("pragma wal_checkpoint(truncate)").fetchall()
     (pages,) = connection.sqlite.execute("pragma page_count").fetchone()
     (page_bytes,) = connection.sqlite.execute("pragma page_size").fetchone()
-    size = (connection.folder / FILE).stat().st_size
+    size = os.path.getsize(file_of(connection.folder))
     if size < pages * page_bytes:
         raise damaged(connection.folder, f"it has {size} bytes and should have {pages * page_bytes}")
     (closed,) = connection.only_row("was-closed")
@@ -224,7 +232,7 @@ def check_pages(connection: JournalConnection) -> None:
 
 def _refuse_other_versions(connection: JournalConnection) -> None:
     (version,) = connection.sqlite.execute("pragma user_version").fetchone()
-    file = connection.folder / FILE
+    file = file_of(connection.folder)
     if version > SCHEMA_VERSION:
         raise JournalError(f"journal {file}: is of a newer bucketpull; update bucketpull")
     if version < SCHEMA_VERSION:
@@ -233,7 +241,7 @@ def _refuse_other_versions(connection: JournalConnection) -> None:
         )
 
 
-def _sync(path: Path) -> None:
+def _sync(path: str) -> None:
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -244,12 +252,12 @@ def _sync(path: Path) -> None:
 # --- the folder
 
 
-def check_ours(folder: Path) -> None:
+def check_ours(folder: str) -> None:
     """Make sure that nobody but this user and root may change what lies in a folder that is there. A group may, if it was let.
 
     Raises ConfigError where somebody else may, and OSError where it cannot be looked at.
     """
-    found = folder.stat()
+    found = os.stat(folder)
     if found.st_uid not in {os.geteuid(), 0}:
         raise ConfigError(
             f"journal {folder}: its folder belongs to user {found.st_uid}; "
@@ -268,7 +276,7 @@ class Lock:
     Raises JournalLocked where somebody else holds it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -290,19 +298,19 @@ class Lock:
             self._fd = -1
 
 
-def _refusal(path: Path, holder: str) -> str:
+def _refusal(path: str, holder: str) -> str:
     return (
-        f"journal {path.parent} is in use by {holder or 'another process'}: "
+        f"journal {os.path.dirname(path)} is in use by {holder or 'another process'}: "
         "wait for it or stop it; for a second job at the same time give another --job or --state"
     )
 
 
-def locked(folder: Path) -> Lock:
+def locked(folder: str) -> Lock:
     """Make a journal's folder where there is none, and lock it. Raises ConfigError where it cannot be made or written, or is not ours."""
     try:
         make_private_folder(folder)
         check_ours(folder)
-        return Lock(folder / LOCK)
+        return Lock(os.path.join(folder, LOCK))
     except OSError as error:
         remedy = "give a folder that can be written with --state"
         raise ConfigError(f"journal {folder}: {error.strerror}; {remedy}") from error

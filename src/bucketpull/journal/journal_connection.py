@@ -5,7 +5,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, reduce
-from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -13,7 +12,7 @@ import msgspec
 
 from bucketpull.domain.errors import JournalDamaged, JournalError
 
-_HERE = Path(__file__).parent  # importlib.resources would cost 7 ms of every start
+_HERE = os.path.dirname(__file__)  # importlib.resources would cost 7 ms of every start
 _MARK = "-- name: "
 FILE = "journal.sqlite"
 FLOOR_BYTES = 64 * 1024 * 1024
@@ -32,7 +31,7 @@ class ImpossibleRow(Exception):
 class JournalConnection:
     """A connection to a journal's file, for one thread at a time. It raises only errors of `domain.errors`."""
 
-    def __init__(self, folder: Path, sqlite: sqlite3.Connection) -> None:
+    def __init__(self, folder: str, sqlite: sqlite3.Connection) -> None:
         self.folder = folder
         self.sqlite = sqlite
 
@@ -122,7 +121,7 @@ def is_sound(kept: int, *columns: bytes | None) -> bool:
 class TranslatedErrors:
     """Raises SQLite's errors in a block as our own. There is one for each statement: a class costs half of a generator."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str) -> None:
         self._folder = folder
 
     def __enter__(self) -> None:
@@ -134,13 +133,13 @@ class TranslatedErrors:
             raise own from error
 
 
-def _translated(error: BaseException, folder: Path) -> JournalError | None:
+def _translated(error: BaseException, folder: str) -> JournalError | None:
     """Return our own error for one of SQLite; None for all others."""
     if isinstance(error, (ImpossibleRow, msgspec.DecodeError, OverflowError, UnicodeDecodeError)):
         return damaged(folder, str(error))
     if isinstance(error, MemoryError):  # SQLite asks for as much as a length in the file says
         return JournalError(
-            f"journal {folder / FILE}: there is no memory to read it; allow more (`ulimit -v`), then run the same command again; "
+            f"journal {file_of(folder)}: there is no memory to read it; allow more (`ulimit -v`), then run the same command again; "
             "if that changes nothing, move it away and make a new one with `bucketpull rebuild`"
         )
     if not isinstance(error, sqlite3.Error):
@@ -150,15 +149,20 @@ def _translated(error: BaseException, folder: Path) -> JournalError | None:
         return damaged(folder, _DAMAGED[code] or str(error))
     if isinstance(error, sqlite3.OperationalError):
         return JournalError(
-            f"journal {folder / FILE}: {error}; see to its disk, then run the same command again"
+            f"journal {file_of(folder)}: {error}; see to its disk, then run the same command again"
         )
     return None
 
 
-def damaged(folder: Path, fact: str) -> JournalDamaged:
+def file_of(folder: str) -> str:
+    """Return the path of a journal's file."""
+    return os.path.join(folder, FILE)
+
+
+def damaged(folder: str, fact: str) -> JournalDamaged:
     """Return the error that says what is wrong with a journal, and what to do."""
     remedy = "its volumes know what they hold: move it away and make a new one with `bucketpull rebuild`"
-    return JournalDamaged(f"journal {folder / FILE}: {fact}; {remedy}")
+    return JournalDamaged(f"journal {file_of(folder)}: {fact}; {remedy}")
 
 
 @cache
@@ -176,4 +180,5 @@ def parse(text: str) -> dict[str, str]:
 
 def read(name: str) -> str:
     """Return the text of a file of this package."""
-    return (_HERE / name).read_text("utf-8")
+    with open(os.path.join(_HERE, name), encoding="utf-8") as file:
+        return file.read()

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import translate
 from functools import lru_cache
-from pathlib import Path
 from typing import Self
 
 import msgspec
@@ -54,7 +53,7 @@ class JournalReader:
         self._tables = tables
 
     @classmethod
-    def open_to_read(cls, folder: Path) -> Self:
+    def open_to_read(cls, folder: str) -> Self:
         """Open a journal that exists. Raises JournalError where there is none, and JournalDamaged where it is corrupt or lost."""
         if not exists(folder):
             raise JournalError(f"journal {folder}: not found; see --state and --job")

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Self, final
 
 from bucketpull.domain.budget import ANY_ROOM, BudgetLeft, Spending
@@ -53,7 +52,7 @@ class SqliteJournal(Maintenance):
     @classmethod
     def open(
         cls,
-        folder: Path,
+        folder: str,
         job: str,
         configuration: Mapping[str, str] | None,
         now: float = 0,

@@ -223,12 +223,12 @@ class ReadableVolume:
         if cache is None:
             return None
         # Whoever owns a disk may give it the id of one of ours.
-        there = cache / f"{self.id}-{os.fstat(self._reader.root).st_uid}"
+        there = os.path.join(cache, f"{self.id}-{os.fstat(self._reader.root).st_uid}")
         try:
             make_private_folder(there)
         except OSError:
             return None
-        return str(there)
+        return there
 
 
 def read_now(fd: int, length: int, at: int) -> bytes:

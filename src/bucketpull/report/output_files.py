@@ -116,13 +116,14 @@ def is_stream(path: Path) -> bool:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Give a file that takes the place of `path` when it is whole, or not at all.
 
     A pipe, a device, or what links of this user or of root lead to (`/dev/stdout`) is written to itself.
 
     Raises OSError where it cannot be written.
     """
+    path = Path(path)
     stream = _written_to(path)
     if stream is not None:
         with stream:

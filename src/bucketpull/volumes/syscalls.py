@@ -3,8 +3,6 @@
 import ctypes
 import os
 import time
-from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from bucketpull.volumes.os_errors import DATELESS
@@ -43,14 +41,21 @@ def attachment(fd: int) -> str:
     `diskseq` of a block device is another each time it is plugged in (Linux 5.15).
     """
     device = os.fstat(fd).st_dev
-    found = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
-    boot = sequence = ""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    for folder in (found, found.parent):  # a partition's is its disk's
-        with suppress(OSError):
-            sequence = sequence or (folder / "diskseq").read_text().strip()
+    folder = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"
+    boot = _text_in("/proc/sys/kernel/random/boot_id")
+    sequence = _text_in(f"{folder}/diskseq") or _text_in(
+        f"{folder}/../diskseq"
+    )  # a partition's is its disk's
     return f"{boot} {device} {sequence}" if boot else ""
+
+
+def _text_in(path: str) -> str:
+    """Return what the kernel tells in a file; "" where there is none."""
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def is_in_memory(fd: int) -> bool:

@@ -9,23 +9,22 @@ import pwd
 import socket
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 NAME: Final = "control"
 
 
-def listen(folder: Path) -> socket.socket:
+def listen(folder: str) -> socket.socket:
     """Listen. Only the holder of the journal's lock may do that: a socket that is there is a dead one's.
 
     Raises OSError where the folder's file system has no sockets.
     """
     listener = socket.socket(socket.AF_UNIX)
     try:
-        (folder / NAME).unlink(missing_ok=True)
+        remove(folder)
         with _address(folder) as address:
             listener.bind(address)
-        (folder / NAME).chmod(0o600)
+        os.chmod(os.path.join(folder, NAME), 0o600)
         listener.listen(64)
     except BaseException:
         listener.close()
@@ -33,7 +32,7 @@ def listen(folder: Path) -> socket.socket:
     return listener
 
 
-def connect(folder: Path, seconds: float) -> socket.socket | None:
+def connect(folder: str, seconds: float) -> socket.socket | None:
     """Connect to the coordinator that has the journal; None if none does. Raises OSError where we may not."""
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(seconds)
@@ -49,9 +48,10 @@ def connect(folder: Path, seconds: float) -> socket.socket | None:
     return connection
 
 
-def remove(folder: Path) -> None:
+def remove(folder: str) -> None:
     """Leave no socket behind."""
-    (folder / NAME).unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(folder, NAME))
 
 
 def user_of(connection: socket.socket) -> str:
@@ -64,7 +64,7 @@ def user_of(connection: socket.socket) -> str:
 
 
 @contextlib.contextmanager
-def _address(folder: Path) -> Iterator[str]:
+def _address(folder: str) -> Iterator[str]:
     """Yield the socket's address through the open folder: an address has at most 107 bytes, a path may have more."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

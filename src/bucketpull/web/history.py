@@ -8,7 +8,6 @@ import contextlib
 import os
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -132,22 +131,23 @@ def _merge(points: list[Point]) -> Point:
 _decode = json_decoder(Kept)
 
 
-def load_history(folder: Path) -> History:
+def load_history(folder: str) -> History:
     """Return the history of a job; where none can be read, a new one: charts are not worth a job."""
-    with contextlib.suppress(OSError, msgspec.DecodeError), open(folder / FILE, "rb") as file:
+    with contextlib.suppress(OSError, msgspec.DecodeError), open(os.path.join(folder, FILE), "rb") as file:
         return History(_decode(file.read(MOST_BYTES)))
     return History()
 
 
-def save_history(folder: Path, kept: Kept) -> None:
+def save_history(folder: str, kept: Kept) -> None:
     """Write it in one step; where that cannot be, the last one stays."""
-    fresh = folder / f"{FILE}.new"
+    path = os.path.join(folder, FILE)
     with contextlib.suppress(OSError):
-        fresh.write_bytes(msgspec.json.encode(kept))
-        os.replace(fresh, folder / FILE)
+        with open(f"{path}.new", "wb") as file:
+            file.write(msgspec.json.encode(kept))
+        os.replace(f"{path}.new", path)
 
 
-async def record_history(history: History, snapshot: Callable[[], Snapshot], folder: Path) -> None:
+async def record_history(history: History, snapshot: Callable[[], Snapshot], folder: str) -> None:
     """Add a point every two seconds and save once a minute, until cancelled; then save."""
     try:
         while True:

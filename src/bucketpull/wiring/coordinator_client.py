@@ -4,7 +4,6 @@ import secrets
 import socket
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
@@ -86,7 +85,7 @@ def _read(answer: Answer, kind: type[T]) -> T:
         ) from error
 
 
-def local_client(folder: Path, seconds: float = _ANSWER_SECONDS) -> Client | None:
+def local_client(folder: str, seconds: float = _ANSWER_SECONDS) -> Client | None:
     """Return the way to the coordinator that has the journal in a folder; None if none has.
 
     Its calls raise as `Client` does, and JournalError where the coordinator does not answer.
@@ -183,6 +182,6 @@ def tell_answer(settings: Settings, text: str) -> None:
         settings.inform(text)
 
 
-def _silent(folder: Path, error: object) -> JournalError:
+def _silent(folder: str, error: object) -> JournalError:
     what = f"journal {folder}: its coordinator does not answer ({error})"
     return JournalError(f"{what}; ask as the same user, or stop it first")

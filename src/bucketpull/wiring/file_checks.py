@@ -4,7 +4,6 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from bucketpull.domain.errors import ConfigError
@@ -33,8 +32,10 @@ def check_folder(what: str, path: str) -> None:
 
     Raises ConfigError where it cannot; `what` names it.
     """
-    there = next(each for each in (Path(path), *Path(path).parents) if os.path.lexists(each))
-    if not there.is_dir():
+    there = path
+    while not os.path.lexists(there):
+        there = os.path.dirname(there) or "."
+    if not os.path.isdir(there):
         raise ConfigError(f"{what}: {there} is not a directory; name another one")
     try:
         _make_nameless(there)
@@ -48,7 +49,7 @@ def check_folder(what: str, path: str) -> None:
             raise ConfigError(f"{what}: {reason}; name another one, or mount it so that it can be") from error
 
 
-def _make_nameless(folder: Path) -> None:
+def _make_nameless(folder: str) -> None:
     try:
         os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC))
     except OSError:  # perhaps only because its file system has no such files
@@ -85,7 +86,7 @@ def read_settings_file(what: str, path: str) -> tuple[bytes, os.stat_result]:
     kind = os.stat(path).st_mode
     if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
         raise ConfigError(f"{what}: is a device; name a file")
-    with Path(path).open("rb") as file:
+    with open(path, "rb") as file:
         data = file.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
             raise ConfigError(f"{what}: is longer than {_MOST_BYTES >> 20} MiB; name the right file")
@@ -97,7 +98,7 @@ def read_secret(what: str, path: str | os.PathLike[str]) -> str:
 
     Raises OSError where it cannot be read.
     """
-    with Path(path).open(encoding="ascii", errors="replace") as file:
+    with open(path, encoding="ascii", errors="replace") as file:
         found = os.fstat(file.fileno())
         text = file.read(_MOST_SECRET)
     warn_of_owner(what, path, found)
@@ -106,7 +107,7 @@ def read_secret(what: str, path: str | os.PathLike[str]) -> str:
     return text
 
 
-def check_apart(state: Path, volumes: Sequence[str]) -> None:
+def check_apart(state: str, volumes: Sequence[str]) -> None:
     """Make sure that the journal has a folder of its own: on a volume if you like, but not its root, and not what is ours there.
 
     Raises ConfigError where it has none.
@@ -117,7 +118,7 @@ def check_apart(state: Path, volumes: Sequence[str]) -> None:
     for volume in volumes:
         if place == volume or is_inside(place, os.path.join(volume, HOME)):
             raise ConfigError(
-                f"--state {shown_value(str(state))}: is volume {volume} itself; name a folder of its own"
+                f"--state {shown_value(state)}: is volume {volume} itself; name a folder of its own"
             )
 
 

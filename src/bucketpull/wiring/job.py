@@ -10,7 +10,6 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -110,7 +109,7 @@ def check_job(settings: Settings, volumes: Sequence[str] = ()) -> None:
     state = settings.state_folder()
     refuse_foreign_link(f"--state {state}", state)
     check_folder(f"--state {state}", os.path.realpath(state))
-    if state.is_dir():
+    if os.path.isdir(state):
         check_ours(state)
     check_apart(state, volumes)
     authorities(settings.ca_file)
@@ -310,7 +309,7 @@ class Job:
         from bucketpull.report.output_files import replacing  # most jobs write none
 
         try:
-            with replacing(Path(self._settings.summary)) as file:
+            with replacing(self._settings.summary) as file:
                 file.write(msgspec.json.format(summary) + b"\n")
         except OSError as error:
             text = f"--summary {self._settings.summary}: not written: {error.strerror}"

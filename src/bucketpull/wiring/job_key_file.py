@@ -66,7 +66,7 @@ def worker_key(settings: Settings) -> Key:
 
 def path_of_key(settings: Settings) -> Path:
     """Return where it lies, unless it is in the environment."""
-    return Path(settings.job_key_file) if settings.job_key_file else settings.state_folder() / FILE
+    return Path(settings.job_key_file) if settings.job_key_file else Path(settings.state_folder(), FILE)
 
 
 def _where(settings: Settings) -> str:

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Final, Self
 
 import msgspec
@@ -72,7 +71,7 @@ class _Summary(msgspec.Struct):
             return cls()
 
 
-def job_status(reader: JournalReader, folder: Path) -> JobStatus:
+def job_status(reader: JournalReader, folder: str) -> JobStatus:
     """Return where the job stands: as its journal has it where its coordinator does not answer."""
     from bucketpull.wiring.coordinator_client import local_client  # not for a job, which asks nobody
 

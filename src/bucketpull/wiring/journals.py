@@ -1,9 +1,9 @@
 """Finds and opens the journal that a command is about: by --state, --job, or SOURCE, or because there is only one; and what it says of the job."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -25,24 +25,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def job_folder(settings: Settings) -> Path:
+def job_folder(settings: Settings) -> str:
     """Return the folder of the job's journal, absolute. Raises ConfigError where no job is named, and there is none or more than one."""
     if settings.state == "":
         raise ConfigError("--state '': name the folder of a journal")
     if settings.state is None and settings.job is None and not settings.source:
         return _only_job()
-    return settings.state_folder().absolute()
+    return os.path.join(os.getcwd(), settings.state_folder())
 
 
 def known_jobs() -> list[str]:
     """Return the names of the jobs in the user's state folder."""
     folder = jobs_folder()
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return []
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and _has_journal(path))
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and _has_journal(entry.path))
 
 
-def existing_folder(settings: Settings) -> Path:
+def existing_folder(settings: Settings) -> str:
     """Return the folder of the job's journal, which must exist.
 
     Raises:
@@ -53,7 +54,7 @@ def existing_folder(settings: Settings) -> Path:
     folder = job_folder(settings)
     refuse_foreign_link(f"--state {folder}", folder)
     try:
-        if folder.is_dir():
+        if os.path.isdir(folder):
             check_ours(folder)
         there = exists(folder)
     except OSError as error:
@@ -76,7 +77,7 @@ def journal_to_write(settings: Settings) -> "AbstractContextManager[SqliteJourna
     from bucketpull.journal.sqlite_journal import SqliteJournal  # 3 ms, for what those who read do not need
 
     folder = existing_folder(settings)
-    return closing(SqliteJournal.open(folder, folder.name, None))
+    return closing(SqliteJournal.open(folder, os.path.basename(folder), None))
 
 
 def identity_of(settings: Settings) -> dict[str, str]:
@@ -86,7 +87,7 @@ def identity_of(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def own_journal(
-    settings: Settings, folder: Path, *, any_layout: bool = False
+    settings: Settings, folder: str, *, any_layout: bool = False
 ) -> Iterator[JournalReader | None]:
     """Open the journal of the job that settings describe to read; None where there is none yet.
 
@@ -141,10 +142,10 @@ def volumes_here(settings: Settings) -> list[str]:
     return here
 
 
-def _only_job() -> Path:
+def _only_job() -> str:
     jobs = known_jobs()
     if len(jobs) == 1:
-        return jobs_folder() / jobs[0]
+        return os.path.join(jobs_folder(), jobs[0])
     if not jobs:
         raise ConfigError(f"no job in {jobs_folder()}; start one with `bucketpull sync`, or give --state")
     raise ConfigError(f"which job? Name it with --job{_hint()}")
@@ -155,7 +156,7 @@ def _hint() -> str:
     return f"; known jobs: {', '.join(jobs)}" if jobs else ""
 
 
-def _has_journal(folder: Path) -> bool:
+def _has_journal(folder: str) -> bool:
     try:
         return exists(folder)
     except (JournalError, OSError):

@@ -4,7 +4,6 @@ import os
 import re
 import socket
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -133,11 +132,11 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
             return self.job
         return self.source_settings().label()
 
-    def state_folder(self) -> Path:
+    def state_folder(self) -> str:
         """Return the folder that holds the job's journal."""
         if self.state is not None:
-            return Path(self.state)
-        return jobs_folder() / self.job_name()
+            return self.state.rstrip("/") or self.state
+        return os.path.join(jobs_folder(), self.job_name())
 
     def secrets(self) -> list[str]:
         """Return the values that nobody else may see."""
@@ -197,7 +196,7 @@ def secret_options() -> set[str]:
     return {name for name, option in options_by_name().items() if option.secret}
 
 
-def jobs_folder() -> Path:
+def jobs_folder() -> str:
     """Return the folder with a folder for each job of the user that has no `--state`.
 
     Raises ConfigError where the user has none, as a service without HOME.

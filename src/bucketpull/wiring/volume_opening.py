@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from itertools import islice
-from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, Final
 
@@ -161,9 +160,14 @@ def _checked(path: str) -> str:
     return full
 
 
-def volume_around(full: str) -> Path | None:
+def volume_around(full: str) -> str | None:
     """Return the volume that a folder lies in, if it lies in one."""
-    return next((parent for parent in Path(full).parents if os.path.lexists(parent / VOLUME_MARK)), None)
+    around = os.path.dirname(full)
+    while not os.path.lexists(os.path.join(around, VOLUME_MARK)):
+        if around == "/":
+            return None
+        around = os.path.dirname(around)
+    return around
 
 
 def check_around(what: str, full: str) -> None:
@@ -373,7 +377,7 @@ def check_owners(settings: Settings, paths: Sequence[str]) -> None:
             _refuse(path, owner, journal, objects)
 
 
-def _journal_at(folder: Path) -> str:
+def _journal_at(folder: str) -> str:
     """Return the id of the journal in a folder; "" where there is none."""
     if not exists(folder):
         return ""

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
@@ -89,7 +88,7 @@ def _checks(settings: Settings, config: str | None) -> Iterator[Check]:
         yield check_broker(settings.broker)
 
 
-def _state_folder(settings: Settings) -> Path:
+def _state_folder(settings: Settings) -> str:
     """Return the folder of the job's journal, or that of all jobs."""
     try:
         return job_folder(settings)
@@ -97,7 +96,7 @@ def _state_folder(settings: Settings) -> Path:
         return jobs_folder()
 
 
-def _check_job(settings: Settings, folder: Path) -> Iterator[Check]:
+def _check_job(settings: Settings, folder: str) -> Iterator[Check]:
     """Look whether the journal or a volume is another job's. Of a cluster's job only the coordinator knows which volumes are its own."""
     try:
         with own_journal(settings, folder, any_layout=True):

@@ -83,9 +83,9 @@ def check_files() -> Check:
     return passed("open files", found) if limit >= _ENOUGH_FILES else warned("open files", found, remedy)
 
 
-def check_state(folder: Path) -> Iterator[Check]:
+def check_state(folder: str) -> Iterator[Check]:
     """Look at the disk of the journal."""
-    there = next(path for path in (folder, *folder.parents) if path.is_dir())
+    there = next(path for path in (Path(folder), *Path(folder).parents) if path.is_dir())
     if not os.access(there, os.W_OK | os.X_OK):
         yield failed("journal", f"{there} cannot be written", "name another folder with --state")
         return
@@ -261,7 +261,7 @@ def check_access(path: str) -> Iterator[Check]:
     yield from checks or [passed(path, f"nobody else may write there ({mode})")]
 
 
-def check_journal_access(folder: Path) -> Iterator[Check]:
+def check_journal_access(folder: str) -> Iterator[Check]:
     """Look at the folders above that of a journal. The journal's own is refused by all commands where others may write in it."""
     yield from _check_above("journal", folder)
 

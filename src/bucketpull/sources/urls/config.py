@@ -1,6 +1,6 @@
 """What a list of URLs must be told: the file."""
 
-from pathlib import Path
+import os
 from typing import ClassVar
 
 import msgspec
@@ -28,6 +28,8 @@ class UrlsConfig(SourceSettings, frozen=True, kw_only=True):
         """Return the file's path, which does not depend on where the command was called."""
         if not place:
             raise ConfigError(f"source 'urls:': write {cls.USAGE}")
+        from pathlib import Path  # a bucket needs none
+
         return {"path": str(Path(place).absolute())}
 
     def place(self) -> str:
@@ -36,7 +38,7 @@ class UrlsConfig(SourceSettings, frozen=True, kw_only=True):
 
     def label(self) -> str:
         """Return the file's name."""
-        return Path(self.path).name
+        return os.path.basename(self.path)
 
     def identity(self) -> dict[str, str]:
         """Return the file and its content: an offset means nothing in another list."""
