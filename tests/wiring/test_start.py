@@ -29,6 +29,7 @@ _FOR_OTHERS = {
     "click.shell_completion",
     "csv",
     "email",
+    "fnmatch",
     "gzip",
     "h11",
     "importlib.metadata",

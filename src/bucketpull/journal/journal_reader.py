@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from fnmatch import translate
 from functools import lru_cache
 from typing import Self
 
@@ -195,4 +194,6 @@ def chosen(failure: Failure, reason: Reason | None, pattern: str | None) -> bool
 @lru_cache(maxsize=4)
 def _matcher(pattern: str) -> Callable[[str], object]:
     """Compile a pattern. `fnmatch` itself keeps 32,768 of them, which whoever asks may make as long as a request."""
+    from fnmatch import translate  # a job looks for no keys
+
     return re.compile(translate(pattern)).match

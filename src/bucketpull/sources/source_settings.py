@@ -178,7 +178,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def _defaults(cls) -> dict[str, Any]:
-        return {field.name: field.default for field in msgspec.structs.fields(cls)}
+        return dict(zip(reversed(cls.__struct_fields__), reversed(cls.__struct_defaults__), strict=False))
 
     def _secrets(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {option.name: values[option.name] for option in self.OPTIONS if option.secret}

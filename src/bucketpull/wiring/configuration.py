@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -131,23 +131,24 @@ def _line_of(text: str, name: str) -> str:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
-    variables = {variable_of(name): name for name in _names()}
-    known = variables.keys() | _OTHER_VARIABLES
-    for variable in environ:
-        if (
-            variable.startswith(PREFIX)
-            and variable not in known
-            and not re.fullmatch(_OF_KUBERNETES, variable)
-        ):
-            meant = _meant(variable, list(variables))
-            advice = f"{meant} Else unset it" if meant else "unset it"
-            raise ConfigError(f"environment: unknown name {shown_value(variable)}; {advice}")
+    names = {variable_of(name): name for name in _names()}
     given: dict[str, _Given] = {}
-    for variable, name in variables.items():
-        text = environ.get(variable)
-        if text:
+    for variable, text in environ.items():
+        name = names.get(variable)
+        if name is None:
+            _check_variable(variable, names)
+        elif text:
             given[name] = _Given(_SPLIT[name](text) if name in _SPLIT else text, variable)
     return given
+
+
+def _check_variable(variable: str, known: Iterable[str]) -> None:
+    """Raise ConfigError where a variable is meant for us, and none of ours."""
+    is_ours = variable.startswith(PREFIX) and variable not in _OTHER_VARIABLES
+    if is_ours and not re.fullmatch(_OF_KUBERNETES, variable):
+        meant = _meant(variable, known)
+        advice = f"{meant} Else unset it" if meant else "unset it"
+        raise ConfigError(f"environment: unknown name {shown_value(variable)}; {advice}")
 
 
 def _names() -> list[str]:
@@ -156,7 +157,7 @@ def _names() -> list[str]:
     return [*own, *options_by_name()]
 
 
-def _meant(name: str, names: list[str]) -> str:
+def _meant(name: str, names: Iterable[str]) -> str:
     import difflib  # 2 ms, for what a typing error needs
 
     close = difflib.get_close_matches(name, names, 1)
