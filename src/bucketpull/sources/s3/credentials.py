@@ -9,7 +9,6 @@ import configparser
 import os
 import stat
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from bucketpull.domain.errors import ConfigError
@@ -77,11 +76,14 @@ class _Profile:
         named = environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE")
         self._name = named or "default"
         self._is_named = bool(named)
-        home = Path(environ.get("HOME") or "~").expanduser()
-        credentials = Path(
-            environ.get("AWS_SHARED_CREDENTIALS_FILE") or home / ".aws/credentials"
-        ).expanduser()
-        config = Path(environ.get("AWS_CONFIG_FILE") or home / ".aws/config").expanduser()
+        home = environ.get("HOME") or "~"
+        credentials, config = (
+            os.path.expanduser(environ.get(variable) or os.path.join(home, usual))
+            for variable, usual in (
+                ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"),
+                ("AWS_CONFIG_FILE", ".aws/config"),
+            )
+        )
         sections: tuple[str, ...] = ("default",)
         if self._name != "default":
             sections = (f"profile {self._name}", f'profile "{self._name}"', f"profile '{self._name}'")
@@ -138,15 +140,15 @@ class _Profile:
         return None
 
 
-def _read(path: Path) -> configparser.ConfigParser:
+def _read(path: str) -> configparser.ConfigParser:
     """Read a file; one that is not there says nothing. Raises ConfigError where it is no regular file, such as a pipe that may never end, or not understood."""
     parser = configparser.ConfigParser(interpolation=None, default_section="", strict=False)
     try:
-        if not stat.S_ISREG(path.stat().st_mode) and os.path.realpath(path) != os.devnull:
+        if not stat.S_ISREG(os.stat(path).st_mode) and os.path.realpath(path) != os.devnull:
             raise ConfigError(
                 f"source: {path} is not a regular file; write what it says to one, or correct AWS_SHARED_CREDENTIALS_FILE or AWS_CONFIG_FILE"
             )
-        with path.open(encoding="utf-8-sig") as file:
+        with open(path, encoding="utf-8-sig") as file:
             text = file.read(_LONGEST)
     except OSError:
         return parser
