@@ -511,6 +511,16 @@ def test_a_transfer_that_breaks_off_again_and_again_gets_on_and_ends_whole():
     assert rig.writers["v1"].files[KEY] == OLD
 
 
+def test_a_server_that_breaks_off_and_ignores_the_range_is_asked_a_few_times_each_pass():
+    """What comes again after a new beginning is no progress, however much it is; it gets on only where it gets further."""
+    server = Server(cuts=[SIZE // 2] * 1000, ranges=False)
+    rig, outcome = pull(server)
+
+    assert len(server.starts) < 9, outcome
+    assert len(server.starts) <= 8
+    assert rig.writers["v1"].files == {}
+
+
 @pytest.mark.parametrize("states_length", [True, False])
 def test_of_a_body_that_states_no_length_little_more_is_read_than_is_listed(states_length, monkeypatch):
     """It may have no end; an object that changed since it was listed states how long it is."""

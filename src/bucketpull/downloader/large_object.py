@@ -75,7 +75,7 @@ class LargeObject:
         if left is not None and (left.is_sound or re.fullmatch(_MD5, left.etag)):
             self.version, self._changed, self.blind = left.etag, left.changed, not left.is_sound
         self.overlong = self.is_paused = False
-        self._refusals = 0
+        self._refusals = self._furthest = 0
         self.has_got_on = False
         self.paused = paused
 
@@ -173,8 +173,12 @@ class LargeObject:
         if broke_off and verdict.version and not whole_in_part and not other and not self.overlong:
             self.version = verdict.version
             self._count_partial(self.length - self._found)
+            # What came before, and was thrown away since, is no progress when it comes again.
+            gained = self.length - max(self.began, self._furthest)
+            self._furthest = max(self._furthest, self.length)
             self.has_got_on = gained * MOST_RESUMED >= self.length
-            self._refusals = 0
+            if self.has_got_on:
+                self._refusals = 0
         else:
             self.restart()
 
