@@ -11,6 +11,7 @@ The source keeps no state, so each position says in `until` at which stage it is
     probe      its cursor is a name just before the last one, so that must come first again
     end        one question of the search for the bound of all names (`name_bound`). Then what lies between is cut into ranges
     token      by the service's token
+    last       what is behind a page that said it was the last one. A service in trouble ends a listing early, and says that it is whole
 
 A cursor may carry a tag in front, `!tag:`: the journal knows pages by directory and cursor, and these are asked for beside
 another page of the same cursor. Names in cursors are percent-encoded.
@@ -184,14 +185,19 @@ class _Answer:
         """Take what lies before the range's end."""
         names, after = self._names, ask_for(self._position).after
         is_honoured = not names or not after or names[0] > after
+        if self._stage.kind == "last":
+            if not names or not is_honoured:
+                return Page(self._part.slice(0, 0), [], [])
+            self._stage = msgspec.structs.replace(self._stage, kind="range")
         if not is_honoured or not _is_ordered(names):
             return self._distrusted(is_honoured and not after)
         upto = self._stage.upto
         end = bisect_right(names, upto) if upto else len(names)
-        # Whoever says that it was the last page, and how it goes on, is asked: behind the last one is an empty one.
-        if end < len(names) or not (self._is_truncated or (names and self._token)):
+        if end < len(names):
             return Page(self._part.slice(0, end), [], [])
-        return Page(self._part.slice(0, end), [], self._further() if names else self._by_token())
+        if not self._is_truncated:
+            return Page(self._part, [], [self._behind_last(names[-1] if names else after)])
+        return Page(self._part, [], self._further() if names else self._by_token())
 
     def _distrusted(self, is_first: bool) -> Page:
         """Go on by token: names do not come in order, or `start-after` is ignored."""
@@ -213,6 +219,10 @@ class _Answer:
     def _token_position(self, token: str, trail: Trail | None = None) -> Position:
         stage = Stage("token", token=token, is_old=self._stage.is_old, trail=trail)
         return _at(self._position, f"{_TAG}token:{quoted(bytes_of(token))}", stage)
+
+    def _behind_last(self, name: bytes) -> Position:
+        stage = msgspec.structs.replace(self._stage, kind="last")
+        return _at(self._position, f"{_TAG}last:{quoted(name)}", stage)
 
     def _further(self) -> list[Position]:
         """Go on after a whole page of names in order."""
