@@ -293,7 +293,7 @@ Why something did not work at once.
 The list is closed: failures, retries, metrics and JSON use these words and no others.
 
 *Tries* are requests for an object, or for a page of a listing, at one endpoint in one pass, with *waits* between them that double each time, the first cut to a tenth unless the source asked for less; what is `throttled` at random, whatever the rate, is tried again after a tenth of the first wait, and up to eight times more; a `Retry-After` is waited for, up to five minutes.
-What *comes again* does so in later passes: an object after 30 s, after 5 min, and when all else is done; a page after 30 s, 1, 2, 5, 5 and 5 min, and when all else is done.
+What *comes again* does so in later passes: an object after 30 s, after 5 min, and when all else is done; a page after 30 s, 1, 2, 5, 5 and 5 min, and when all else is done; a page whose reason ends the job where nothing succeeds, after 30 s and when all else is done.
 After the last it is a failure with its reason, and the job goes on and ends.
 
 *Whose trouble* says who else may suffer.

@@ -69,12 +69,18 @@ def test_what_the_source_asks_for_is_waited():
 
 
 @pytest.mark.parametrize(
-    "reason",
-    [reason for reason in Reason if BOUNDS[reason].remedy in {Remedy.FAIL, Remedy.VANISH, Remedy.STOP}],
+    "reason", [reason for reason in Reason if BOUNDS[reason].remedy in {Remedy.FAIL, Remedy.VANISH}]
 )
 def test_what_is_permanent_is_asked_for_once(reason):
     assert BOUNDS[reason].tries == 1
     assert next_page_try(reason, 0) is None
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if BOUNDS[reason].remedy is Remedy.STOP])
+def test_a_page_that_is_refused_for_good_is_asked_for_again_soon_and_at_the_end(reason):
+    """It may be by chance; and where it ends the job, the page is work for the next run, not a failure."""
+    assert BOUNDS[reason].tries == 1
+    assert [next_page_try(reason, passes) for passes in range(3)] == [30.0, LAST_PASS, None]
 
 
 def test_later_passes_are_due_after_half_a_minute_five_minutes_and_everything_else():

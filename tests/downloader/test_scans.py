@@ -292,8 +292,24 @@ def test_one_refused_folder_among_good_ones_is_its_own_failure():
     rig = rig_of({"a?": Answer(401, seconds=1.0)})
     receipt = scan(rig, Position(b""), Position(b"a"))
 
+    assert (rig.fatals, receipt.failures) == ([], [])
+    assert Position(b"a", passes=1, tried=1) in receipt.positions
+    rig.scan([Position(b"a", passes=2, tried=2)], work=2)
+    rig.run(lambda: len(rig.receipts) > 1)
+    (failure,) = rig.receipts[1].failures
+    assert (failure.reason, failure.attempts) == (Reason.CREDENTIALS, 3)
+
+
+def test_after_a_refused_page_the_root_tells_whether_the_listing_refuses_everything():
+    """One page was refused by chance, and with no other page to be asked for that ended a job whose objects came, with exit 4."""
+    rig = rig_of({"?2": [Answer(401), Answer()]})
+    scan(rig, Position(b""))
+    before = len(rig.fetcher.requests)
+    rig.scan([Position(b"", "2")], work=2)
+    rig.run(lambda: rig.clock.seconds > 30)
+
     assert rig.fatals == []
-    assert [failure.reason for failure in receipt.failures] == [Reason.CREDENTIALS]
+    assert [request.url for request in rig.fetcher.requests[before:]] == ["list:?2", "list:?"]
 
 
 def test_a_forbidden_folder_is_a_failure_and_the_job_goes_on():

@@ -102,6 +102,9 @@ LONGEST_ASKED_SECONDS = 300.0  # of a Retry-After, however large
 PASSES: tuple[float, ...] = (RETRY_SECONDS, 300.0, LAST_PASS)
 # A page that is given up loses a subtree, so it has more patience: 18 minutes, then the last pass.
 PAGE_PASSES: tuple[float, ...] = (RETRY_SECONDS, 60.0, 120.0, 300.0, 300.0, 300.0, LAST_PASS)
+# What is refused for good is not worth that wait, but a page is lost with all behind it: a chance refusal must not do that, nor
+# one that ends the job, after which the next run goes on.
+REFUSED_PAGE_PASSES: tuple[float, ...] = (RETRY_SECONDS, LAST_PASS)
 
 
 def tries_by_chance(reason: Reason, random_share: float) -> int:
@@ -138,7 +141,7 @@ def next_try(passes: int, first_seconds: float = RETRY_SECONDS) -> float | None:
 
 def next_page_try(reason: Reason, passes: int, first_seconds: float = RETRY_SECONDS) -> float | None:
     """Return in how many seconds a page is due again, as `next_try`."""
-    if not BOUNDS[reason].passes or BOUNDS[reason].remedy is Remedy.STOP:
+    if not BOUNDS[reason].passes:
         return None
-    scale = first_seconds / RETRY_SECONDS
-    return PAGE_PASSES[passes] * scale if passes < len(PAGE_PASSES) else None
+    waits = REFUSED_PAGE_PASSES if BOUNDS[reason].remedy is Remedy.STOP else PAGE_PASSES
+    return waits[passes] * (first_seconds / RETRY_SECONDS) if passes < len(waits) else None

@@ -284,7 +284,7 @@ class Scans:
         blamed = endpoint.failed(key, reason, error.detail, now, wait)
         if blamed and endpoint.is_up and endpoint.was_good:
             self._probe()
-        elif endpoint.is_doubtful(reason):
+        elif endpoint.is_doubtful(reason) or (BOUNDS[reason].remedy is Remedy.STOP and endpoint.was_good):
             self._doubt(position, reason)
         # Credentials with which nothing was ever listed are wrong: the machine ends the job for that.
         return blamed or (BOUNDS[error.reason].remedy is Remedy.STOP and not endpoint.was_good)
