@@ -197,6 +197,30 @@ def test_what_a_proxy_has_compressed_is_not_the_object_and_what_was_stored_so_is
     assert _source().judge(Wanted(b"", b"a", listed, 0, "", ""), ORIGIN, response, NOW).reason is reason
 
 
+@pytest.mark.parametrize(
+    ("length", "changed", "reason"),
+    [
+        (30, NOW, Reason.TRUNCATED),
+        (30, NOW + 1, None),  # a later state of the object
+        (30, None, None),
+        (
+            9001,
+            NOW,
+            None,
+        ),  # the list may state what a gateway stores, compressed: two answers that are alike decide
+    ],
+)
+def test_what_has_not_changed_and_is_shorter_than_listed_is_cut(length, changed, reason):
+    """Two such answers were alike, and stored, with exit 0: a body that a failing disk cut, under an ETag that is no MD5."""
+    headers = [b"HTTP/1.1 200 OK\r\n", b'ETag: "abc-2"\r\n']
+    if changed is not None:
+        headers.append(f"Last-Modified: {formatdate(changed, usegmt=True)}\r\n".encode())
+    response = Response(200, headers, [b"x" * length], length, 0.1)
+    verdict = _source().judge(Wanted(b"", b"a", 9000, int(NOW), "", ""), ORIGIN, response, NOW)
+    assert verdict.reason is reason
+    assert reason is None or verdict.detail == "30 bytes came, 9000 are listed, and it has not changed since"
+
+
 def test_a_signature_that_only_an_odd_key_gets_wrong_is_that_keys_trouble():
     source = _source()
     wrong = _refusal(403, "SignatureDoesNotMatch")
@@ -212,6 +236,16 @@ def test_a_page_with_keys_of_another_folder_is_refused():
     )
     response = Response(200, [b"HTTP/1.1 200 OK\r\n"], [body], len(body), 0.1)
     assert _reason(_source(), response) is Reason.GARBAGE
+
+
+def test_a_key_of_another_folder_is_that_entrys_failure():
+    """It cost the page, and all keys behind it, after a quarter of an hour."""
+    entry = b"<Contents><Key>%b</Key><LastModified></LastModified><ETag></ETag><Size>%d</Size></Contents>"
+    body = b"".join(entry % pair for pair in ((b"a/1", 1), (b"z/1", 2), (b"a/2", 3)))
+    source = _source(lists_versions=True)
+    page = source.read_page(source.root(), _page(body), NOW)
+    assert (page.part.names, page.part.sizes) == ([b"1", b"2"], [1, 3])
+    assert page.odd == ("1 keys are not below 'a/', such as 'z/1'",)
 
 
 def _page(entries: bytes = b"", truncated: bytes = b"false") -> Response:

@@ -57,6 +57,21 @@ class Listing(NamedTuple):
     odd: tuple[str, ...] = ()
     is_old: bool = False
 
+    def below(self, folder: bytes) -> "Listing":
+        """Leave out the keys that are not below a folder. Raises AnswerError (`garbage`) where none is: the service ignores what it was asked for."""
+        places = [place for place, key in enumerate(self.keys) if key.startswith(folder)]
+        if not places:
+            raise AnswerError(Reason.GARBAGE, f"a page with keys that are not below {show(folder)!r}")
+        other = next(key for key in self.keys if not key.startswith(folder))
+        told = f"{len(self.keys) - len(places)} keys are not below {show(folder)!r}, such as {show(other)[:200]!r}"
+        return self._replace(
+            keys=[self.keys[place] for place in places],
+            sizes=[self.sizes[place] for place in places],
+            mtimes=[self.mtimes[place] for place in places],
+            etags=[self.etags[place] for place in places] if self.etags else [],
+            odd=(*self.odd, told),
+        )
+
 
 class _Rows(NamedTuple):
     """The entries' texts as they stand in the XML, and the fields of the page."""

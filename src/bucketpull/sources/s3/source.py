@@ -166,8 +166,8 @@ class S3Source:
             )
         if below:
             if not all(key.startswith(below) for key in names):
-                raise AnswerError(Reason.GARBAGE, f"a page with keys that are not below {show(below)!r}")
-            names = [key[len(below) :] for key in names]
+                listing = listing.below(below)
+            names = [key[len(below) :] for key in listing.keys]
         return followed(position, names, listing)
 
     def _refusal(self, position: Position, response: Response, now: float) -> AnswerError:

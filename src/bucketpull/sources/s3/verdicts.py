@@ -187,7 +187,8 @@ def checked_whole(wanted: Wanted, response: Response, now: float, verdict: Verdi
     """Look again at a whole body whose length is not the listed one, or for which none is listed.
 
     It may be an error that came with status 200, another page (the service states a version of all that it stores), or the object
-    as a proxy before the service has compressed it: what was stored compressed is as long as listed. Where no length is listed a
+    as a proxy before the service has compressed it: what was stored compressed is as long as listed. Or it is cut, if the service says
+    that the object is the listed one. Where no length is listed a
     weak ETag tells: the service's own are strong, and a proxy that alters a body weakens them.
     """
     if verdict.md5 or verdict.size == wanted.size:
@@ -203,6 +204,9 @@ def checked_whole(wanted: Wanted, response: Response, now: float, verdict: Verdi
     elif wanted.size >= 0 and not verdict.version and not is_weak:
         verdict.reason = Reason.GARBAGE
         verdict.detail = f"{verdict.size} bytes without a version came, {wanted.size} are listed"
+    elif verdict.size < wanted.size and http.seconds_of(headers.get("last-modified", "")) == wanted.mtime:
+        verdict.reason = Reason.TRUNCATED
+        verdict.detail = f"{verdict.size} bytes came, {wanted.size} are listed, and it has not changed since"
     return verdict
 
 
