@@ -9,6 +9,7 @@ from bucketpull.domain.endpoints import State
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.model import Part
 from bucketpull.downloader.hosts import RESOLVED_FROM, WAITED_SECONDS, Hosts
+from bucketpull.downloader.parameters import Bounds
 from bucketpull.sources.plain import PlainSource
 from bucketpull.testing.virtual import Answer
 
@@ -22,6 +23,10 @@ TROUBLES = {
     "reset": Answer(status=0, failure=Reason.RESET, seconds=0.05),
     "error": Answer(503, seconds=0.05),
     "refusals": Answer(429, seconds=0.05),
+}
+UNANSWERED = {
+    **{name: TROUBLES[name] for name in ("silent", "deaf", "refused", "reset")},
+    "unknown": Answer(status=0, failure=Reason.DNS, seconds=0.01),
 }
 
 
@@ -183,6 +188,56 @@ def test_dead_hosts_at_the_head_of_a_list_make_way_for_others(trouble):
 
     assert rig.clock.seconds < 3 * WAITED_SECONDS
     assert world.asked["d0.test"] < 1500
+
+
+def assigned(rig, hosts, each=1000):
+    """Have one object of each of these hosts fetched, so many in a batch."""
+    for first in range(0, len(hosts), each):
+        numbers = range(first, min(first + each, len(hosts)))
+        urls = [f"http://{hosts[number]}/{number}" for number in numbers]
+        names = [b"n%06d" % number for number in numbers]
+        rig.assign([Part(b"", "", names, [len(BODY)] * len(urls), [-1] * len(urls), [], urls)])
+
+
+@pytest.mark.parametrize("batch", [500, 100_000])
+@pytest.mark.parametrize(("dead", "lines"), [(1, 20), (1, 5000), (3, 20), (50, 20), (50, 200)])
+@pytest.mark.parametrize("trouble", UNANSWERED)
+def test_hosts_that_never_answer_cost_those_behind_them_seconds(trouble, dead, lines, batch):
+    """Of the objects before them: the first is seen to be dead while others are asked."""
+    names = [f"d{number}.test" for number in range(dead)]
+    world = World(**dict.fromkeys(names, UNANSWERED[trouble]))
+    rig = rig_of(world, {})
+    assigned(rig, [name for name in names for _ in range(lines)] + ["a.test"] * 1000, batch)
+    rig.run(lambda: world.asked["a.test"] >= 1000)
+
+    assert rig.clock.seconds < 5.0 + (1.0 if dead < 5 else 12.0)
+    assert sum(world.asked[name] for name in names) < 12 * dead
+
+
+def test_objects_of_a_dead_host_that_are_too_many_to_wait_make_way():
+    world = World(**{"d.test": UNANSWERED["deaf"]})
+    rig = Rig(
+        world,
+        level=12,
+        source=PlainSource((), "the servers of the list"),
+        bounds=Bounds(stranded=500),
+    )
+    rig.mount()
+    assigned(rig, ["d.test"] * 6000 + ["a.test"] * 1000)
+    rig.run(lambda: world.asked["a.test"] >= 1000)
+
+    assert rig.clock.seconds < 30
+    assert world.asked["d.test"] < 10
+
+
+def test_a_host_whose_first_body_takes_long_holds_back_its_objects_alone():
+    """What has begun to come is no silence: nothing is put off for it."""
+    rig = rig_of(World(**{"b.test": Answer(body=BODY, seconds=7.0)}), {})
+    rig.fetcher.waits = lambda *_: (0.0, 0)
+    assigned(rig, ["a.test", "b.test"] * 500)
+    rig.settle()
+
+    assert (rig.outcomes[-1].deferred, sum(outcome.stored for outcome in rig.outcomes)) == ([], 1000)
 
 
 def test_a_host_that_dies_for_good_makes_way_for_others():

@@ -22,7 +22,7 @@ from bucketpull.domain.errors import Reason
 from bucketpull.domain.http_exchange import Verdict, Wanted
 from bucketpull.domain.pacing import Limiter
 from bucketpull.domain.status import EndpointStatus
-from bucketpull.downloader.hosts import Hosts
+from bucketpull.downloader.hosts import MOST_ASIDE, Host, Hosts
 from bucketpull.downloader.refused_groups import RefusedGroups
 from bucketpull.downloader.targets import Target, Targets
 
@@ -56,6 +56,9 @@ class Endpoint(Generic[T]):
         self.ways: Hosts | Targets = self.hosts or self.targets
         """What tells whether another way to the same objects is well."""
         self.waiting: deque[T] = deque()
+        self.held_back = 0
+        """How many wait for the first answer of their hosts."""
+        self._aside = 0
         self.free = 0
         """How many may start before `open` has to be asked again."""
         self.state = State.UP
@@ -124,6 +127,8 @@ class Endpoint(Generic[T]):
     ) -> None:
         """Count an answer that came from a target, or that none did; `is_retry`: the same was asked for here before."""
         reason = verdict.reason
+        if target.aside:
+            self._note_aside(target, -1)
         if reason is not None or target.throttles:
             target.note_throttle(now, reason)
             reason = target.read(reason)
@@ -141,6 +146,26 @@ class Endpoint(Generic[T]):
         """Give the place of a transfer to others while it waits for its disk."""
         limiter = (target if self.hosts is None else self.target).limiter
         limiter.in_flight += -1 if is_paused else 1
+
+    def set_aside(self, hosts: list[Host]) -> None:
+        """Give the places of what is under way to hosts to others."""
+        for target in (target for host in hosts for target in host.targets):
+            self._note_aside(target, min(target.limiter.in_flight - target.aside, MOST_ASIDE - self._aside))
+
+    def _note_aside(self, target: Target, count: int) -> None:
+        target.aside += count
+        self._aside += count
+        self.target.limiter.in_flight -= count
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that have not ended."""
+        return self.targets.in_flight + self._aside
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether something waits for it."""
+        return bool(self.waiting) or self.held_back > 0
 
     # --- what came of it
 
@@ -301,8 +326,8 @@ class Endpoint(Generic[T]):
             unanswered,
             round(max(0.0, targets.rests_until - now), 1),
             has_work,
-            bool(self.waiting) and not self.is_up,
-            targets.in_flight,
+            self.has_waiting and not self.is_up,
+            self.in_flight,
             self.ways.away(now),
             {target.label: target.limiter.counted for target in targets if target.limiter.requests},
             has_probe,
@@ -312,7 +337,7 @@ class Endpoint(Generic[T]):
         """Return the counters."""
         limiters = [target.limiter for target in self.targets]
         return EndpointStatus(
-            self.targets.in_flight,
+            self.in_flight,
             sum(target.limiter.level for target in self.targets.listed() if not target.is_away),
             sum(limiter.requests for limiter in limiters),
             sum(limiter.throttled for limiter in limiters),

@@ -186,10 +186,13 @@ class Routing:
 
     def try_out(self, endpoint: Endpoint[Transfer]) -> None:
         """Find out whether an endpoint is back: by its probe, or by some of the objects that wait. Of many hosts one proves nothing."""
-        looks_further = endpoint.hosts is not None and endpoint.hosts.looks_further(self._clock.monotonic())
+        hosts = endpoint.hosts
+        looks_further = hosts is not None and (
+            hosts.is_unproven or hosts.looks_further(self._clock.monotonic())
+        )
         if not self._probe(endpoint) or looks_further:
             most = HOSTS_TRIALS if looks_further else TRIALS
-            endpoint.trials = most if endpoint.waiting else 1
+            endpoint.trials = most if endpoint.has_waiting else 1
             endpoint.is_fresh_trial = not endpoint.is_fresh_trial
         self._fetcher.call_later(HOPELESS_SECONDS, lambda: endpoint.give_up(self._fetcher))
 

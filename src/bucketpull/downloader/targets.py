@@ -48,7 +48,9 @@ class Target:
         self.is_listed = True
         """Whether the name still has this address."""
         self.is_away = self.was_good = self._is_out = False
-        self.since = self.throttled_at = self._held_until = self._answered_at = -math.inf
+        self.since = self.throttled_at = self._held_until = self.answered_at = -math.inf
+        self.aside = 0
+        """Requests under way that hold no places (see `hosts`)."""
         self.throttles = 0
         """Refusals of what exceeds a limit since it last gave something."""
         self._throttled_since = -math.inf
@@ -118,7 +120,7 @@ class Target:
 
     def is_stale(self, now: float) -> bool:
         """Tell whether nothing is known of how quick it is now: it is asked nothing, and has not been for a while."""
-        return self.limiter.in_flight == 0 and now - self._answered_at >= FRESH_SECONDS
+        return self.limiter.in_flight == 0 and now - self.answered_at >= FRESH_SECONDS
 
     def note_throttle(self, now: float, reason: Reason | None) -> None:
         """Note whether an answer refused what exceeds a limit. A limit lets some through: where nothing comes for seconds, all is refused."""
@@ -135,9 +137,9 @@ class Target:
 
     def finished(self, now: float, reason: Reason | None, seconds: float, detail: str) -> None:
         """Note an answer that took so long, or that none came."""
-        if reason is None and now - seconds - self._answered_at >= FRESH_SECONDS:
+        if reason is None and now - seconds - self.answered_at >= FRESH_SECONDS:
             self.limiter.quickened(seconds)
-        self._answered_at = now
+        self.answered_at = now
         if reason in OUTAGE:
             self._misses += 1
             self._held_until = now + MISS_SECONDS

@@ -12,6 +12,7 @@ from bucketpull.domain.http_exchange import Wanted
 from bucketpull.domain.pacing import Limiter
 from bucketpull.downloader.batch_progress import BatchProgress, PartProgress
 from bucketpull.downloader.endpoint import Endpoint
+from bucketpull.downloader.hosts import Host, Hosts
 from bucketpull.downloader.large_object import LargeObject
 from bucketpull.downloader.targets import Target, Targets
 from bucketpull.downloader.volume_queue import VolumeQueue
@@ -57,7 +58,7 @@ class Transfer(Wanted, gc=False, eq=False):
 
 
 class WaitingTransfers:
-    """Where transfers wait: in line at their endpoint, resting after a bad answer, or put off until their volume catches up."""
+    """Where transfers wait: in line at their endpoint, resting after a bad answer, or put off until their volume catches up, or for their host to answer."""
 
     def __init__(
         self, endpoints: Sequence[Endpoint[Transfer]], fetcher: Fetcher, most_queued: int, parked: int
@@ -68,6 +69,7 @@ class WaitingTransfers:
         self._parked = parked
         self._resting: set[Transfer] = set()
         self._put_off: dict[VolumeQueue, deque[Transfer]] = {}
+        self._held_back: dict[Host, deque[Transfer]] = {}
 
     def next(self, endpoint: Endpoint[Transfer]) -> Transfer | None:
         """Take the first at an endpoint whose volume takes bytes."""
@@ -88,6 +90,22 @@ class WaitingTransfers:
                 if len(transfer.endpoint.waiting) > self._parked:
                     break
 
+    def hold_back(self, transfer: Transfer, host: Host) -> None:
+        """Keep a transfer for the first answer of its host."""
+        self._held_back.setdefault(host, deque()).append(transfer)
+        transfer.endpoint.held_back += 1
+
+    def line_up_held_back(self, hosts: Hosts, now: float, is_crowded: bool) -> None:
+        """Put those in line whose hosts may be asked, or make way for others."""
+        for host, transfers in list(self._held_back.items()):
+            is_passed = hosts.is_passed_over(host, now, transfers[0].endpoint.is_up, is_crowded)
+            for _ in range(len(transfers) if is_passed else min(len(transfers), host.room(now))):
+                transfer = transfers.popleft()
+                transfer.endpoint.held_back -= 1
+                transfer.endpoint.waiting.append(transfer)
+            if not transfers:
+                del self._held_back[host]
+
     def rest(self, transfer: Transfer, seconds: float, then: Callable[[], None]) -> None:
         """Keep a transfer from its endpoint for so long; `then` is to call `rested`."""
         self._resting.add(transfer)
@@ -102,10 +120,13 @@ class WaitingTransfers:
 
     def clear(self) -> list[Transfer]:
         """Remove and return all that wait."""
-        waiting = [endpoint.waiting for endpoint in self._endpoints] + list(self._put_off.values())
+        waiting = [endpoint.waiting for endpoint in self._endpoints]
+        waiting += [*self._put_off.values(), *self._held_back.values()]
         transfers = [transfer for line in waiting for transfer in line] + list(self._resting)
         for line in waiting:
             line.clear()
+        for endpoint in self._endpoints:
+            endpoint.held_back = 0
         self._resting.clear()
         return transfers
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bucketpull.ports import Clock, Fetcher, Source, Writer
 
 CATCH_UP_SECONDS = 0.2
+LOOK_SECONDS = 0.25  # at what is held back for hosts
 # Volumes take turns by so many objects: finding the next one costs as much as beginning it.
 RUN = 16
 
@@ -72,6 +73,7 @@ class Transfers:
         self._answered = self._answers.answered
         self._now = clock.monotonic()
         self._unix = clock.now()
+        self._held_back_at = -math.inf
         self._stopping = False
 
     def mount(self, mount: Mount) -> None:
@@ -122,6 +124,8 @@ class Transfers:
         room = 0 if self.paused or self._stopping else self._room()
         self._waiting.line_up_caught_up()
         for endpoint in self._order:
+            if endpoint.hosts is not None and endpoint.held_back:
+                self._line_up_held_back(endpoint, endpoint.hosts)
             if endpoint.open(now) and endpoint.waiting and not self._tries_fresh(endpoint):
                 room = self._start_waiting(endpoint, room)
         # While the first endpoint is full, nobody searches among its objects for those of another one.
@@ -156,7 +160,9 @@ class Transfers:
             for transfer in self._transfers(*run):
                 endpoint = transfer.endpoint
                 if memory.held < memory.most and (endpoint.free > 0 or endpoint.open(now)):
+                    held_back = endpoint.held_back
                     room -= self._start(transfer, endpoint)
+                    is_crowded |= endpoint.held_back > held_back and self._is_crowded(endpoint)
                 else:
                     endpoint.waiting.append(transfer)
                     most = bounds.parked if endpoint.is_up else bounds.stranded
@@ -165,7 +171,7 @@ class Transfers:
     def _room(self) -> int:
         if self._concurrency is None:
             return 1 << 30
-        return self._concurrency - sum(endpoint.targets.in_flight for endpoint in self._order)
+        return self._concurrency - sum(endpoint.in_flight for endpoint in self._order)
 
     def _transfers(self, queue: VolumeQueue, batch: BatchProgress, run: list[Item]) -> Iterator[Transfer]:
         routes_of, endpoints, claims = self._source.routes, self._endpoints, batch.claims
@@ -195,7 +201,7 @@ class Transfers:
         if transfer.queue.trouble is not None:
             self._remedies.displace(transfer)
             return 0
-        if endpoint.hosts is not None and self._is_host_left_alone(transfer, endpoint.hosts):
+        if endpoint.hosts is not None and not self._may_ask_host(transfer, endpoint.hosts):
             return 0
         if transfer.is_large or transfer.size > self._bounds.streamed:
             return self._start_large(transfer, endpoint)
@@ -213,21 +219,36 @@ class Transfers:
         )
         return 1
 
-    def _is_host_left_alone(self, transfer: Transfer, hosts: Hosts) -> bool:
-        """Defer an object, or give it up, if its own host is left alone; tell whether it is."""
-        endpoint, is_last = transfer.endpoint, next_try(transfer.batch.passes) is None
-        if is_last and not endpoint.is_up:
-            return False
+    def _may_ask_host(self, transfer: Transfer, hosts: Hosts) -> bool:
+        """Tell whether an object's own host may be asked now; if not it waits for the host, is deferred, or given up."""
+        endpoint, now, is_last = transfer.endpoint, self._now, next_try(transfer.batch.passes) is None
         url = transfer.url or self._source.object_request(transfer, endpoint.name, "", self._unix).url
+        trouble = None
         if endpoint.is_up:
-            trouble = hosts.trouble(url, self._now, is_last)
-        else:
+            trouble = hosts.trouble(url, now, is_last)
+        elif not is_last:
             is_tried = transfer.target.site != "" and self.volumes.unstarted() > 0
-            trouble = endpoint.trouble if hosts.makes_way(url, self._now, is_tried) else None
+            trouble = endpoint.trouble if hosts.makes_way(url, now, is_tried) else None
+        host = hosts.host(url)
         if trouble is None:
-            return False
+            if host.room(now) > 0:
+                return True
+            if is_last or not hosts.is_passed_over(host, now, endpoint.is_up, self._is_crowded(endpoint)):
+                self._waiting.hold_back(transfer, host)
+                return False
+            trouble = hosts.pass_over(host, now)
         self._remedies.host_left_alone(transfer, *trouble)
-        return True
+        return False
+
+    def _is_crowded(self, endpoint: Endpoint[Transfer]) -> bool:
+        """Tell whether no more objects may wait for their hosts."""
+        return endpoint.held_back >= self._bounds.stranded
+
+    def _line_up_held_back(self, endpoint: Endpoint[Transfer], hosts: Hosts) -> None:
+        """Go through those that wait for their hosts, where there is news of these, or now and then."""
+        if hosts.has_news or self._now - self._held_back_at >= LOOK_SECONDS:
+            hosts.has_news, self._held_back_at = False, self._now
+            self._waiting.line_up_held_back(hosts, self._now, self._is_crowded(endpoint))
 
     def _start_large(self, transfer: Transfer, endpoint: Endpoint[Transfer]) -> int:
         if transfer.large is None and not self._open_large(transfer):

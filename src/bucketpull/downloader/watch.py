@@ -10,7 +10,7 @@ from bucketpull.domain.endpoints import State, Symptoms
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.messages import Judged, Paces
 from bucketpull.downloader.endpoint import Endpoint
-from bucketpull.downloader.hosts import Hosts
+from bucketpull.downloader.hosts import Host, Hosts
 from bucketpull.downloader.scans import Scans
 from bucketpull.downloader.targets import Target
 from bucketpull.downloader.transfer import Transfer
@@ -72,9 +72,10 @@ class Watch:
         else:
             self._resolve_some(endpoint.hosts, now)
             self._leave(endpoint.hosts.silent(now, endpoint.target.limiter.trip), now)
+            endpoint.set_aside([host for host in endpoint.hosts.unheard(now) if self._is_mute(host, now)])
         seconds = min((seconds for _, seconds, _ in silent), default=0.0)
         waiting = sum(waiting for _, _, waiting in silent) if seconds else 0
-        has_work = has_fresh or has_probe or bool(endpoint.waiting)
+        has_work = has_fresh or has_probe or endpoint.has_waiting
         return endpoint.symptoms(now, seconds, waiting, has_work, has_probe)
 
     def _leave(self, silent: Iterable[tuple[Target, float]], now: float) -> None:
@@ -84,6 +85,14 @@ class Watch:
             if waiting:
                 target.leave(now, Reason.TIMEOUT, f"no answer for {seconds:.0f} s")
                 self._fetcher.abandon(target.site, Reason.TIMEOUT, target.detail, target.address)
+
+    def _is_mute(self, host: Host, now: float) -> bool:
+        """Find out whether no answer of a host has begun."""
+        if not host.is_mute and not self._fetcher.waits(host.site)[1]:
+            host.hear(now)
+            return False
+        host.is_mute = True
+        return True
 
     def _resolve_some(self, hosts: Hosts, now: float) -> None:
         for site in hosts.unresolved(now):
