@@ -221,6 +221,25 @@ def test_what_has_not_changed_and_is_shorter_than_listed_is_cut(length, changed,
     assert reason is None or verdict.detail == "30 bytes came, 9000 are listed, and it has not changed since"
 
 
+@pytest.mark.parametrize(
+    ("name", "listed", "kind", "reason"),
+    [
+        (b"a.jpg", 9000, "text/html; charset=utf-8", Reason.GARBAGE),
+        (b"a.HTML", 9000, "text/html", None),
+        (b"a.jpg", 9000, "image/jpeg", None),
+        (b"a.jpg", 30, "text/html", None),
+        (b"a.jpg", -1, "text/html", None),
+    ],
+)
+def test_a_web_servers_page_is_not_the_object_though_it_has_an_etag_and_a_date(name, listed, kind, reason):
+    """A maintenance page was stored in place of each object, in doubt, and with exit 0: each time it was alike."""
+    date = formatdate(NOW + 9, usegmt=True).encode()
+    headers = [b'ETag: "5f-6"\r\n', b"Last-Modified: %b\r\n" % date, f"Content-Type: {kind}\r\n".encode()]
+    response = Response(200, [b"HTTP/1.1 200 OK\r\n", *headers], [b"<" * 30], 30, 0.1)
+    verdict = _source().judge(Wanted(b"", name, listed, int(NOW), "", ""), ORIGIN, response, NOW)
+    assert verdict.reason is reason
+
+
 def test_a_signature_that_only_an_odd_key_gets_wrong_is_that_keys_trouble():
     source = _source()
     wrong = _refusal(403, "SignatureDoesNotMatch")

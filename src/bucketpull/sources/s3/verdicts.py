@@ -204,10 +204,18 @@ def checked_whole(wanted: Wanted, response: Response, now: float, verdict: Verdi
     elif wanted.size >= 0 and not verdict.version and not is_weak:
         verdict.reason = Reason.GARBAGE
         verdict.detail = f"{verdict.size} bytes without a version came, {wanted.size} are listed"
+    elif wanted.size >= 0 and _is_page(wanted, headers):
+        verdict.reason = Reason.GARBAGE
+        verdict.detail = f"an HTML page of {verdict.size} bytes came, {wanted.size} are listed"
     elif verdict.size < wanted.size and http.seconds_of(headers.get("last-modified", "")) == wanted.mtime:
         verdict.reason = Reason.TRUNCATED
         verdict.detail = f"{verdict.size} bytes came, {wanted.size} are listed, and it has not changed since"
     return verdict
+
+
+def _is_page(wanted: Wanted, headers: Mapping[str, str]) -> bool:
+    """Tell whether HTML came under the name of something else. A web server before the service states a version of its pages too."""
+    return "html" in headers.get("content-type", "") and b".htm" not in wanted.name.lower()
 
 
 def of_copy(wanted: Wanted, response: Response, now: float, start: int, version: str) -> Verdict:
