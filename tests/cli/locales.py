@@ -10,9 +10,10 @@ MADE = {
 }
 
 
-def make_locales(folder: Path) -> dict[str, str]:
-    """Make them; return the environment in which they are found."""
-    for name, (language, charmap) in MADE.items():
+def make_locales(folder: Path, *names: str) -> dict[str, str]:
+    """Make those that are named, or all; return the environment in which they are found."""
+    for name in names or MADE:
+        language, charmap = MADE[name]
         subprocess.run(
             ["localedef", "--no-archive", "-i", language, "-f", charmap, folder / name],
             check=True,

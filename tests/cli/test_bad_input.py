@@ -103,7 +103,7 @@ def place() -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def locales(tmp_path_factory) -> dict[str, str]:
-    return make_locales(tmp_path_factory.mktemp("locales"))
+    return make_locales(tmp_path_factory.mktemp("locales"), "zh_CN.GBK")
 
 
 @pytest.fixture(scope="module")

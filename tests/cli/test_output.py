@@ -9,7 +9,7 @@ import termios
 import time
 
 import pytest
-from tests.cli.conftest import COMMAND, DEADLINE_SECONDS, until
+from tests.cli.conftest import COMMAND, DEADLINE_SECONDS, User, until
 
 SYNC = ("sync", "upyun://photos", "disk1")
 SMALL_PIPE_BYTES = 4096
@@ -49,10 +49,11 @@ def books(user):
     return status["state"], status["counters"]["stored"]
 
 
-@pytest.fixture
-def finished(user, service):
-    """A user whose job of 100 objects is done."""
-    user.knows(service).run(*SYNC)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, service):
+    """A user whose job of 100 objects is done, for all who only look at it."""
+    user = User(tmp_path_factory.mktemp("finished")).knows(service)
+    user.run(*SYNC)
     return user
 
 
@@ -195,11 +196,12 @@ def test_a_full_disk_under_standard_output_is_told(finished, arguments):
     )
 
 
-def test_a_command_that_decides_keeps_its_result_when_nobody_reads(finished):
-    next(path for path in (finished.folder / "disk1/2024").iterdir()).unlink()
+def test_a_command_that_decides_keeps_its_result_when_nobody_reads(user, service):
+    user.knows(service).run(*SYNC)
+    next(path for path in (user.folder / "disk1/2024").iterdir()).unlink()
     writing = dead_pipe()
     try:
-        code, _ = run(finished, "verify", "disk1", stdout=writing)
+        code, _ = run(user, "verify", "disk1", stdout=writing)
     finally:
         os.close(writing)
 

@@ -28,7 +28,7 @@ LARGE = os.urandom(3_000_000)
 MTIME = 1_600_000_000
 
 
-@pytest.fixture(params=[None, Packing(), SMALL_PACKS], ids=["files", "packs", "small packs"])
+@pytest.fixture(scope="module", params=[None, Packing(), SMALL_PACKS], ids=["files", "packs", "small packs"])
 def packing(request):
     return request.param
 
@@ -83,11 +83,13 @@ def serving(*arguments, at="127.0.0.1:0"):
         process.wait()
 
 
-@pytest.fixture
-def served(tmp_path, packing):
-    with Filler(tmp_path, packing) as filler:
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, packing):
+    """A server for all who only read."""
+    folder = tmp_path_factory.mktemp("served")
+    with Filler(folder, packing) as filler:
         filler.store({(b"a", b"b.jpg"): BODY, (b"", b"large.bin"): LARGE, (b"", b"empty"): b""}, mtime=MTIME)
-    with serving(tmp_path, "--cache-control", "max-age=60") as server:
+    with serving(folder, "--cache-control", "max-age=60") as server:
         yield server
 
 
