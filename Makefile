@@ -14,8 +14,9 @@ BENCH_PACKAGES := rabbitmq-server:rabbitmq-server nginx:nginx-light curl:curl ar
 demo: .venv/installed           ## a bucket on localhost, pulled before your eyes
 	$(BIN)/bucketpull demo
 
+# A test waits about as long as it computes: three at a time keep two cores busy.
 test: packages .venv/dev        ## every test; on a fresh machine it installs what they need first
-	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not soak" -n 3 --dist loadfile
 
 setup: .venv/dev                ## the virtual environment of a developer
 
