@@ -31,6 +31,7 @@ from bucketpull.transport.amqp_stream import DROPPED, FilteredTransport
 from bucketpull.transport.broker_url import lost_at, takes_nothing, unreachable, with_heartbeat
 from bucketpull.transport.mailbox import Mailbox, end_tasks
 
+HEARTBEAT_SECONDS: Final = 10  # unless --broker asks for another; three without an answer, and the link is lost
 PUBLISH_SECONDS: Final = 30.0
 NACKS: Final = 3  # in a row, a second apart, until a queue is taken for one that takes nothing
 CONNECT_SECONDS: Final = 30.0
@@ -89,7 +90,7 @@ class Link:
         settle_seconds: float = SETTLE_SECONDS,
         believes: Callable[[str, bytes], bool] = lambda *_: True,
     ) -> None:
-        self._url = with_heartbeat(url)
+        self._url = with_heartbeat(url, HEARTBEAT_SECONDS)
         self._believes = believes
         self._settle_seconds = settle_seconds
         self._durable = durable

@@ -11,7 +11,6 @@ import aiormq
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.domain.user_input import shown_value
 
-HEARTBEAT_SECONDS: Final = 10
 # What a broker's URL may ask for, as the client documents it. Of a number that is none it would make 0: no heartbeats at all.
 _FILES: Final = ("cafile", "certfile", "keyfile")
 _SECONDS: Final = ("heartbeat", "timeout")
@@ -34,8 +33,8 @@ def _place_of(url: str) -> str:
     return f"{host}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
 
 
-def with_heartbeat(url: str) -> str:
-    """Return a broker's URL with our heartbeat, unless it has one.
+def with_heartbeat(url: str, seconds: int) -> str:
+    """Return a broker's URL with a heartbeat each so many seconds, unless it asks for another.
 
     Raises ConfigError where it is no AMQP URL, or asks for what there is not; the message does not repeat it, for it may hold a password.
     """
@@ -48,7 +47,7 @@ def with_heartbeat(url: str) -> str:
         raise ConfigError("--broker: write amqp://USER:PASSWORD@HOST:PORT/VHOST (or amqps://)")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     _check_options(query)
-    query.setdefault("heartbeat", str(HEARTBEAT_SECONDS))
+    query.setdefault("heartbeat", str(seconds))
     return urlunsplit(parts._replace(query=urlencode(query)))
 
 

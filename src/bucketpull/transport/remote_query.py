@@ -11,6 +11,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport import wire
 from bucketpull.transport.broker_link import Link, connected, is_blocked
+from bucketpull.transport.broker_link import HEARTBEAT_SECONDS
 from bucketpull.transport.broker_url import takes_nothing, unreachable, with_heartbeat
 from bucketpull.transport.envelope import Direction, Header, Rejected, Session
 from bucketpull.transport.mailbox import end_tasks
@@ -36,7 +37,7 @@ class QueryClient:
     """
 
     def __init__(self, url: str, job: str, name: str, me: Session, seconds: float = ANSWER_SECONDS) -> None:
-        self._url = with_heartbeat(url)
+        self._url = with_heartbeat(url, HEARTBEAT_SECONDS)
         self._job = job
         self._name = name
         self._me = me
@@ -198,7 +199,7 @@ async def check_alone(url: str, job: str) -> None:
     """
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            await _look(with_heartbeat(url), QueueNames(job).coordinator)
+            await _look(with_heartbeat(url, HEARTBEAT_SECONDS), QueueNames(job).coordinator)
     except aiormq.exceptions.ChannelNotFoundEntity:
         return
     except aiormq.exceptions.ChannelLockedResource:
