@@ -1,10 +1,10 @@
 // The page's one loop: a snapshot a second while it is seen, points every other second, the open tab every five.
 
 import { get, hasToken, post, Refused, setToken } from "./api.js";
-import { LineChart, StackChart } from "./chart.js";
+import { charts } from "./charts.js";
 import { $, h, text } from "./dom.js";
 import { Failures } from "./failures.js";
-import { compact, count, milliseconds, size, speed } from "./figures.js";
+import { count } from "./figures.js";
 import { ENDED, showEvents, showFigures, showHead, showMachines, showProgress, showUpdated, showVolumes } from "./panels.js";
 import { Settings } from "./settings.js";
 import { Tree } from "./tree.js";
@@ -13,27 +13,11 @@ import { language, setLanguage, t } from "./words.js";
 const FINE_SECONDS = 1200, FINE_POINTS = 600, TABS = ["directories", "failures", "events", "settings"];
 let job = null, fine = [], coarse = [], range = "fine", tab = "directories", ticks = 0, below = [], asked = 0, answered = 0;
 
-const charts = [
-  new LineChart(() => t("objects_now"), (value, full) => full ? `${speed(value)}/s` : compact(value), [
-    { of: (point) => point.objects, colour: "--objects", name: () => t("stored_per_second") },
-    { of: (point) => point.listed, colour: "--c5", name: () => t("listed_per_second") },
-  ]),
-  new LineChart(() => t("bytes_now"), (value, full) => full ? `${size(value)}/s` : size(value), [{ of: (point) => point.bytes, colour: "--bytes" }]),
-  new LineChart(() => t("latency"), (value) => milliseconds(value), [{ of: (point) => point.latency, colour: "--latency" }]),
-  new LineChart(() => t("in_flight"), (value) => compact(value), [{ of: (point) => point.in_flight, colour: "--flight" }]),
-  new StackChart(() => t("troubles"), (value) => compact(value), troublesOf),
-];
 const reasonsTitle = h("h3"), reasonsNote = h("small"), reasonsList = h("div", { class: "reasons" });
 $("charts").append(...charts.map((chart) => chart.element), h("article", { class: "chart" }, h("header", {}, reasonsTitle, reasonsNote), reasonsList));
 const tree = new Tree($("directories"));
 const failures = new Failures($("failures"), retry);
 const settings = new Settings($("settings"));
-
-function troublesOf(point) {
-  const sum = { ...point.retries };
-  for (const [reason, number] of Object.entries(point.failures)) sum[reason] = (sum[reason] ?? 0) + number;
-  return sum;
-}
 
 function showReasons() {
   text(reasonsTitle, t("by_reason"));
