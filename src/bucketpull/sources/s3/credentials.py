@@ -6,6 +6,7 @@ win over those of a profile.
 """
 
 import configparser
+import math
 import os
 import stat
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ _INDIRECT_VARIABLES: Final = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
 _LONGEST: Final = 1 << 20
+_SIGNED_MEANWHILE_SECONDS: Final = 1.0
 
 
 class Environment(NamedTuple):
@@ -59,6 +61,30 @@ def find_keys(environ: Mapping[str, str]) -> Credentials | None:
             f'source: keys by {way} are not supported; run eval "$(aws configure export-credentials --format env)" before'
         )
     return found
+
+
+class CurrentKeys:
+    """The keys that requests are signed with at present; None signs nothing."""
+
+    def __init__(self, keys: Credentials | None) -> None:
+        self.keys = keys
+        self._renewed_at = -math.inf
+
+    def renew(self, signed_at: float, now: float) -> bool:
+        """Look for newer temporary keys where AWS's tools keep them, for these have expired; return whether the request may be tried again.
+
+        So may one that was signed with the old ones, and on its way when these were replaced. Unix seconds.
+        """
+        if signed_at < self._renewed_at + _SIGNED_MEANWHILE_SECONDS:
+            return True
+        try:
+            found = find_keys(os.environ)
+        except ConfigError:
+            return False
+        if found is None or found == self.keys:
+            return False
+        self.keys, self._renewed_at = found, now
+        return True
 
 
 def _from_environment(environ: Mapping[str, str]) -> Credentials | None:

@@ -4,13 +4,11 @@ Its only state is what it learns from answers: the offset of the server's clock 
 credentials when it refuses the old.
 """
 
-import math
-import os
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 from bucketpull.domain.endpoints import EndpointSpec, Purpose
-from bucketpull.domain.errors import AnswerError, ConfigError, Reason
+from bucketpull.domain.errors import AnswerError, Reason
 from bucketpull.domain.http_exchange import LISTING_SECONDS, Request, Response, Verdict, Wanted
 from bucketpull.domain.keys import is_plain, quoted
 from bucketpull.domain.model import Page, Position, bytes_of, show
@@ -25,7 +23,7 @@ from bucketpull.sources.http import (
 )
 from bucketpull.sources.s3 import verdicts
 from bucketpull.sources.s3.config import S3Config, address_of
-from bucketpull.sources.s3.credentials import find_keys
+from bucketpull.sources.s3.credentials import CurrentKeys
 from bucketpull.sources.s3.list_response import read_listing
 from bucketpull.sources.s3.paging import Ask, ask_for, followed, refused
 from bucketpull.sources.s3.signing import Anonymous, Authorization, Credentials, Signer
@@ -35,7 +33,6 @@ LIST: Final = "list"
 ORIGIN: Final = "s3"
 CDN: Final = "cdn"
 _LISTING_BYTES: Final = 8 << 20  # a key of 1,024 bytes with every one escaped takes 3 KiB
-_SIGNED_MEANWHILE_SECONDS: Final = 1.0
 
 
 class S3Source:
@@ -52,9 +49,8 @@ class S3Source:
         self.endpoints = _endpoints(config, self._address.site)
         self._headers = request_headers(config.user_agent)
         self._clock = ServerClock()
-        self._credentials = config.credentials()
-        self._renewed_at = -math.inf
-        self._listing, self._reading = self._authorize(self._credentials)
+        self._current = CurrentKeys(config.credentials())
+        self._listing, self._reading = self._authorize(self._current.keys)
         self._directory, self._folder = b"", ""  # of the last request
         self._signed: tuple[str, ...] = ()
         self._whole: tuple[str, ...] = self._headers
@@ -186,23 +182,11 @@ class S3Source:
         return AnswerError(reason, detail, retry_after(headers.get("retry-after", ""), now))
 
     def _renewed(self, said: Complaint, response: Response, now: float) -> Reason:
-        """Look for newer temporary credentials where AWS's tools keep them; with some, the request may be tried again.
-
-        So may those that were signed with the old ones, and on their way when these were replaced.
-        """
-        if said.code not in EXPIRED:
-            return Reason.CREDENTIALS
-        if now - response.seconds < self._renewed_at + _SIGNED_MEANWHILE_SECONDS:
+        """Sign with newer keys where these have expired; with them the request may be tried again."""
+        if said.code in EXPIRED and self._current.renew(now - response.seconds, now):
+            self._listing, self._reading = self._authorize(self._current.keys)
             return Reason.CLOCK
-        try:
-            found = find_keys(os.environ)
-        except ConfigError:
-            found = None
-        if found is None or found == self._credentials:
-            return Reason.CREDENTIALS
-        self._credentials, self._renewed_at = found, now
-        self._listing, self._reading = self._authorize(found)
-        return Reason.CLOCK
+        return Reason.CREDENTIALS
 
     def _elsewhere(self, said: Complaint) -> str:
         config = self._config
