@@ -13,7 +13,7 @@ from tests.fetch.origin import always, first, origin
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.http_exchange import Request
 from bucketpull.fetch import loop
-from bucketpull.fetch.easy_handle import BUFFER_BYTES
+from bucketpull.fetch.curl_handle import BUFFER_BYTES
 
 # --- what comes back
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tests.damage import damages
 
 from bucketpull.domain.errors import ConfigError
-from bucketpull.wiring.configuration import _names, resolve
 from bucketpull.wiring.job_limits import budget_of
 from bucketpull.wiring.selected_source import selection_of
+from bucketpull.wiring.settings_loader import _names, resolve
 
 VALUES = [
     *("1", "-1", "1.5", "nan", "inf", "-inf", "9" * 23, "true", "[]", '["a"]', "[1, 2]", "{a = 1}", "[[[[]]]]"),

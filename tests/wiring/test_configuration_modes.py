@@ -5,9 +5,9 @@ import os
 import pytest
 
 from bucketpull.transport.job_key import new_key
-from bucketpull.wiring.configuration import _from_file
 from bucketpull.wiring.job_key_file import worker_key
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.settings_loader import _from_file
 
 
 @pytest.mark.parametrize(("mode", "told"), [(0o644, True), (0o640, True), (0o600, False)])

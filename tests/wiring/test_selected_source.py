@@ -4,8 +4,8 @@ import pytest
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.domain.selection import Rule
-from bucketpull.wiring.configuration import resolve
 from bucketpull.wiring.selected_source import selection_of
+from bucketpull.wiring.settings_loader import resolve
 
 
 def selection(**flags: str):

@@ -8,8 +8,8 @@ import pytest
 
 from bucketpull.domain.errors import ConfigError
 from bucketpull.sources.registry import options_by_name
-from bucketpull.wiring.configuration import resolve, variable_of
 from bucketpull.wiring.settings import Settings, jobs_folder
+from bucketpull.wiring.settings_loader import resolve, variable_of
 
 
 def test_headers_in_the_environment_are_separated_by_line_breaks_and_volumes_by_blanks():

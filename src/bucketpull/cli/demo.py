@@ -19,12 +19,12 @@ from bucketpull.cli import options
 from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.domain.user_input import check_text
 from bucketpull.report.console import tell
-from bucketpull.wiring.configuration import resolve
 from bucketpull.wiring.dashboard_access import address_of
 from bucketpull.wiring.file_checks import check_folder
 from bucketpull.wiring.job import dashboard_opener
 from bucketpull.wiring.local_job import run_sync
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.settings_loader import resolve
 from upyun_simulator import Simulator
 
 

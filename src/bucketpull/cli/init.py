@@ -18,9 +18,9 @@ from bucketpull.domain.errors import ConfigError, ExitCode
 from bucketpull.report.console import said, say, tell, tell_error
 from bucketpull.report.figures import size
 from bucketpull.report.printable import json_line
-from bucketpull.wiring.configuration import variable_of
 from bucketpull.wiring.file_checks import check_file
 from bucketpull.wiring.settings import Settings, secret_options
+from bucketpull.wiring.settings_loader import variable_of
 from bucketpull.wiring.volume_opening import check_paths
 
 

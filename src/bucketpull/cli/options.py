@@ -16,8 +16,8 @@ from bucketpull.domain.user_input import shown_value
 from bucketpull.report.console import tell
 from bucketpull.sources.registry import SOURCES, options_by_name
 from bucketpull.sources.source_settings import Option
-from bucketpull.wiring.configuration import resolve
 from bucketpull.wiring.settings import Settings
+from bucketpull.wiring.settings_loader import resolve
 
 F = TypeVar("F", bound=Callable[..., Any])
 

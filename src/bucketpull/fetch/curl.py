@@ -14,7 +14,7 @@ import pycurl
 
 from bucketpull.domain.errors import Reason
 from bucketpull.domain.http_exchange import Request, Response
-from bucketpull.fetch.easy_handle import BUFFER_BYTES, EasyHandle
+from bucketpull.fetch.curl_handle import BUFFER_BYTES, EasyHandle
 from bucketpull.fetch.fetch_options import IDLE_SECONDS, FetchOptions
 from bucketpull.fetch.running_request import Begun, Count, Done, RunningRequest, Sink
 

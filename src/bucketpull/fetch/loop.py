@@ -17,8 +17,8 @@ from bucketpull.domain.http_exchange import Request
 from bucketpull.domain.user_input import is_ip_address
 from bucketpull.fetch.certificates import authorities
 from bucketpull.fetch.curl import Curl
+from bucketpull.fetch.curl_handle import BUFFER_BYTES, COUNTED_BUFFER_BYTES, LEAST_BUFFER_BYTES
 from bucketpull.fetch.direct import RECV_BYTES, Direct
-from bucketpull.fetch.easy_handle import BUFFER_BYTES, COUNTED_BUFFER_BYTES, LEAST_BUFFER_BYTES
 from bucketpull.fetch.fetch_options import FetchOptions
 from bucketpull.fetch.resolver import Found, Resolver
 from bucketpull.fetch.running_request import Begun, Done, RunningRequest, Sink

@@ -31,7 +31,7 @@ from bucketpull.transport.amqp_stream import DROPPED, FilteredTransport
 from bucketpull.transport.broker_url import lost_at, takes_nothing, unreachable, with_heartbeat
 from bucketpull.transport.mailbox import Mailbox, end_tasks
 
-HEARTBEAT_SECONDS: Final = 10  # unless --broker asks for another; three without an answer, and the link is lost
+HEARTBEAT_SECONDS: Final = 10  # unless --broker asks for another
 PUBLISH_SECONDS: Final = 30.0
 NACKS: Final = 3  # in a row, a second apart, until a queue is taken for one that takes nothing
 CONNECT_SECONDS: Final = 30.0

@@ -10,8 +10,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bucketpull.domain.errors import ConfigError, TransportError
 from bucketpull.transport import wire
-from bucketpull.transport.broker_link import Link, connected, is_blocked
-from bucketpull.transport.broker_link import HEARTBEAT_SECONDS
+from bucketpull.transport.broker_link import HEARTBEAT_SECONDS, Link, connected, is_blocked
 from bucketpull.transport.broker_url import takes_nothing, unreachable, with_heartbeat
 from bucketpull.transport.envelope import Direction, Header, Rejected, Session
 from bucketpull.transport.mailbox import end_tasks
