@@ -7,7 +7,8 @@ import subprocess
 import pytest
 from tests.cli.conftest import COMMAND
 
-from bucketpull.cli.doctor.machine import mount_of
+from bucketpull.cli.doctor import machine
+from bucketpull.cli.doctor.machine import MountPoint, mount_of
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
 
@@ -45,6 +46,18 @@ def test_what_is_another_jobs_fails_as_the_job_is_refused(user, service, more, t
     assert verdicts(checks, "job") == [FAIL]
     assert any(told in check["found"] for check in checks)
     assert told in user.run("sync", "upyun://photos", "disk1", "--layout", "hashed", *more, expect=2).stderr
+
+
+def test_a_disk_of_the_job_that_is_not_mounted_fails_as_the_job_is_refused(user, service):
+    user.knows(service).run("sync", "upyun://photos", "disk1")
+    (user.folder / "disk1").rename(user.folder / "unmounted")
+    (user.folder / "disk1").mkdir()
+
+    checks = user.json("doctor", "upyun://photos", "disk1", expect=3)
+
+    told = "of this job and is empty now"
+    assert [told in check["found"] for check in checks if check["verdict"] == FAIL] == [True]
+    assert told in user.run("sync", "upyun://photos", "disk1", expect=2).stderr
 
 
 def test_objects_at_the_bottom_of_a_wide_tree_are_found(user, bucket):
@@ -234,6 +247,18 @@ def test_a_read_only_disk_fails(user, service, small_disk):
     checks = user.knows(service).json("doctor", "upyun://photos", small_disk, expect=3)
 
     assert FAIL in verdicts(checks, str(small_disk))
+
+
+@pytest.mark.parametrize("option", ["emergency_ro", "shutdown"])
+def test_a_disk_to_which_the_kernel_has_stopped_writing_fails(monkeypatch, tmp_path, option):
+    mount = MountPoint(str(tmp_path), "ext4", "/dev/sdb", frozenset({"rw", "errors=remount-ro", option}))
+    monkeypatch.setattr(machine, "mounts", lambda: [mount])
+
+    checks = list(machine.check_volumes([str(tmp_path)], "0", None))
+
+    assert [check.remedy for check in checks if check.verdict == FAIL] == [
+        "see `dmesg`, check the file system, mount it read-write"
+    ]
 
 
 def test_who_else_may_write_to_a_volume_is_warned_of(user):

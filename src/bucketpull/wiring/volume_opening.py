@@ -311,16 +311,28 @@ def open_one(path: str, expected: str | None, settings: Settings, owner: Owner) 
     found = identify(path) if os.path.isdir(path) else None
     if found is None:
         if expected is not None:
-            raise ConfigError(
-                f"volume {path}: held volume {expected} of this job and is empty now. Mount the disk; if it is lost, "
-                f"run `bucketpull volumes lost {expected}`"
-            )
+            raise _unmounted(path, expected)
         try:
             make_folder(path)
             initialise(path, settings.layout)
         except OSError as error:
             raise volume_error(path, "not made", error) from error
     return _opened(path, None, settings, owner)
+
+
+def check_mounted(paths: Sequence[str], known: Mapping[str, str]) -> None:
+    """Make sure that no path at which a volume of the job was seen last is empty; `known` as in `open_all`. Raises ConfigError where one is."""
+    for path in map(os.path.realpath, paths):
+        with suppress(VolumeError):  # a disk that fails is told when it is opened
+            if path in known and (not os.path.isdir(path) or identify(path) is None):
+                raise _unmounted(path, known[path])
+
+
+def _unmounted(path: str, expected: str) -> ConfigError:
+    return ConfigError(
+        f"volume {path}: held volume {expected} of this job and is empty now. Mount the disk; if it is lost, "
+        f"run `bucketpull volumes lost {expected}`"
+    )
 
 
 def open_again(path: str, expected: str | None, settings: Settings, owner: Owner) -> DiskVolume:

@@ -24,7 +24,7 @@ from bucketpull.report.console import say_on, words
 from bucketpull.report.printable import json_line, label
 from bucketpull.wiring.journals import job_folder, own_journal
 from bucketpull.wiring.settings import Settings, jobs_folder
-from bucketpull.wiring.volume_opening import check_owners
+from bucketpull.wiring.volume_opening import check_mounted, check_owners, known_paths
 
 
 @click.command()
@@ -97,12 +97,13 @@ def _state_folder(settings: Settings) -> str:
 
 
 def _check_job(settings: Settings, folder: str) -> Iterator[Check]:
-    """Look whether the journal or a volume is another job's. Of a cluster's job only the coordinator knows which volumes are its own."""
+    """Look whether the journal or a volume is another job's, and a volume of this one not mounted. Of a cluster's job only the coordinator knows which volumes are its own."""
     try:
-        with own_journal(settings, folder, any_layout=True):
-            pass
+        with own_journal(settings, folder, any_layout=True) as journal:
+            known = journal.volumes() if journal is not None else []
         if not settings.broker:
             check_owners(settings, settings.volumes)
+            check_mounted(settings.volumes, known_paths(known, settings.machine_name()))
     except (BucketpullError, OSError) as error:
         yield failed("job", str(error), "do that first: `bucketpull sync` refuses to start as it is")
 

@@ -29,6 +29,8 @@ _ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph", "glusterfs"})
 _PASSING: Final = frozenset({"tmpfs", "ramfs", "overlay"})
+# Options of ext4 that has met an error, or was shut down: "ro" is not among them then.
+_READ_ONLY: Final = frozenset({"ro", "emergency_ro", "shutdown"})
 _FOLDING: Final = frozenset({"vfat", "exfat", "msdos", "ntfs", "ntfs3", "fuseblk"})
 
 
@@ -159,7 +161,7 @@ def _check_identity(path: str, seen: dict[str, str]) -> Iterator[Check]:
 
 def _check_mount(path: str, mount: MountPoint) -> Iterator[Check]:
     told = f"{mount.kind} at {mount.point}"
-    if "ro" in mount.options:
+    if _READ_ONLY & mount.options:
         yield failed(path, f"{told} is read-only", "see `dmesg`, check the file system, mount it read-write")
     elif mount.kind in _NETWORK:
         yield warned(
