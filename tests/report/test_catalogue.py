@@ -2,6 +2,8 @@
 
 # ruff: noqa: RUF001 - Chinese has its own punctuation
 
+import errno
+import os
 import re
 import string
 from io import BytesIO
@@ -13,6 +15,7 @@ from scripts import translations
 from bucketpull.domain.retry import BOUNDS
 from bucketpull.report.reasons import explain, remedy_while_running
 from bucketpull.report.words import Words, translated
+from bucketpull.volumes.os_errors import volume_error
 
 HAN = "[\u4e00-\u9fff]"
 
@@ -101,6 +104,44 @@ def test_what_unpack_says_is_said_in_chinese():
     assert translated(damaged, "zh").startswith("磁盘 d：包 012345-0-000000 中的 a.jpg 已损坏")
     assert translated(f"volume d: {kept}", "zh").startswith("磁盘 d：对象的位置上有 1 个他人的文件")
     assert translated(f"volume d: {theirs}", "zh").startswith("磁盘 d：.bucketpull 属于用户 65534")
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EROFS, "请查看 `dmesg`，检查文件系统，再以读写方式挂载"),
+        (errno.EIO, "请查看 `dmesg` 和磁盘健康状况"),
+        (errno.ENOSPC, "请腾出空间，或添加磁盘"),
+        (errno.EACCES, "请给此用户写入权限（chown、chmod、chattr -i）"),
+    ],
+)
+def test_what_ails_a_volume_is_said_in_chinese_whether_its_name_stands_before_it_or_not(number, advice):
+    system = os.strerror(number)
+    detail = volume_error("/mnt/d1", "file not written", OSError(number, system)).detail
+
+    assert translated(detail, "zh") == f"文件未写入：{system}；{advice}"
+    assert translated(f"volume /mnt/d1 is sick: {detail}", "zh") == (
+        f"磁盘 /mnt/d1 出现故障：文件未写入：{system}；{advice}"
+    )
+    assert translated(f"volume /mnt/d1: {detail}", "zh") == f"磁盘 /mnt/d1：文件未写入：{system}；{advice}"
+
+
+@pytest.mark.parametrize(
+    ("detail", "said"),
+    [
+        ("is no longer the disk of volume b0d2; mount it again", "不再是磁盘 b0d2；请重新挂载"),
+        (
+            "is mounted read-only; see `dmesg`, check the file system, mount it read-write",
+            "以只读方式挂载；请查看 `dmesg`，检查文件系统，再以读写方式挂载",
+        ),
+    ],
+)
+def test_what_a_measurement_finds_is_said_in_chinese_whether_the_volume_is_named_before_it_or_not(
+    detail, said
+):
+    assert translated(detail, "zh") == said
+    assert translated(f"volume /mnt/d1 is sick: {detail}", "zh") == f"磁盘 /mnt/d1 出现故障：{said}"
+    assert translated(f"volume /mnt/d1: {detail}", "zh") == f"磁盘 /mnt/d1：{said}"
 
 
 def test_what_a_server_answers_stays_as_it_is():
