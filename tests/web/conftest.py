@@ -58,6 +58,7 @@ class ScriptedPanel:
         self.request_seconds = 0.0
         self.limits = Limits(requests_per_second=8000.0)
         self.ended = ""
+        self.standing = ""
         self.retries = {"throttled": 1806, "timeout": 121, "reset": 38}
         self.failed = [
             Failure(
@@ -121,7 +122,7 @@ class ScriptedPanel:
         return Snapshot(
             job="photos",
             source="upyun://photos",
-            state=self.ended or ("paused" if self.paused else "transferring"),
+            state=self.ended or self.standing or ("paused" if self.paused else "transferring"),
             at=self.now,
             started=self.begun,
             seconds=self.now - self.begun,

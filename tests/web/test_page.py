@@ -268,6 +268,45 @@ def test_a_chart_has_a_scale_whatever_its_peak_is(page):
     assert all(top is not None and peak < top <= max(1, 2 * peak) for peak, top in tops), tops
 
 
+@pytest.mark.parametrize("width", [320, 390, 1360])
+@pytest.mark.parametrize("seconds", [60, 1200, 200_000])
+def test_the_times_below_a_chart_stand_apart(page, width, seconds):
+    _, browser = page
+    browser.emulate(width, 900, phone=width < 700)
+
+    gaps = browser.run(
+        """
+        const { LineChart } = await import('./static/chart.js');
+        const line = { of: () => 1, colour: '--accent', name: () => '' };
+        const chart = new LineChart(() => '', String, [line, line]);
+        document.getElementById('charts').replaceChildren(chart.element);
+        const times = [], pen = CanvasRenderingContext2D.prototype, draw = pen.fillText;
+        pen.fillText = function (text, x, y) {
+          const long = this.measureText(text).width;
+          const left = x - { left: 0, center: long / 2, right: long }[this.textAlign];
+          if (y > chart.height - 10) times.push([left, left + long]);
+        };
+        chart.show([], arguments[0], 1_700_000_000);
+        pen.fillText = draw;
+        return times.slice(1).map(([left], before) => left - times[before][1]);
+        """,
+        seconds,
+    )
+
+    assert min(gaps) >= 8
+
+
+def test_a_job_that_stands_still_is_not_said_to_have_room_for_more(page):
+    served, browser = page
+    assert not browser.run("return document.querySelector('#held-back').hidden")
+
+    served.panel.standing = "no-room"
+
+    browser.wait("return document.querySelector('#held-back').hidden")
+    served.panel.standing = ""
+    browser.wait("return !document.querySelector('#held-back').hidden")
+
+
 def test_the_charts_show_what_an_earlier_coordinator_did(page):
     served, browser = page
     served.panel.begun = served.panel.now - 5

@@ -4,7 +4,7 @@
 import { h } from "./dom.js";
 import { clock, moment } from "./times.js";
 
-const LEFT = 60, RIGHT = 6, SECOND_AXIS = 44, TOP = 8, BOTTOM = 20;
+const LEFT = 60, RIGHT = 6, SECOND_AXIS = 44, TOP = 8, BOTTOM = 20, TIMES_APART = 12;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export function niceTop(highest) {
@@ -108,12 +108,15 @@ class Chart {
       this.label(pen, part, this.top, LEFT - 8);
     }
     pen.textBaseline = "alphabetic";
-    const ticks = 3;
+    const span = this.to - this.from;
+    const when = (at) => span > 86400 ? moment(at) : clock(at, span < 300);
+    // The first and the last one end at the edges: beside them half of another one's length is used up.
+    const room = 1.5 * pen.measureText(when(this.to)).width + TIMES_APART;
+    const ticks = Math.min(3, Math.max(1, Math.floor((this.width - LEFT - this.right) / room)));
     for (let tick = 0; tick <= ticks; tick += 1) {
-      const at = this.from + (this.to - this.from) * tick / ticks;
+      const at = this.from + span * tick / ticks;
       pen.textAlign = tick === 0 ? "left" : tick === ticks ? "right" : "center";
-      const span = this.to - this.from;
-      pen.fillText(span > 86400 ? moment(at) : clock(at, span < 300), this.x(at), this.height - 5);
+      pen.fillText(when(at), this.x(at), this.height - 5);
     }
   }
 }

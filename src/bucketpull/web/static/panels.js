@@ -119,7 +119,7 @@ export function showFigures(job) {
   const lanes = Object.entries(lanesOf(job)).sort();
   text("f-flight", count(lanes.reduce((sum, [, lane]) => sum + lane.in_flight, 0)));
   text("f-lanes", lanes.map(([name, lane]) => laneText(name, lane)).join(", "));
-  $("held-back").hidden = ENDED.has(job.state) || !job.running;
+  $("held-back").hidden = ENDED.has(job.state) || STANDING.has(job.state) || !job.running;
   text("f-limit", t(`limit.${job.limited_by}`));
   text("f-limit-why", t(`why.${job.limited_by}`));
   text("stages", Object.entries(job.stages ?? {}).map(([name, stage]) => `${t(`stage.${name}`)} ${speed(stage.per_second)}/s`).join("  \u2192  "));
