@@ -366,6 +366,11 @@ def settings_of_job(places: tuple[str, ...], flags: dict[str, Any]) -> Settings:
 
 def asking(flags: dict[str, Any]) -> tuple[Settings, bool]:
     """Join as `settings`; say also whether the job is to be asked through the broker."""
+    source = flags.get("source")
+    if source and not _is_source(source):
+        raise ConfigError(
+            f"source {shown_value(source)}: begins with no scheme, such as upyun://; a job is named by --job, a configuration by --config"
+        )
     by_broker = flags["broker"] is not None
     return settings(flags | {"broker": flags["broker"] or None}), by_broker
 
