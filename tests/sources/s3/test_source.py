@@ -240,6 +240,20 @@ def test_a_web_servers_page_is_not_the_object_though_it_has_an_etag_and_a_date(n
     assert verdict.reason is reason
 
 
+@pytest.mark.parametrize("etag", ['"5f-6"', '"0123456789abcdef0123456789abcdef"'])
+def test_an_answer_that_other_objects_get_too_is_none_of_them_unless_it_has_the_listed_length(etag):
+    """A page without a type, or nothing at all, came twice alike for each object, and was stored for each."""
+    source = _source()
+    lines = [b"HTTP/1.1 200 OK\r\n", f"ETag: {etag}\r\n".encode()]
+    answer = Response(200, lines, [b"x" * 30], 30, 0.1)
+
+    def reason(name, listed=9000):
+        return source.judge(Wanted(b"d", name, listed, 0, "", ""), ORIGIN, answer, NOW).reason
+
+    assert [reason(name) for name in (b"a", b"a", b"b", b"a")] == [None, None, Reason.GARBAGE, Reason.GARBAGE]
+    assert [reason(b"c", 30), reason(b"c", -1)] == [None, None]
+
+
 def test_a_signature_that_only_an_odd_key_gets_wrong_is_that_keys_trouble():
     source = _source()
     wrong = _refusal(403, "SignatureDoesNotMatch")

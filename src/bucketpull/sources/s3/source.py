@@ -52,6 +52,8 @@ class S3Source:
         self._current = CurrentKeys(config.credentials())
         self._listing, self._reading = self._authorize(self._current.keys)
         self._directory, self._folder = b"", ""  # of the last request
+        self._unlisted: tuple[str, int, bytes, bytes] | None = None  # version, length and name of an answer
+        self._shared: tuple[str, int] | None = None
         self._signed: tuple[str, ...] = ()
         self._whole: tuple[str, ...] = self._headers
 
@@ -117,6 +119,8 @@ class S3Source:
         verdict = verdicts.of_origin(wanted, response, now, start, version)
         if verdict.reason is None and start == 0:
             verdict = verdicts.checked_whole(wanted, response, now, verdict)
+            if verdict.reason is None and wanted.size not in {-1, verdict.size}:
+                self._check_alone(wanted, verdict)
         if verdict.reason is Reason.CLOCK:
             verdict.reason = self._clock.learn(response, now)
         elif verdict.reason is Reason.CREDENTIALS:
@@ -131,6 +135,17 @@ class S3Source:
 
     def usage_query(self, site: str, now: float) -> None:
         """No service tells the size of a bucket by this protocol."""
+
+    def _check_alone(self, wanted: Wanted, verdict: Verdict) -> None:
+        """Refuse an answer of a length that is not listed if another object got the same: it is a page of whatever stands before the service."""
+        version, size = verdict.version, verdict.size
+        answer, before = (version, size, wanted.directory, wanted.name), self._unlisted
+        if before is not None and before[:2] == (version, size) and before != answer:
+            self._shared = version, size
+        self._unlisted = answer
+        if self._shared == (version, size):
+            verdict.reason = Reason.GARBAGE
+            verdict.detail = f"the same {size} bytes came for other objects, {wanted.size} are listed"
 
     def _query(self, ask: Ask) -> str:
         """Write the parameters sorted by name, as the signature wants them."""
