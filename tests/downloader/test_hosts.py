@@ -240,6 +240,16 @@ def test_a_host_whose_first_body_takes_long_holds_back_its_objects_alone():
     assert (rig.outcomes[-1].deferred, sum(outcome.stored for outcome in rig.outcomes)) == ([], 1000)
 
 
+def test_in_the_last_pass_no_object_waits_for_another_of_its_host():
+    """One after the other they would take a time-out each."""
+    world = World(**{"b.test": TROUBLES["deaf"]})
+    rig = rig_of(world, {})
+    assign(rig, 10, ("b.test",), passes=3)
+    rig.run(lambda: world.asked["b.test"] == 10 or rig.clock.seconds > 60)
+
+    assert rig.clock.seconds < 1
+
+
 def test_a_host_that_dies_for_good_makes_way_for_others():
     world = World()
     rig = rig_of(world, {})

@@ -231,9 +231,9 @@ class Transfers:
             trouble = endpoint.trouble if hosts.makes_way(url, now, is_tried) else None
         host = hosts.host(url)
         if trouble is None:
-            if host.room(now) > 0:
+            if is_last or host.room(now) > 0:  # in the last pass nothing is behind it
                 return True
-            if is_last or not hosts.is_passed_over(host, now, endpoint.is_up, self._is_crowded(endpoint)):
+            if not hosts.is_passed_over(host, now, endpoint.is_up, self._is_crowded(endpoint)):
                 self._waiting.hold_back(transfer, host)
                 return False
             trouble = hosts.pass_over(host, now)
