@@ -278,7 +278,7 @@ def test_a_key_of_another_folder_is_that_entrys_failure():
     source = _source(lists_versions=True)
     page = source.read_page(source.root(), _page(body), NOW)
     assert (page.part.names, page.part.sizes) == ([b"1", b"2"], [1, 3])
-    assert page.odd == ("1 keys are not below 'a/', such as 'z/1'",)
+    assert page.odd == ("keys that are not below 'a/', such as 'z/1': 1",)
 
 
 def _page(entries: bytes = b"", truncated: bytes = b"false") -> Response:

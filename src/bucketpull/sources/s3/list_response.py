@@ -63,7 +63,7 @@ class Listing(NamedTuple):
         if not places:
             raise AnswerError(Reason.GARBAGE, f"a page with keys that are not below {show(folder)!r}")
         other = next(key for key in self.keys if not key.startswith(folder))
-        told = f"{len(self.keys) - len(places)} keys are not below {show(folder)!r}, such as {show(other)[:200]!r}"
+        told = f"keys that are not below {show(folder)!r}, such as {show(other)[:200]!r}: {len(self.keys) - len(places)}"
         return self._replace(
             keys=[self.keys[place] for place in places],
             sizes=[self.sizes[place] for place in places],
