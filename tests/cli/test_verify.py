@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import tarfile
 
@@ -72,6 +73,21 @@ def test_each_kind_of_damage_is_found_and_named(user, pulled):
         "disk1/stranger.txt": "extra",
     }
     assert "missing    disk1/2024/img-01.jpg" in user.says("verify", "disk1", expect=3)
+
+
+def test_files_that_a_killed_job_leaves_are_said_to_be_taken_over_when_it_goes_on(user, bucket):
+    user.knows(bucket("flat:30,size=900"))
+    user.environment["BUCKETPULL_KILL_AT"] = "synced"
+    user.run(*SYNC, expect=-signal.SIGKILL)
+    del user.environment["BUCKETPULL_KILL_AT"]
+
+    assert (
+        "takes over those of the extra files that are whole" in user.run("verify", "disk1", expect=3).stderr
+    )
+
+    user.run(*SYNC)
+
+    assert "all as recorded" in user.run("verify", "disk1").stderr
 
 
 def test_repair_fetches_exactly_what_is_wrong_and_leaves_strangers(user, pulled):

@@ -99,6 +99,10 @@ def _verify(settings: Settings, reader: VolumeReader, *, hashed: bool) -> bool:
         del finding
     _print_end(settings, f"{reader.path} ({reader.id})", verification, verification.faults, hashed=hashed)
     _print_waste(settings, reader, verification)
+    if verification.faults[Fault.EXTRA] and reader.has_begun_batches():
+        settings.tell(
+            f"volume {reader.path}: a job was storing objects here when it was ended; run it again, and it takes over those of the extra files that are whole"
+        )
     return not verification.faults
 
 

@@ -16,6 +16,7 @@ from bucketpull.volumes.beneath import closing_fd, open_path
 from bucketpull.volumes.files.tree import Tree
 from bucketpull.volumes.identity import LOCK, Entered, Identity, enter
 from bucketpull.volumes.ledger import Frame, Ledger
+from bucketpull.volumes.leftovers import BatchNotes
 from bucketpull.volumes.packs import folder, tar
 from bucketpull.volumes.partial_blocks import PartialBlocks
 from bucketpull.volumes.scratch import scratch_folder
@@ -143,6 +144,12 @@ class VolumeReader:
             finally:
                 os.close(fd)
         return None
+
+    def has_begun_batches(self) -> bool:
+        """Tell whether batches were begun here that have not ended: a job that goes on takes their files over."""
+        with suppress(FileNotFoundError):
+            return bool(BatchNotes(self.home).ends)
+        return False
 
     def close(self) -> None:
         """Close the volume."""
