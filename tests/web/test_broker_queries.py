@@ -8,7 +8,7 @@ import pytest
 from tests.volumes.filling import Filler
 
 from bucketpull.domain.status import VolumeState, VolumeStatus
-from bucketpull.reading import ledger_contents
+from bucketpull.reading import ledger_answers
 from bucketpull.testing.virtual import VirtualClock
 from bucketpull.transport.wire import Query
 from bucketpull.web.broker_queries import IDLE_SECONDS, LedgerApi
@@ -53,7 +53,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    monkeypatch.setattr(ledger_contents, "_MOST_ROWS", 3)
+    monkeypatch.setattr(ledger_answers, "_MOST_ROWS", 3)
     return Machine(tmp_path / "disk")
 
 

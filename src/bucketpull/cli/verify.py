@@ -41,7 +41,7 @@ from bucketpull.wiring.volume_opening import (
 )
 
 if TYPE_CHECKING:
-    from bucketpull.reading.ledger_contents import FaultsPage
+    from bucketpull.reading.ledger_answers import FaultsPage
     from bucketpull.wiring.ledgers import RemoteLedgers
 
 _FAULT_COLUMNS = 11

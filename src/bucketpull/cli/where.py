@@ -10,7 +10,7 @@ from bucketpull.cli import options
 from bucketpull.domain.errors import ExitCode, LedgerError, VolumeError
 from bucketpull.domain.keys import homes_of
 from bucketpull.domain.model import show
-from bucketpull.reading.ledger_contents import Place
+from bucketpull.reading.ledger_answers import Place
 from bucketpull.report.console import say, tell, words
 from bucketpull.report.printable import json_line
 from bucketpull.volumes.identity import Identity

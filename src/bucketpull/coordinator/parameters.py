@@ -2,6 +2,7 @@
 
 import msgspec
 
+from bucketpull.coordinator.fleet import GRACE_SECONDS, SILENCE_SECONDS
 from bucketpull.domain.budget import Budget
 
 
@@ -21,8 +22,8 @@ class CoordinatorParameters(msgspec.Struct, frozen=True):
 
     high_water: int = 2_000_000
     tick_seconds: float = 0.5
-    silence_seconds: float = 30.0
-    grace_seconds: float = 30.0
+    silence_seconds: float = SILENCE_SECONDS
+    grace_seconds: float = GRACE_SECONDS
     stop_seconds: float = 10.0
     remind_seconds: float = 15.0
     refusal_seconds: float = 12.0

@@ -25,7 +25,7 @@ from bucketpull.daemon_thread import in_thread
 from bucketpull.domain.errors import BucketpullError, ConfigError
 from bucketpull.domain.status import VolumeStatus
 from bucketpull.journal.volume_numbers import KnownVolume
-from bucketpull.reading import ledger_contents
+from bucketpull.reading import ledger_answers
 from bucketpull.transport.job_key import OPERATOR
 from bucketpull.transport.wire import Query, QueryAnswer
 from bucketpull.volumes.verification import Verification
@@ -133,12 +133,12 @@ class LedgerApi:
         volume = self._volume(query["volume"])
         if path == "/ledger/place":
             where = int(query["offset"]), bytes.fromhex(query["directory"]), bytes.fromhex(query["name"])
-            return QueryAnswer(200, _encode(await in_thread(ledger_contents.look, volume, *where)))
+            return QueryAnswer(200, _encode(await in_thread(ledger_answers.look, volume, *where)))
         if path == "/ledger/objects":
             below = bytes.fromhex(query.get("below", ""))
-            return await self._page(query, lambda _: ledger_contents.objects(volume, below))
+            return await self._page(query, lambda _: ledger_answers.objects(volume, below))
         if path == "/ledger/faults":
-            faults = partial(ledger_contents.faults, volume, hashed=bool(query.get("hash")))
+            faults = partial(ledger_answers.faults, volume, hashed=bool(query.get("hash")))
             return await self._page(query, lambda reading: faults(watch=reading.watch))
         return QueryAnswer(404, _text(f"{path}: there is no such thing"))
 

@@ -15,8 +15,8 @@ from bucketpull.domain.model import Extent
 from bucketpull.domain.progress import Snapshot
 from bucketpull.journal.journal_reader import JobRecord, JournalReader
 from bucketpull.journal.volume_numbers import KnownVolume
-from bucketpull.reading import ledger_contents
-from bucketpull.reading.ledger_contents import FaultsPage, ObjectsPage, Place
+from bucketpull.reading import ledger_answers
+from bucketpull.reading.ledger_answers import FaultsPage, ObjectsPage, Place
 from bucketpull.transport.job_key import MachineKey
 from bucketpull.wiring.coordinator_client import ApiError, broker_client, query_client
 from bucketpull.wiring.job_key_file import worker_key
@@ -52,7 +52,7 @@ class LocalLedgers:
 
     def __init__(self, reader: JournalReader) -> None:
         self.configuration, self.volumes, self.where = reader.configuration, reader.volumes, reader.where
-        self.place, self.objects = ledger_contents.look, ledger_contents.objects
+        self.place, self.objects = ledger_answers.look, ledger_answers.objects
 
 
 @contextmanager
