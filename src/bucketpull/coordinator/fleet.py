@@ -16,9 +16,7 @@ from bucketpull.domain.user_limits import Limits
 
 HEARD_SECONDS = 3.0
 SILENCE_SECONDS = 30.0  # a worker that sent no pulse for so long is taken for dead
-GRACE_SECONDS = (
-    30.0  # work that its worker does not hold so long after it was sent is taken for lost on the way
-)
+GRACE_SECONDS = 30.0  # work that its worker does not hold so long after it was sent is taken for lost
 GIVEN_UP = "given up"
 RESTORED = "was put back from an older copy: what it lacks is fetched again"
 # Of batches that were deferred before, a worker is sent few while there are others: objects that are refused again and again,
