@@ -249,10 +249,21 @@ def test_garbage_for_ever_ends_as_a_failure_of_the_directory():
 
 
 def test_a_folder_that_is_gone_is_counted_as_vanished():
-    receipt = scan(rig_of({"a?": Answer(404)}), Position(b"a"), Position(b"b"))
+    rig = rig_of({"a?": Answer(404)})
+    receipt = scan(rig, Position(b"a"), Position(b"b"))
 
-    assert receipt.vanished == 1
-    assert receipt.failures == []
+    assert (receipt.vanished, receipt.failures) == (1, [])
+    assert sorted(request.url for request in rig.fetcher.requests) == ["list:a?", "list:a?", "list:b?"]
+
+
+def test_a_folder_that_is_not_found_once_by_chance_is_listed_all_the_same():
+    """One 404 of a proxy in front of a service that restarts lost the folder with all below it, and the job was called complete."""
+    rig = rig_of({"a?": [Answer(503), Answer(404), Answer()]})
+    receipt = scan(rig, Position(b"a"))
+
+    assert (receipt.vanished, [record.directory for record in receipt.pages]) == (0, [b"a"])
+    assert receipt.retries == {"server-error": 1, "gone": 1}
+    assert rig.clock.seconds > 2
 
 
 def test_a_root_that_is_gone_ends_the_job():

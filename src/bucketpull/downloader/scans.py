@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 LONGEST_SPREAD_SECONDS = 2.0
 BLAMED_SECONDS = 0.25
+NOT_FOUND_SECONDS = (
+    2.0  # to the second request: what stands before the service may say so while the service restarts
+)
 REPORT_SECONDS = 0.1
 # For the root: an answer of another kind may be that of a wrong address, for which nobody should wait for ever.
 UNANSWERED = OUTAGE - {Reason.GARBAGE, Reason.TRUNCATED}
@@ -65,6 +68,8 @@ class WantedPage(msgspec.Struct, gc=False, eq=False):
     position: Position
     tries: int = 0
     target: Target | None = None
+    is_missed: bool = False
+    """Whether it was not found once. With it all below it is lost, so one answer is not believed."""
 
     def tries_by_chance(self, reason: Reason) -> int:
         """Return how many tries may fail for a reason that say nothing of the page."""
@@ -269,6 +274,10 @@ class Scans:
         position = wanted.position
         if position.directory == self._root and not position.cursor:
             self._fatal(Reason.NO_BUCKET, f"{show(position.directory) or '/'}: not found: {error.detail}")
+            return
+        if not wanted.is_missed:
+            wanted.is_missed = True
+            self._retry(wanted, error, NOT_FOUND_SECONDS)
             return
         wanted.progress.receipt.vanished += 1
         self._end_one(wanted.progress)
