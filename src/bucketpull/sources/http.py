@@ -204,3 +204,19 @@ class ServerClock:
             return Reason.CLOCK if is_late else Reason.SKEW
         self.offset, self._learnt_at = stated - now, now
         return Reason.CLOCK
+
+
+class SharedAnswers:
+    """Answers of a length that is not listed, by version and length: what several objects got is a page of whatever stands before the service."""
+
+    def __init__(self) -> None:
+        self._last: tuple[str, int, bytes, bytes] | None = None
+        self._shared: tuple[str, int] | None = None
+
+    def is_shared(self, wanted: Wanted, version: str, size: int) -> bool:
+        """Note an answer; tell whether another object got the same."""
+        answer, before = (version, size, wanted.directory, wanted.name), self._last
+        if before is not None and before[:2] == (version, size) and before != answer:
+            self._shared = version, size
+        self._last = answer
+        return self._shared == (version, size)

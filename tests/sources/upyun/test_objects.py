@@ -267,6 +267,31 @@ def test_a_page_in_place_of_any_object_at_the_origin_is_passing_trouble():
     assert _judge(page, "rest", b"no-extension").reason is Reason.GARBAGE
 
 
+def test_an_answer_that_other_objects_get_too_is_none_of_them_unless_it_has_the_listed_length():
+    """A proxy's image or text, or nothing at all, with a date or an ETag of its own, was stored in place of every object."""
+    bucket = _cdn()
+    response = answer(
+        200, b"x" * 30, {"Content-Type": "image/png", "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
+    )
+
+    def reason(name, endpoint="rest", size=100):
+        return judge_of(bucket, name, size, endpoint, response, 1e9, 0, "", 1_600_000_000).reason
+
+    assert [reason(name) for name in (b"a", b"a", b"b", b"a")] == [None, None, Reason.GARBAGE, Reason.GARBAGE]
+    assert [reason(b"c", size=30), reason(b"c", size=-1)] == [None, None]
+
+
+def test_what_the_cdn_gives_for_several_objects_is_none_of_them_by_rest_either():
+    bucket = _cdn()
+    response = answer(200, b"x" * 30, {"ETag": f'"{_MD5}"'})
+
+    def reason(name, endpoint):
+        return judge_of(bucket, name, 100, endpoint, response, 1e9, 0, "", 1_600_000_000).reason
+
+    assert [reason(name, "cdn") for name in (b"a", b"b")] == [Reason.SIZE, Reason.SIZE]
+    assert reason(b"a", "rest") is Reason.GARBAGE
+
+
 def test_markup_is_taken_where_the_name_promises_none_else():
     page = _good(b"<html>" + b" " * 94, Content_Type="text/html")
 

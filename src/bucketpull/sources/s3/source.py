@@ -16,6 +16,7 @@ from bucketpull.sources.addresses import hosts_of, path_of, sites_of
 from bucketpull.sources.http import (
     IN_MEMORY_BYTES,
     ServerClock,
+    SharedAnswers,
     check_arrived,
     range_headers,
     request_headers,
@@ -52,8 +53,7 @@ class S3Source:
         self._current = CurrentKeys(config.credentials())
         self._listing, self._reading = self._authorize(self._current.keys)
         self._directory, self._folder = b"", ""  # of the last request
-        self._unlisted: tuple[str, int, bytes, bytes] | None = None  # version, length and name of an answer
-        self._shared: tuple[str, int] | None = None
+        self._unlisted = SharedAnswers()
         self._signed: tuple[str, ...] = ()
         self._whole: tuple[str, ...] = self._headers
 
@@ -137,15 +137,10 @@ class S3Source:
         """No service tells the size of a bucket by this protocol."""
 
     def _check_alone(self, wanted: Wanted, verdict: Verdict) -> None:
-        """Refuse an answer of a length that is not listed if another object got the same: it is a page of whatever stands before the service."""
-        version, size = verdict.version, verdict.size
-        answer, before = (version, size, wanted.directory, wanted.name), self._unlisted
-        if before is not None and before[:2] == (version, size) and before != answer:
-            self._shared = version, size
-        self._unlisted = answer
-        if self._shared == (version, size):
+        """Refuse an answer of a length that is not listed if another object got the same."""
+        if self._unlisted.is_shared(wanted, verdict.version, verdict.size):
             verdict.reason = Reason.GARBAGE
-            verdict.detail = f"the same {size} bytes came for other objects, {wanted.size} are listed"
+            verdict.detail = f"the same {verdict.size} bytes came for other objects, {wanted.size} are listed"
 
     def _query(self, ask: Ask) -> str:
         """Write the parameters sorted by name, as the signature wants them."""

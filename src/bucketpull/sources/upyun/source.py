@@ -26,6 +26,7 @@ from bucketpull.sources.addresses import path_of
 from bucketpull.sources.http import (
     IN_MEMORY_BYTES,
     ServerClock,
+    SharedAnswers,
     check_arrived,
     http_date,
     range_headers,
@@ -69,6 +70,7 @@ class UpyunSource:
         self._asks_both = self._cdn is not None and not self._style
         self._authorization = authorization_of(config)
         self._clock = ServerClock()
+        self._unlisted = SharedAnswers()
         self._directory, self._folder = b"", ""  # of the last request: objects come directory by directory
         self._routed, self._is_plain_folder = b"", True
         self._usual_headers = usual = request_headers(config.user_agent)
@@ -167,6 +169,8 @@ class UpyunSource:
         verdict = verdicts.close(
             verdicts.Asked(wanted, endpoint, now, start, version, bool(self._style)), response
         )
+        if start == 0 and not self._style and verdict.reason in {None, Reason.SIZE}:
+            self._check_alone(wanted, endpoint, response, verdict)
         if endpoint == CDN and not self._style and (verdict.reason is None or verdict.doubtful):
             self._doubt_age(verdict, response, wanted.mtime)
             return verdict
@@ -175,6 +179,15 @@ class UpyunSource:
         elif verdict.reason is Reason.CREDENTIALS and not is_plain(wanted.name):
             verdict.reason = Reason.FORBIDDEN  # perhaps only this name's encoding is at odds
         return verdict
+
+    def _check_alone(self, wanted: Wanted, endpoint: str, response: Response, verdict: Verdict) -> None:
+        """Refuse an answer of REST of a length that is not listed if another object got the same, from REST or from the CDN."""
+        size = response.received
+        if not verdict.version or wanted.size in {-1, size} or response.failure is not None:
+            return
+        if self._unlisted.is_shared(wanted, verdict.version, size) and endpoint == REST:
+            verdict.reason = Reason.GARBAGE
+            verdict.detail = f"the same {size} bytes came for other objects, {wanted.size} are listed"
 
     def _doubt_age(self, verdict: Verdict, response: Response, mtime: int) -> None:
         """Refuse what the CDN kept from a time before the listed one."""
