@@ -125,6 +125,17 @@ def test_a_style_is_part_of_the_url_and_any_length_is_its_length():
     assert (verdict.reason, verdict.size, verdict.md5) == (None, 100, "")
 
 
+@pytest.mark.parametrize(
+    ("body", "kind"), [(b"", "image/jpeg"), (b"login required", "text/plain")], ids=["empty", "text"]
+)
+def test_nothing_and_a_text_are_no_image_version(body, kind):
+    """A version has a length of its own, so any was taken, and stored for each object."""
+    response = _good(body, Content_Type=kind)
+
+    assert _judge(response, style="!s400").reason is Reason.WRONG_CONTENT
+    assert _judge(response, style="!s400", name=b"empty", size=0).reason is None
+
+
 def test_a_whole_object_is_taken_with_the_md5_that_its_answer_states():
     verdict = _judge(_good())
 

@@ -250,7 +250,8 @@ def _altered(ask: Asked, response: Response, headers: dict[str, str]) -> Verdict
     if ask.endpoint == CDN and headers.get("etag", "")[:2].lower() == "w/" and not ask.styled:
         return _doubt(Reason.TRANSFORMED, f"weak etag {headers['etag']}", headers)
     kind = headers.get("content-type", "").lower()
-    if _is_image(ask.wanted.name) and ask.start == 0 and _is_markup(response, kind):
+    is_text = _is_markup(response, kind) or (ask.styled and kind.startswith("text/"))
+    if _is_image(ask.wanted.name) and ask.start == 0 and is_text:
         return _page(ask, response, headers, kind)
     return None
 
@@ -270,6 +271,8 @@ def _page(ask: Asked, response: Response, headers: dict[str, str], kind: str) ->
 
 def _whole(ask: Asked, response: Response, headers: dict[str, str]) -> Verdict:
     length = ask.start + response.received
+    if ask.styled and not length and ask.wanted.size:
+        return Verdict(Reason.WRONG_CONTENT, "nothing came in place of an image version")
     if ask.styled:
         return Verdict(None, size=length, other_size=True)
     verdict = Verdict(None, size=length, md5=_md5(headers))
