@@ -34,9 +34,8 @@ if TYPE_CHECKING:
 
 LONGEST_SPREAD_SECONDS = 2.0
 BLAMED_SECONDS = 0.25
-NOT_FOUND_SECONDS = (
-    2.0  # to the second request: what stands before the service may say so while the service restarts
-)
+# To the second request for a page that is not found: what stands before the service may say so while the service restarts.
+NOT_FOUND_SECONDS = 2.0
 REPORT_SECONDS = 0.1
 # For the root: an answer of another kind may be that of a wrong address, for which nobody should wait for ever.
 UNANSWERED = OUTAGE - {Reason.GARBAGE, Reason.TRUNCATED}
