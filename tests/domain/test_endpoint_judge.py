@@ -187,6 +187,25 @@ def test_an_edge_that_refuses_everything_ends_no_job_while_the_origin_gives_some
     assert "the origin" in words
 
 
+def test_after_a_standstill_of_the_machine_what_waited_meanwhile_is_heard_before_the_job_ends():
+    board = board_of(ORIGIN)
+    board.look(0, {"rest": ill(30, 0.5, Reason.FORBIDDEN)}, 0.5)
+    board.look(0, {"rest": ill(30, 6.5, Reason.FORBIDDEN)}, 6.5)
+    assert board.refusal is None
+
+    board.look(1, {"rest": well()}, 6.6)
+    board.look(0, {"rest": ill(30, 8.0, Reason.FORBIDDEN)}, 8.0)
+    assert board.refusal is None
+
+
+def test_a_refusal_that_lasts_after_a_standstill_ends_the_job():
+    board = board_of(ORIGIN)
+    for at in (0.5, 6.5, 7.0, 7.5):
+        board.look(0, {"rest": ill(30, at, Reason.FORBIDDEN)}, at)
+
+    assert board.refusal[0] is Reason.FORBIDDEN
+
+
 def test_a_listing_that_was_refused_from_its_first_page_ends_the_job():
     board = board_of()
     board.look(0, {"list": ill(1, 1.1, Reason.CREDENTIALS)}, 1.1)

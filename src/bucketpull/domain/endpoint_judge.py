@@ -31,6 +31,8 @@ SURE_SECONDS = 1.0
 LIKELY_SECONDS = 4.0
 THROTTLED_SECONDS = 5.0  # a limiter that looks for the source's limit overshoots for shorter
 REFUSED_SECONDS = 60.0  # after it was good, before the job ends
+# Each process reports twice a second. After a longer gap the machine stood still, and what waited meanwhile may be good answers.
+STANDSTILL_SECONDS = 2.0
 
 # No answers at all, though several requests wait.
 SLOW_SECONDS = 3.0
@@ -300,10 +302,15 @@ class EndpointJudge:
         self._processes = processes
         self._rests: dict[str, float] = {}
         self._down_elsewhere: set[str] = set()
+        self._looked_at = math.inf
+        self._watching_since = -math.inf
         self.refusal: tuple[Reason, str] | None = None
 
     def look(self, process: int, symptoms: Mapping[str, Symptoms], now: float) -> list[tuple[int, Judged]]:
         """Take a process's report (`now` in monotonic seconds); return what to tell which process."""
+        if now - self._looked_at > STANDSTILL_SECONDS:
+            self._watching_since = now
+        self._looked_at = now
         for name, seen in symptoms.items():
             if name in self._endpoints:
                 self._endpoints[name].see(process, seen, now)
@@ -407,6 +414,8 @@ class EndpointJudge:
 
     def _refused(self, now: float) -> tuple[Reason, str] | None:
         """Return why the source refuses us as a whole, and in what words; None if it does not, or may do so only for now."""
+        if now - self._watching_since < SURE_SECONDS:
+            return None
         for group in (self._listing, self._fetching):
             tried = [each for each in group if not each.is_untried]
             if tried and all(each.refuses(now) for each in tried):
